@@ -1,0 +1,96 @@
+"""An experiment: one fully determined training run. Every choice is a field, the seed included."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from seg.augment import AUGMENTATIONS
+from seg.losses import DEFAULTS, LOSSES
+from seg.models import MODELS
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "model": tuple(MODELS),
+    "loss": tuple(LOSSES),
+    "augment": tuple(AUGMENTATIONS),
+    "encoder_weights": ("imagenet", "none"),
+    "normalize": ("imagenet", "unit"),
+    "optimizer": ("adam", "adamw"),
+    "schedule": ("cosine", "constant"),
+}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Validated on construction: ValueError names the field, the value and what is allowed."""
+
+    dataset: str
+    """Name of a dataset in seg.data.DATASETS, with its variant: `isic2016`, `phantom`."""
+    image_size: int
+    """Side of the square training image, in pixels."""
+    model: str
+    loss: str
+    epochs: int
+    """Length of the run and of the learning-rate schedule."""
+    decoder_lr: float
+    encoder_lr: float | None = None
+    """None where the encoder is frozen."""
+    encoder_freeze: bool = False
+    """No gradients in the encoder, and its BatchNorm statistics stay as they were loaded."""
+    encoder_weights: str = "imagenet"
+    loss_parameters: Mapping[str, float] = field(default_factory=dict)
+    batch_size: int = 16
+    """Images in one optimiser step, over all workers."""
+    optimizer: str = "adamw"
+    weight_decay: float = 0.0
+    schedule: str = "cosine"
+    augment: str = "flips"
+    normalize: str = "imagenet"
+    """`imagenet`: subtract ImageNet's mean, divide by its deviation; `unit`: leave pixels in [0, 1]."""
+    oversample: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, allowed in CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name}: {getattr(self, name)!r} is not known; choose from {', '.join(allowed)}")
+        for name in ("image_size", "epochs", "batch_size"):
+            if int(getattr(self, name)) != getattr(self, name) or getattr(self, name) < 1:
+                raise ValueError(f"{name}: {getattr(self, name)!r} must be a whole number of at least 1")
+        self._check_rates()
+        if self.weight_decay < 0:
+            raise ValueError(f"weight_decay: {self.weight_decay!r} must be 0 or more")
+        if self.oversample != 0:
+            raise ValueError(f"oversample: {self.oversample!r} must be 0: oversampling is not implemented yet")
+        self._check_loss_parameters()
+
+    def _check_rates(self) -> None:
+        if not self.decoder_lr > 0:
+            raise ValueError(f"decoder_lr: {self.decoder_lr!r} must be above 0")
+        if self.encoder_freeze and self.encoder_lr is not None:
+            raise ValueError(f"encoder_lr: {self.encoder_lr!r} is given, but encoder_freeze is true; leave it out")
+        if not self.encoder_freeze and not (self.encoder_lr or 0) > 0:
+            raise ValueError(f"encoder_lr: {self.encoder_lr!r} must be above 0 where the encoder is not frozen")
+
+    def _check_loss_parameters(self) -> None:
+        allowed = DEFAULTS[self.loss]
+        for name in self.loss_parameters:
+            if name not in allowed:
+                raise ValueError(
+                    f"loss_{name}: the loss {self.loss} has no such parameter; it has {', '.join(allowed) or 'none'}"
+                )
+        object.__setattr__(self, "loss_parameters", {**allowed, **self.loss_parameters})
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "Experiment":
+        """Inverse of to_json. ValueError on an unknown or missing field."""
+        known = {f.name for f in dataclasses.fields(cls)}
+        if unknown := sorted(set(raw) - known):
+            raise ValueError(f"{unknown[0]}: not a field of an experiment; the fields are {', '.join(sorted(known))}")
+        required = {f.name for f in dataclasses.fields(cls) if f.default is f.default_factory is dataclasses.MISSING}
+        if missing := sorted(required - set(raw)):
+            raise ValueError(f"{missing[0]}: missing")
+        return cls(**raw)

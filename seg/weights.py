@@ -1,0 +1,45 @@
+"""ImageNet weights of an encoder: from a folder of torchvision state dicts, or downloaded into it."""
+
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+from torch import Tensor, nn
+
+OFFICIAL = {
+    "mobilenet_v2.pth": ("https://download.pytorch.org/models/mobilenet_v2-b0353104.pth", "b0353104"),
+}
+"""File name in the folder -> address and the first digits of its SHA-256."""
+
+
+class WeightsError(Exception):
+    """The weights cannot be had. The message says which file to put where."""
+
+
+def load(encoder: nn.Module, file_name: str, weights_dir: Path, prefix: str = "features.") -> None:
+    """Copy the tensors under `prefix` of `weights_dir/file_name` into `encoder`; the classifier's are not needed."""
+    path = find(file_name, weights_dir)
+    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    state = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    try:
+        encoder.load_state_dict(state)
+    except RuntimeError as error:
+        problem = str(error).splitlines()[-1].strip()
+        raise WeightsError(f"{path}: not the state dict of torchvision's {file_name[:-4]}: {problem}") from error
+
+
+def find(file_name: str, weights_dir: Path) -> Path:
+    """The file in `weights_dir`, downloaded there first where it is missing (progress bar, hash checked)."""
+    path = Path(weights_dir) / file_name
+    if path.exists():
+        return path
+    url, hash_prefix = OFFICIAL[file_name]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=hash_prefix)
+    except (URLError, OSError, RuntimeError) as error:
+        raise WeightsError(
+            f"{path}: missing, and {url} could not be downloaded ({error}); "
+            "put the file there, name its folder with --weights, or train from scratch: --set encoder.weights=none"
+        ) from error
+    return path

@@ -1,0 +1,111 @@
+"""What a study's store keeps of itself and of each trial, and how it is read back.
+
+    study.json                        the study: spec, dataset, machine, versions
+    trials/00003/record.json          the trial: its experiment, state, every epoch, scores
+    trials/00003/val_counts.parquet   TP, FP, FN, TN of each validation image and class, best epoch
+    trials/00003/test_counts.parquet  the same on the sealed test split, finalists only
+    trials/00003/checkpoint.safetensors, best.safetensors
+    gallery/gallery.json, gallery/*.png
+
+No Ray, Optuna or torch here: `analysis` reads through this file alone. One writer a file.
+"""
+
+import dataclasses
+import enum
+from dataclasses import dataclass, field
+from typing import Any
+
+from study.store import Store
+
+FORMAT = 1
+
+
+class State(enum.StrEnum):
+    """How far an attempt at an experiment got."""
+
+    RUNNING = "RUNNING"
+    COMPLETE = "COMPLETE"
+    PRUNED = "PRUNED"
+    FAILED = "FAILED"
+    INFEASIBLE = "INFEASIBLE"
+
+    @property
+    def ended(self) -> bool:
+        return self is not State.RUNNING
+
+
+@dataclass
+class Record:
+    """One trial. `epochs` holds one flat dict an epoch, in order: `epoch` (from 1), `train_loss`,
+    `train_iou`, `val_loss`, `val_<metric>`..., `seconds`, `images_per_second`, `encoder_lr`, `decoder_lr`."""
+
+    trial: int
+    id: str
+    state: State
+    source: str
+    """`search`, or the name of a published baseline."""
+    experiment: dict[str, Any]
+    """seg.experiment.Experiment as JSON: enough to run the trial again."""
+    reason: str = ""
+    traceback: str = ""
+    started: str = ""
+    """UTC, ISO 8601; `finished` likewise, empty while running."""
+    finished: str = ""
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    best_epoch: int | None = None
+    """Epoch with the best objective; the trial's scores and weights are those of this epoch."""
+    workers: int = 1
+    gpus: float = 0.0
+    threads: int = 1
+    """CPU threads of each worker."""
+    device: str = ""
+    params_trainable: int | None = None
+    params_frozen: int | None = None
+    test: dict[str, float] | None = None
+    """Scores on the sealed test split; finalists only. `native_*` at the masks' own size."""
+    extra: dict[str, Any] = field(default_factory=dict)
+    format: int = FORMAT
+
+    @property
+    def folder(self) -> str:
+        return trial_folder(self.trial)
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """The row of the best epoch; empty where no epoch has finished."""
+        return next((row for row in self.epochs if row["epoch"] == self.best_epoch), {})
+
+    @property
+    def train_seconds(self) -> float:
+        return sum(row["seconds"] for row in self.epochs)
+
+
+def trial_folder(trial: int) -> str:
+    return f"trials/{trial:05d}"
+
+
+def write_record(store: Store, record: Record) -> None:
+    store.write_json(f"{record.folder}/record.json", dataclasses.asdict(record))
+
+
+def read_record(store: Store, trial: int) -> Record:
+    """FileNotFoundError where the study has no such trial."""
+    return _parse(store.read_json(f"{trial_folder(trial)}/record.json"))
+
+
+def read_records(store: Store) -> list[Record]:
+    """Every trial's record, by number."""
+    found = []
+    for name in store.names("trials"):
+        try:
+            found.append(read_record(store, int(name)))
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def _parse(raw: dict[str, Any]) -> Record:
+    if raw.get("format") != FORMAT:
+        raise ValueError(f"record format {raw.get('format')}, this version reads {FORMAT}")
+    known = {f.name for f in dataclasses.fields(Record)}
+    return Record(**{key: value for key, value in raw.items() if key in known} | {"state": State(raw["state"])})
