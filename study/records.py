@@ -12,6 +12,8 @@ No Ray, Optuna or torch here: `analysis` reads through this file alone. One writ
 
 import dataclasses
 import enum
+import json
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,8 +86,21 @@ def trial_folder(trial: int) -> str:
     return f"trials/{trial:05d}"
 
 
+def encode_record(record: Record) -> bytes:
+    """Strict JSON: what is no finite number is null."""
+    return json.dumps(_finite(dataclasses.asdict(record)), indent=1, allow_nan=False).encode()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def write_record(store: Store, record: Record) -> None:
-    store.write_json(f"{record.folder}/record.json", dataclasses.asdict(record))
+    store.write(f"{record.folder}/record.json", encode_record(record))
 
 
 def read_record(store: Store, trial: int) -> Record:

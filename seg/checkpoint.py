@@ -1,0 +1,103 @@
+"""A run's state as one safetensors file: tensors by name, everything else as JSON in the header. No pickles.
+
+A checkpoint goes on exactly where it stopped: weights, optimiser state and epoch; order, augmentation and dropout
+of each epoch follow from (seed, epoch) alone. A weights file holds the model only, and what prediction needs.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from seg.experiment import Experiment
+from seg.loop import Run
+
+HEADER = "segstudy"
+
+
+class CheckpointError(Exception):
+    """The file is not what it should be. The message says which and why."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A run's state copied to main memory: training may go on while it is written."""
+
+    tensors: dict[str, Tensor]
+    header: dict[str, Any]
+
+    def to_bytes(self) -> bytes:
+        return safetensors.torch.save(self.tensors, metadata={HEADER: json.dumps(self.header)})
+
+
+def snapshot_weights(run: Run, **remarks: Any) -> Snapshot:
+    """The model alone, with the experiment and class names; `remarks` are kept in the header."""
+    header = {
+        "experiment": run.experiment.to_json(),
+        "class_names": list(run.data.class_names),
+        "epoch": run.epoch,
+        **remarks,
+    }
+    return Snapshot({name: _on_host(value) for name, value in run.model.state_dict().items()}, header)
+
+
+def snapshot(run: Run, **remarks: Any) -> Snapshot:
+    """Model and optimiser."""
+    weights = snapshot_weights(run, **remarks)
+    tensors = {f"model.{name}": value for name, value in weights.tensors.items()}
+    for index, state in run.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": _on_host(value) for name, value in state.items()}
+    return Snapshot(tensors, weights.header)
+
+
+def restore(run: Run, content: bytes) -> dict[str, Any]:
+    """Put a checkpoint's state into a run just started; its header comes back. CheckpointError where it does not fit."""
+    tensors, header = read(content)
+    if header["experiment"] != run.experiment.to_json():
+        raise CheckpointError("the checkpoint belongs to another experiment")
+    model = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
+    run.model.load_state_dict(model)
+    _restore_optimizer(run.optimizer, tensors)
+    run.epoch = header["epoch"]
+    return header
+
+
+def read(content: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and header of a file written here. CheckpointError for any other content."""
+    try:
+        tensors = safetensors.torch.load(content)
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(f"not a safetensors file: {error}") from error
+    length = int.from_bytes(content[:8], "little")
+    metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    if HEADER not in metadata:
+        raise CheckpointError("a safetensors file, but not one that a study wrote")
+    return tensors, json.loads(metadata[HEADER])
+
+
+def experiment_of(header: Mapping[str, Any]) -> Experiment:
+    return Experiment.from_json(header["experiment"])
+
+
+def _on_host(value: Tensor) -> Tensor:
+    return value.detach().to("cpu", memory_format=torch.contiguous_format, copy=True).contiguous()
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Each state takes its parameter's memory layout, so that the next step computes as it would have."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for name, value in tensors.items():
+        if not name.startswith("optimizer."):
+            continue
+        _, index, key = name.split(".")
+        parameter = parameters[int(index)]
+        laid_out = torch.empty_like(parameter) if value.shape == parameter.shape else torch.empty_like(value)
+        if key == "step" and not optimizer.defaults.get("fused"):
+            optimizer.state[parameter][key] = value.clone()
+        else:
+            optimizer.state[parameter][key] = laid_out.to(parameter.device).copy_(value)

@@ -1,0 +1,66 @@
+"""Scoring a model on a split: integer counts of every image, each image once, however many ranks."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from seg import metrics
+from seg.batches import Resident, normalise
+from seg.experiment import Experiment
+from seg.losses import LOSSES
+from seg.metrics import Counts
+from seg.ranks import Ranks
+
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    loss: float
+    counts: Counts
+
+
+def precision(device: torch.device) -> torch.autocast:
+    """bfloat16 autocast on a GPU, full precision elsewhere."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+
+
+def probabilities(logits_NKHW: Tensor) -> Tensor:
+    """(N, classes, H, W): of a binary task's one logit, background and foreground."""
+    if logits_NKHW.shape[1] > 1:
+        return logits_NKHW.softmax(1)
+    foreground = logits_NKHW.sigmoid()
+    return torch.cat([1 - foreground, foreground], dim=1)
+
+
+def predict_classes(logits_NKHW: Tensor) -> Tensor:
+    """(N, H, W) int64 class indices: a binary task's threshold is probability 0.5."""
+    return logits_NKHW.argmax(1) if logits_NKHW.shape[1] > 1 else (logits_NKHW[:, 0] > 0).long()
+
+
+@torch.inference_mode()
+def evaluate(
+    model: nn.Module, data: Resident, experiment: Experiment, classes: int, ranks: Ranks, device: torch.device
+) -> Evaluation:
+    """Loss and counts of `model` over `data`, in the order of `data.ids`, the same on every rank.
+
+    Ranks share whole batches, so that each batch is computed exactly as one rank would compute it.
+    """
+    model.eval()
+    loss_function = LOSSES[experiment.loss]
+    batches = torch.arange(len(data), device=device).split(BATCH)
+    losses = torch.zeros(len(batches), dtype=torch.float64, device=device)
+    hard = torch.zeros(len(data), classes, 4, dtype=torch.int64, device=device)
+    soft = torch.zeros(len(data), classes, 3, dtype=torch.float64, device=device)
+    for b in range(ranks.rank, len(batches), ranks.world):
+        images, masks = data.take(batches[b])
+        with precision(device):
+            logits = model(normalise(images, experiment.normalize))
+        logits, target = logits.float(), masks.long()
+        losses[b] = loss_function(logits, target, **experiment.loss_parameters) * len(images)
+        hard[batches[b]] = metrics.count(predict_classes(logits), target, classes)
+        soft[batches[b]] = metrics.count_soft(probabilities(logits), target)
+    for part in (losses, hard, soft):
+        ranks.sum(part)
+    return Evaluation(float(losses.sum()) / len(data), Counts(hard.cpu(), soft.cpu()))

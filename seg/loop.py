@@ -1,0 +1,191 @@
+"""The training loop: a generator of epoch results that runs in a plain Python shell, under DDP where ranks are given.
+
+    run = start(experiment, data, device)
+    for result in epochs(run): ...
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from seg import augment, batches, metrics, models, optim
+from seg.batches import Resident, normalise
+from seg.evaluate import Evaluation, evaluate, precision, predict_classes
+from seg.experiment import Experiment
+from seg.losses import LOSSES
+from seg.metrics import Counts
+from seg.pack import Pack
+from seg.ranks import Ranks
+
+
+class Diverged(Exception):
+    """The training loss stopped being a number."""
+
+
+@dataclass(frozen=True)
+class Data:
+    train: Resident
+    val: Resident
+    class_names: tuple[str, ...]
+
+    @property
+    def classes(self) -> int:
+        return len(self.class_names)
+
+
+def load(pack: Pack, device: torch.device) -> Data:
+    train, val = (batches.resident(pack, split, device) for split in ("train", "val"))
+    return Data(train, val, tuple(pack.class_names))
+
+
+@dataclass
+class Run:
+    """An experiment under way. `epoch` counts the finished ones."""
+
+    experiment: Experiment
+    data: Data
+    device: torch.device
+    ranks: Ranks
+    model: nn.Module
+    wrapped: nn.Module
+    """The model as training calls it: DDP around it where there are several ranks."""
+    optimizer: torch.optim.Optimizer
+    epoch: int = 0
+
+    @property
+    def params(self) -> tuple[int, int]:
+        """Trainable and frozen parameters."""
+        trainable = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+        return trainable, sum(p.numel() for p in self.model.parameters()) - trainable
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    epoch: int
+    train_loss: float
+    train_iou: float
+    """On the augmented images, while the weights were still changing."""
+    validation: Evaluation
+    seconds: float
+    """Training and validation."""
+    images_per_second: float
+    """Training images over the seconds of training alone."""
+    rates: dict[str, float]
+    """Learning rate of each parameter group in the epoch's last step."""
+
+    @property
+    def row(self) -> dict[str, float | int | None]:
+        """Flat, as records keep it."""
+        scores = metrics.scores(self.validation.counts)
+        return {
+            "epoch": self.epoch,
+            "train_loss": self.train_loss,
+            "train_iou": self.train_iou,
+            "val_loss": self.validation.loss,
+            **{f"val_{name}": value for name, value in scores.items()},
+            "seconds": self.seconds,
+            "images_per_second": self.images_per_second,
+            "encoder_lr": self.rates.get("encoder"),
+            "decoder_lr": self.rates["decoder"],
+        }
+
+
+def start(
+    experiment: Experiment,
+    data: Data,
+    device: torch.device,
+    weights_dir: Path | None = None,
+    ranks: Ranks | None = None,
+) -> Run:
+    """A run at epoch 0. Weights are random where `weights_dir` is None or the experiment says so, else ImageNet's."""
+    ranks = ranks or Ranks.current()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(batches.seed_of(experiment.seed, "model"))
+        pretrained = experiment.encoder_weights == "imagenet"
+        model = models.build(experiment.model, data.classes, weights_dir if pretrained else None)
+    if ranks.world > 1 and device.type == "cuda":
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if experiment.encoder_freeze:
+        optim.freeze_encoder(model)
+    optimizer = optim.build(model, experiment, device)
+    return Run(experiment, data, device, ranks, model, ranks.wrap(model, device), optimizer)
+
+
+def epochs(run: Run) -> Iterator[EpochResult]:
+    """Train from the epoch where `run` stands to the experiment's last. Diverged where the loss is no number."""
+    while run.epoch < run.experiment.epochs:
+        yield _epoch(run)
+
+
+def _epoch(run: Run) -> EpochResult:
+    began = time.perf_counter()
+    epoch = run.epoch + 1
+    with torch.random.fork_rng(devices=[run.device] if run.device.type == "cuda" else []):
+        # Dropout draws from the global generator: seeded by the epoch, a resumed run draws the same.
+        torch.manual_seed(batches.seed_of(run.experiment.seed, "dropout", epoch, run.ranks.rank))
+        loss, counts = _train(run, epoch)
+    trained = time.perf_counter()
+    if loss != loss or loss in (float("inf"), float("-inf")):
+        raise Diverged(f"training loss is {loss} in epoch {epoch}; lower the learning rates")
+    run.ranks.share_buffers(run.model)
+    validation = evaluate(run.model, run.data.val, run.experiment, run.data.classes, run.ranks, run.device)
+    run.epoch = epoch
+    return EpochResult(
+        epoch=epoch,
+        train_loss=loss,
+        train_iou=metrics.scores(counts)["iou"],
+        validation=validation,
+        seconds=time.perf_counter() - began,
+        images_per_second=len(counts.hard) / (trained - began),
+        rates=optim.rates(run.optimizer),
+    )
+
+
+def _train(run: Run, epoch: int) -> tuple[float, Counts]:
+    """One pass over the training images: mean loss, and the counts of each image seen."""
+    experiment, data = run.experiment, run.data
+    plan = batches.plan_epoch(
+        len(data.train), experiment.batch_size, experiment.seed, epoch, *_place(run.ranks), run.device
+    )
+    optim.train_mode(run.model, experiment.encoder_freeze)
+    loss_sum = torch.zeros((), dtype=torch.float64, device=run.device)
+    hard = torch.zeros(len(data.train), data.classes, 4, dtype=torch.int64, device=run.device)
+    total_steps = plan.steps * experiment.epochs
+    for step in range(plan.steps):
+        done = (epoch - 1) * plan.steps + step
+        optim.set_rates(run.optimizer, optim.rate_factor(experiment.schedule, done, total_steps))
+        batch = plan.batch(step)
+        loss, hard[batch.indices] = _step(run, batch)
+        loss_sum += loss * len(batch.indices)
+    run.ranks.sum(loss_sum)
+    run.ranks.sum(hard)
+    seen = min(plan.steps * experiment.batch_size, len(data.train))
+    hard = hard[plan.order[:seen]].cpu()
+    return float(loss_sum) / seen, Counts(hard, hard.new_zeros(*hard.shape[:2], 3).double())
+
+
+def _place(ranks: Ranks) -> tuple[int, int]:
+    return ranks.rank, ranks.world
+
+
+def _step(run: Run, batch: batches.Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """One optimiser step: the local mean loss, and the counts of the batch's images. Nothing waits for the device."""
+    experiment = run.experiment
+    images, masks = run.data.train.take(batch.indices)
+    images, masks = augment.apply(augment.AUGMENTATIONS[experiment.augment], images, masks, batch.draws_ND)
+    target = masks.long()
+    with precision(run.device):
+        logits = run.wrapped(normalise(images, experiment.normalize))
+    logits = logits.float()
+    loss = LOSSES[experiment.loss](logits, target, **experiment.loss_parameters)
+    run.optimizer.zero_grad(set_to_none=True)
+    (loss * batch.share).backward()
+    run.optimizer.step()
+    with torch.no_grad():
+        counts = metrics.count(predict_classes(logits), target, run.data.classes)
+    return loss.detach(), counts

@@ -1,0 +1,127 @@
+"""Integer counts of each image and class first; every ratio is computed from them, once.
+
+Counts only ever add: over batches, over ranks. One rule for the empty mask: where prediction and truth are
+both empty, a ratio is 1 (the ISIC rule); a multi-class mean leaves such a class out instead.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+TP, FP, FN, TN = range(4)
+IGNORED = 255
+
+
+def count(prediction_NHW: Tensor, target_NHW: Tensor, classes: int) -> Tensor:
+    """(N, classes, 4) int64: true positives, false positives, false negatives, true negatives of each image and class.
+
+    Both arguments hold class indices; pixels whose target is 255 are in none of the four.
+    """
+    counted = target_NHW != IGNORED
+    # One joint histogram an image: cell (truth, prediction), ignored pixels in a spare last cell.
+    cells = target_NHW.long() * classes + prediction_NHW.long()
+    cells = torch.where(counted, cells, classes * classes).flatten(1)
+    images = cells.shape[0]
+    offsets = torch.arange(images, device=cells.device).unsqueeze(1) * (classes * classes + 1)
+    joint = torch.bincount((cells + offsets).flatten(), minlength=images * (classes * classes + 1))
+    joint = joint.view(images, -1)[:, :-1].view(images, classes, classes)
+    hits = joint.diagonal(dim1=1, dim2=2)
+    predicted, true = joint.sum(1), joint.sum(2)
+    everything = joint.sum((1, 2)).unsqueeze(1)
+    return torch.stack([hits, predicted - hits, true - hits, everything - predicted - true + hits], dim=-1)
+
+
+def count_soft(probability_NCHW: Tensor, target_NHW: Tensor) -> Tensor:
+    """(N, C, 3) float64: Σ p·t, Σ p and Σ t of each image and class, over the pixels that count."""
+    classes = torch.arange(probability_NCHW.shape[1], device=target_NHW.device).view(1, -1, 1, 1)
+    counted = (target_NHW != IGNORED).unsqueeze(1)
+    truth = ((target_NHW.unsqueeze(1) == classes) & counted).double()
+    probability = probability_NCHW.double() * counted
+    axes = (-2, -1)
+    return torch.stack([(probability * truth).sum(axes), probability.sum(axes), truth.sum(axes)], dim=-1)
+
+
+def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """In float64; 1 where both are zero."""
+    numerator, denominator = numerator.double(), denominator.double()
+    return torch.where(denominator == 0, 1.0, numerator / denominator.clamp(min=torch.finfo(torch.float64).tiny))
+
+
+def iou(counts: Tensor) -> Tensor:
+    """TP / (TP + FP + FN) of (..., 4) counts, as (...) float64."""
+    return _ratio(counts[..., TP], counts[..., TP] + counts[..., FP] + counts[..., FN])
+
+
+def dice(counts: Tensor) -> Tensor:
+    """2 TP / (2 TP + FP + FN) of (..., 4) counts, as (...) float64."""
+    return _ratio(2 * counts[..., TP], 2 * counts[..., TP] + counts[..., FP] + counts[..., FN])
+
+
+def sensitivity(counts: Tensor) -> Tensor:
+    """TP / (TP + FN) of (..., 4) counts, as (...) float64."""
+    return _ratio(counts[..., TP], counts[..., TP] + counts[..., FN])
+
+
+def specificity(counts: Tensor) -> Tensor:
+    """TN / (TN + FP) of (..., 4) counts, as (...) float64."""
+    return _ratio(counts[..., TN], counts[..., TN] + counts[..., FP])
+
+
+def soft_iou(soft: Tensor) -> Tensor:
+    """Σpt / (Σp + Σt - Σpt) of (..., 3) sums, as (...) float64: unthresholded, as the published system R3 measured."""
+    return _ratio(soft[..., 0], soft[..., 1] + soft[..., 2] - soft[..., 0])
+
+
+def soft_dice(soft: Tensor) -> Tensor:
+    """2 Σpt / (Σp + Σt) of (..., 3) sums, as (...) float64."""
+    return _ratio(2 * soft[..., 0], soft[..., 1] + soft[..., 2])
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a set of N images was counted as: `hard` (N, classes, 4) int64, `soft` (N, classes, 3) float64."""
+
+    hard: Tensor
+    soft: Tensor
+
+
+def scores(counts: Counts) -> dict[str, float]:
+    """Every score by name. Binary tasks: of class 1, per image, then the mean, unless the name says pooled.
+    Multi-class tasks: macro over classes of the pooled counts."""
+    named = _binary_scores(counts) if counts.hard.shape[1] == 2 else _multiclass_scores(counts)
+    return {name: float(value) for name, value in named.items()}
+
+
+def _binary_scores(counts: Counts) -> dict[str, Tensor]:
+    lesion, soft = counts.hard[:, 1], counts.soft[:, 1]
+    pooled = lesion.sum(0)
+    return {
+        "iou": iou(lesion).mean(),
+        "dice": dice(lesion).mean(),
+        "pixel_accuracy": _ratio(pooled[TP] + pooled[TN], pooled.sum()),
+        "iou_pooled": iou(pooled),
+        "sensitivity": sensitivity(lesion).mean(),
+        "specificity": specificity(lesion).mean(),
+        "soft_iou": soft_iou(soft).mean(),
+        "soft_dice": soft_dice(soft).mean(),
+    }
+
+
+def _multiclass_scores(counts: Counts) -> dict[str, Tensor]:
+    pooled = counts.hard.sum(0)
+    present = pooled[:, TP] + pooled[:, FP] + pooled[:, FN] > 0
+    foreground = present.clone()
+    foreground[0] = False
+    named = {
+        "iou": iou(pooled)[present].mean(),
+        "dice": dice(pooled)[present].mean(),
+        "pixel_accuracy": _ratio(pooled[:, TP].sum(), pooled[0].sum()),
+        "class_accuracy": sensitivity(pooled)[present].mean(),
+        "iou_foreground": iou(pooled)[foreground].mean(),
+        "dice_foreground": dice(pooled)[foreground].mean(),
+        "soft_iou": soft_iou(counts.soft.sum(0))[present].mean(),
+        "soft_dice": soft_dice(counts.soft.sum(0))[present].mean(),
+    }
+    named |= {f"iou_class{c}": value for c, value in enumerate(iou(pooled)) if present[c]}
+    return named

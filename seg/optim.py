@@ -1,0 +1,61 @@
+"""Optimiser and learning-rate schedule: separate rates for encoder and decoder."""
+
+import math
+
+import torch
+from torch import nn
+
+from seg.experiment import Experiment
+
+OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+
+
+def freeze_encoder(model: nn.Module) -> None:
+    """No gradients in the encoder. Its BatchNorm statistics stay fixed through `train_mode`."""
+    model.encoder.requires_grad_(False)  # type: ignore[union-attr]
+
+
+def train_mode(model: nn.Module, encoder_frozen: bool) -> None:
+    """Training mode, but a frozen encoder stays in evaluation mode: no dropout, BatchNorm statistics untouched."""
+    model.train()
+    if encoder_frozen:
+        model.encoder.eval()  # type: ignore[union-attr]
+
+
+def build(model: nn.Module, experiment: Experiment, device: torch.device) -> torch.optim.Optimizer:
+    """Parameter groups `encoder` (absent when frozen) and `decoder`, each with its `initial_lr`."""
+    encoder = list(model.encoder.parameters())  # type: ignore[union-attr]
+    within = {id(parameter) for parameter in encoder}
+    groups = [
+        {"name": "encoder", "params": encoder, "lr": experiment.encoder_lr},
+        {
+            "name": "decoder",
+            "params": [p for p in model.parameters() if id(p) not in within],
+            "lr": experiment.decoder_lr,
+        },
+    ]
+    if experiment.encoder_freeze:
+        del groups[0]
+    for group in groups:
+        group["initial_lr"] = group["lr"]
+    return OPTIMIZERS[experiment.optimizer](groups, weight_decay=experiment.weight_decay, fused=device.type == "cuda")
+
+
+def rate_factor(schedule: str, step: int, steps: int) -> float:
+    """What the initial rates are multiplied by at `step` of `steps` (from 0).
+
+    `cosine`: half a cosine from 1 towards 0 (Loshchilov & Hutter 2017, eq. 5, no restarts).
+    """
+    if schedule == "constant":
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = group["initial_lr"] * factor
+
+
+def rates(optimizer: torch.optim.Optimizer) -> dict[str, float]:
+    """Present learning rate by group name."""
+    return {group["name"]: group["lr"] for group in optimizer.param_groups}

@@ -1,0 +1,165 @@
+"""A pack: a dataset decoded and resized once, memory-mapped by every process of a node.
+
+A pack lives in `<root>/<dataset>-<size>-<key>/` (seg.pack_files). The key is a hash of all that its arrays
+depend on, so a pack is never out of date: changed data has another key. It is written beside its place
+and renamed when complete.
+"""
+
+import os
+import shutil
+import sys
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from seg import pack_files, split
+from seg.data.sample import DataError, Dataset
+from seg.packing import Packing
+
+ABANDONED_SECONDS = 24 * 3600
+"""Age at which a half-written folder counts as left behind by a killed process."""
+INSTALL_ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class Pack:
+    """N images and masks at S×S pixels, ordered by id."""
+
+    folder: Path
+    key: str
+    dataset: str
+    images_NHW3: np.ndarray
+    """uint8, memory-mapped, read-only."""
+    masks_NHW: np.ndarray
+    """uint8 class indices, 255 = ignored; memory-mapped, read-only."""
+    ids: tuple[str, ...]
+    splits: tuple[str, ...]
+    """`train`, `val` or `test` of each image (seg.split)."""
+    native_sizes_hw: np.ndarray
+    """(N, 2) int64: height and width of each source image, in pixels."""
+    class_names: tuple[str, ...]
+    class_frequencies: np.ndarray
+    """(classes,) float64: share of each class in the pixels of the training images, ignored ones left out."""
+    remark: str = ""
+    synthetic: bool = False
+
+    @property
+    def image_size(self) -> int:
+        return self.images_NHW3.shape[1]
+
+    @property
+    def classes(self) -> int:
+        return len(self.class_names)
+
+    def indices(self, name: str) -> np.ndarray:
+        """Positions (int64, ascending) of the images of the split `train`, `val` or `test`."""
+        if name not in split.SPLITS:
+            raise ValueError(f"split: {name!r} is not known; choose from {', '.join(split.SPLITS)}")
+        return np.flatnonzero(np.asarray(self.splits) == name)
+
+
+def default_root() -> Path:
+    """Where packs are kept: $STUDY_CACHE, else ~/.cache/segstudy/packs."""
+    return Path(os.environ.get("STUDY_CACHE") or Path.home() / ".cache" / "segstudy" / "packs")
+
+
+def open_pack(folder: Path | str, verify: bool = True) -> Pack:
+    """The pack in `folder`. DataError where it is missing, incomplete or damaged.
+
+    `verify` compares checksums, reading the files once; a process that was handed the folder by the one
+    that built or verified it may leave that out.
+    """
+    folder = Path(folder)
+    try:
+        index, images_NHW3, masks_NHW = pack_files.read(folder, verify)
+    except pack_files.Damaged as error:
+        raise DataError(f"{folder}: not a sound pack ({error}); delete it, it is built again from the data") from error
+    return Pack(
+        folder=folder,
+        key=index["key"],
+        dataset=index["dataset"],
+        images_NHW3=images_NHW3,
+        masks_NHW=masks_NHW,
+        ids=tuple(index["ids"]),
+        splits=tuple(index["splits"]),
+        native_sizes_hw=np.array(index["native_sizes_hw"], np.int64).reshape(-1, 2),
+        class_names=tuple(index["class_names"]),
+        class_frequencies=np.array(index["class_frequencies"]),
+        remark=index["remark"],
+        synthetic=index["synthetic"],
+    )
+
+
+def build(dataset: Dataset, image_size: int, root: Path | str | None = None, progress: bool = True) -> Pack:
+    """The pack of `dataset` at `image_size` pixels, made unless a sound one is there.
+
+    `root` defaults to default_root(). Several processes may build at once: each ends with a sound pack.
+    DataError, one for all of them, where samples are unreadable; also where the pack cannot be written.
+    """
+    root = Path(root) if root is not None else default_root()
+    packing = Packing(dataset, image_size, progress)
+    folder = root / f"{dataset.name}-{image_size}-{packing.key}"
+    if folder.exists():
+        try:
+            return open_pack(folder)
+        except DataError as error:
+            print(f"building it again: {error}", file=sys.stderr)
+    try:
+        return _build(packing, folder)
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(f"{root}: the pack cannot be written ({reason}); name another folder in STUDY_CACHE") from error
+
+
+def _build(packing: Packing, folder: Path) -> Pack:
+    partial = _beside(folder, "partial")
+    partial.mkdir(parents=True)
+    try:
+        _remove_abandoned(folder)
+        started = time.monotonic()
+        packing.write(partial)
+        if packing.progress:
+            seconds = time.monotonic() - started
+            print(f"packed {len(packing.samples)} images in {seconds:.1f} s: {folder}", file=sys.stderr)
+        return _install(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _install(partial: Path, folder: Path) -> Pack:
+    """Rename `partial` to `folder`, unless another process was first and what it left is sound."""
+    for _ in range(INSTALL_ATTEMPTS):
+        try:
+            os.rename(partial, folder)
+            pack_files.sync_folder(folder.parent)
+        except OSError:  # a folder of that name has appeared
+            if not folder.is_dir():
+                raise
+        try:
+            return open_pack(folder)
+        except DataError:
+            _discard(folder)
+    raise DataError(f"{folder}: damaged again after {INSTALL_ATTEMPTS} attempts; look at the disk")
+
+
+def _discard(folder: Path) -> None:
+    """Renamed first: no other process may find half of it."""
+    aside = _beside(folder, "damaged")
+    try:
+        os.rename(folder, aside)
+    except FileNotFoundError:
+        return  # another process was faster
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _beside(folder: Path, purpose: str) -> Path:
+    return folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}.{purpose}")
+
+
+def _remove_abandoned(folder: Path) -> None:
+    for other in folder.parent.glob(f"{folder.name}.*.*"):
+        if time.time() - other.stat().st_mtime > ABANDONED_SECONDS:
+            shutil.rmtree(other, ignore_errors=True)

@@ -1,0 +1,78 @@
+"""Making a pack's arrays: decode, resize, count."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from seg import pack_files, split
+from seg.data.parallel import read_all
+from seg.data.sample import IGNORED, DataError, Dataset, Sample
+from seg.resample import resize_image, resize_mask
+
+
+class Packing:
+    """One dataset on its way into a pack at `image_size` pixels.
+
+    DataError where an id occurs twice, no image is left to train or to validate, or a file is unreadable."""
+
+    def __init__(self, dataset: Dataset, image_size: int, progress: bool):
+        self.dataset = dataset
+        self.image_size = image_size
+        self.progress = progress
+        self.samples = sorted(dataset.samples, key=lambda sample: sample.id)
+        self.splits = split.assign(self.samples)
+        self._check()
+        self.key = self._key()
+
+    def _check(self) -> None:
+        name, times = Counter(sample.id for sample in self.samples).most_common(1)[0] if self.samples else ("", 0)
+        if times > 1:
+            raise DataError(f"{self.dataset.name}: the id {name} occurs {times} times; rename or remove the others")
+        for part in ("train", "val"):
+            if part not in self.splits.values():
+                raise DataError(f"{self.dataset.name}: none of {len(self.samples)} images is left to {part}; add images")
+
+    def _key(self) -> str:
+        """Hash of the files' contents and of everything else the arrays depend on."""
+        digests = read_all(lambda sample: sample.digest(), self.samples, "hashing", self.progress)
+        images = [(s.id, self.splits[s.id], digest) for s, digest in zip(self.samples, digests, strict=True)]
+        content = [pack_files.FORMAT, self.dataset.name, self.dataset.class_names, self.image_size, images]
+        return hashlib.blake2b(json.dumps(content).encode(), digest_size=8).hexdigest()
+
+    def write(self, folder: Path) -> None:
+        """Decode every sample into `folder`. DataError names the unreadable ones, all in one."""
+        counts = np.zeros(IGNORED + 1, np.int64)
+        native_sizes_hw: list[tuple[int, int]] = []
+
+        def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            decoded = read_all(self._decode, self.samples, "packing", self.progress)
+            for image_SS3, mask_SS, split_name, native_hw in decoded:
+                native_sizes_hw.append(native_hw)
+                if split_name == "train":
+                    counts[:] += np.bincount(mask_SS.ravel(), minlength=len(counts))
+                yield image_SS3, mask_SS
+
+        crc32 = pack_files.write(folder, pairs(), len(self.samples), self.image_size)
+        pack_files.write_index(folder, self._index(native_sizes_hw, counts[: self.dataset.classes]), crc32)
+
+    def _decode(self, sample: Sample) -> tuple[np.ndarray, np.ndarray, str, tuple[int, int]]:
+        image_HW3, mask_HW = self.dataset.read(sample)
+        image_SS3, mask_SS = resize_image(image_HW3, self.image_size), resize_mask(mask_HW, self.image_size)
+        return image_SS3, mask_SS, self.splits[sample.id], (mask_HW.shape[0], mask_HW.shape[1])
+
+    def _index(self, native_sizes_hw: list[tuple[int, int]], training_pixels: np.ndarray) -> dict[str, object]:
+        return {
+            "key": self.key,
+            "dataset": self.dataset.name,
+            "ids": [sample.id for sample in self.samples],
+            "splits": [self.splits[sample.id] for sample in self.samples],
+            "native_sizes_hw": native_sizes_hw,
+            "class_names": self.dataset.class_names,
+            "class_frequencies": (training_pixels / max(training_pixels.sum(), 1)).tolist(),
+            "remark": self.dataset.remark,
+            "synthetic": self.dataset.synthetic,
+        }

@@ -1,0 +1,38 @@
+"""The ranks that train together, and sums over them. Plain torch.distributed: works wherever a process group exists."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Ranks:
+    rank: int = 0
+    world: int = 1
+
+    @classmethod
+    def current(cls) -> "Ranks":
+        """Of the default process group; a single rank where there is none."""
+        if not (dist.is_available() and dist.is_initialized()):
+            return cls()
+        return cls(dist.get_rank(), dist.get_world_size())
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """The sum over ranks, in place."""
+        if self.world > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+    def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
+        """The module to call in training: DDP where there are several ranks."""
+        if self.world == 1:
+            return model
+        return nn.parallel.DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
+
+    def share_buffers(self, model: nn.Module) -> None:
+        """Rank 0's buffers everywhere: after a step, each rank's BatchNorm statistics have seen its own images only."""
+        if self.world > 1:
+            for buffer in model.buffers():
+                dist.broadcast(buffer, 0)

@@ -1,0 +1,123 @@
+"""One dimension of the search space: a list of choices, or a range of numbers."""
+
+import math
+from decimal import Decimal
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+
+from study.spec_error import shown
+
+Value = str | bool | int | float
+
+
+class Strict(BaseModel):
+    """Immutable; no unknown key, no silent conversion of types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Range(Strict):
+    """Every number from `low` to `high`, both included."""
+
+    low: float
+    high: float
+    log: bool = False
+    """Uniform in the logarithm, as suits a learning rate."""
+    step: float | None = Field(default=None, gt=0)
+    """None: continuous, or every whole number."""
+    integer: bool = Field(default=False, alias="int")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"low {self.low:g} is above high {self.high:g}; low must be below high")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low {self.low:g} with log: true; low must be above 0")
+        if self.log and self.step is not None:
+            raise ValueError(f"step {self.step:g} with log: true; leave one of them out")
+        if self.integer and not all(number.is_integer() for number in (self.low, self.high, self.step or 1.0)):
+            raise ValueError("fractions given; low, high and step of a range of whole numbers must be whole")
+        # Optuna would lower `high` in silence. Decimal, because 1.0 % 0.1 is not 0 in binary.
+        if self.step is not None and (Decimal(str(self.high)) - Decimal(str(self.low))) % Decimal(str(self.step)):
+            raise ValueError(f"step {self.step:g} does not lead from low {self.low:g} to high {self.high:g} exactly")
+        return self
+
+    def __contains__(self, value: float) -> bool:
+        if not self.low <= value <= self.high:
+            return False
+        step = self.step or (1.0 if self.integer else None)
+        if step is None:
+            return True
+        steps = (value - self.low) / step
+        return math.isclose(steps, round(steps), rel_tol=0, abs_tol=1e-8)
+
+    def __str__(self) -> str:
+        kind = ["whole numbers"] if self.integer else []
+        scale = ["log scale"] if self.log else []
+        steps = [f"step {self.step:g}"] if self.step else []
+        return ", ".join([f"{self.low:g} to {self.high:g}", *kind, *scale, *steps])
+
+
+Dimension = tuple[Value, ...] | Range
+
+
+def fixed_value(dimension: Dimension) -> Value | None:
+    """The value of a dimension that holds but one, None where there is a choice."""
+    return None if isinstance(dimension, Range) or len(dimension) > 1 else dimension[0]
+
+
+def ends(dimension: Dimension) -> tuple[Value, ...]:
+    """The values that must be allowed for all of the dimension to be."""
+    if not isinstance(dimension, Range):
+        return dimension
+    return tuple(int(end) if dimension.integer else end for end in (dimension.low, dimension.high))
+
+
+def _several(value: object) -> object:
+    """A single value is a list of one."""
+    return value if isinstance(value, (list, tuple, dict, Range)) else [value]
+
+
+def _distinct(values: tuple[Value, ...]) -> tuple[Value, ...]:
+    if not values:
+        raise ValueError("an empty list given; must hold at least one choice")
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"{shown(value)} is given {values.count(value)} times; each choice must be given once")
+    return values
+
+
+def _whole(value: object) -> object:
+    return {"int": True} | value if isinstance(value, dict) else value
+
+
+def _form(value: object) -> str:
+    return "range" if isinstance(value, (dict, Range)) else "choices"
+
+
+def _must_be_whole(value: Dimension) -> Dimension:
+    if isinstance(value, Range) and not value.integer:
+        raise ValueError("int: false given; must be a range of whole numbers")
+    return value
+
+
+# A tuple made from YAML's list; the items stay strict.
+_list = (AfterValidator(_distinct), Field(strict=False))
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_several), *_list]
+Flags = Annotated[tuple[bool, ...], BeforeValidator(_several), *_list]
+Numbers = Annotated[
+    Annotated[tuple[float, ...], *_list, Tag("choices")]
+    | Annotated[Range, Tag("range")],
+    Discriminator(_form),
+    BeforeValidator(_several),
+]
+Counts = Annotated[
+    Annotated[tuple[int, ...], *_list, Tag("choices")]
+    | Annotated[Range, Tag("range")],
+    Discriminator(_form),
+    BeforeValidator(_several),
+    BeforeValidator(_whole),
+    AfterValidator(_must_be_whole),
+]

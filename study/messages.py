@@ -1,0 +1,82 @@
+"""What passes between a study's driver, its lanes and their workers. Plain data: no torch, no Ray."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from study.records import State
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is searched for: a column of the epoch rows, and whether more of it is better."""
+
+    metric: str
+    mode: str
+
+    def better(self, value: float, than: float) -> bool:
+        return value > than if self.mode == "max" else value < than
+
+    def best_row(self, rows: list[dict[str, Any]]) -> dict[str, Any] | None:
+        """The first row with the best value; None where there is no row."""
+        best = None
+        for row in rows:
+            if best is None or self.better(row[self.metric], best[self.metric]):
+                best = row
+        return best
+
+
+@dataclass(frozen=True)
+class LaneSettings:
+    """What every trial of a lane shares."""
+
+    store_uri: str
+    pack_folder: str
+    weights_dir: str | None
+    objective: Objective
+    workers: int
+    gpus_per_worker: float
+    threads: int
+    """CPU threads of each worker."""
+
+
+@dataclass(frozen=True)
+class StartTrial:
+    trial: int
+    experiment: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TrainEpoch:
+    pass
+
+
+@dataclass(frozen=True)
+class Stop:
+    pass
+
+
+@dataclass(frozen=True)
+class Started:
+    """Answer to StartTrial: `rows` are the epochs that a checkpoint had already behind it."""
+
+    device: str
+    params_trainable: int
+    params_frozen: int
+    build_seconds: float
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    row: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Answer to any command of a trial that cannot go on."""
+
+    state: State
+    reason: str
+    traceback: str
+    lane_lives: bool
+    """False where the ranks may no longer be in step: the next trial needs a new worker group."""

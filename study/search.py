@@ -1,0 +1,157 @@
+"""The searcher (Optuna's TPE) and the early stopping by rungs (ASHA), as Tune takes them.
+
+Both start from a study's records, so that a resumed study searches on with all it had learned.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from seg.experiment import Experiment
+from study import space
+from study.messages import Objective
+from study.records import Record, State
+from study.spec import Spec
+
+OUTCOMES = {State.COMPLETE: TrialState.COMPLETE, State.PRUNED: TrialState.PRUNED}
+"""What Optuna is told; every other end is a FAIL, which is never a score."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """The next trial to run. `record` is there where it goes on from one already begun."""
+
+    trial: int
+    source: str
+    experiment: Experiment
+    record: Record | None = None
+
+
+class OptunaStudy:
+    """Optuna's view of a study: asked for proposals, told of every ended trial, whoever proposed it."""
+
+    def __init__(self, spec: Spec, seed: int):
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        sampler = optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
+        direction = "maximize" if spec.objective.mode == "max" else "minimize"
+        self._spec, self._metric = spec, spec.objective.metric
+        self._study = optuna.create_study(sampler=sampler, direction=direction)
+        self._asked: dict[int, optuna.Trial] = {}
+
+    def ask(self, trial: int) -> Experiment:
+        asked = self._study.ask()
+        asked.set_user_attr("trial", trial)
+        self._asked[trial] = asked
+        return space.suggest(asked, self._spec)
+
+    def tell(self, record: Record) -> None:
+        """An ended trial: its intermediate values, its state, and its score where it has one."""
+        state = OUTCOMES.get(record.state, TrialState.FAIL)
+        if asked := self._asked.pop(record.trial, None):
+            for epoch, value in self._values(record).items():
+                asked.report(value, epoch)
+            self._study.tell(asked, self._score(record) if state == TrialState.COMPLETE else None, state)
+        elif (frozen := self._frozen(record, state)) is not None:
+            self._study.add_trial(frozen)
+
+    def _frozen(self, record: Record, state: TrialState) -> FrozenTrial | None:
+        """None where the experiment lies outside the search space: it teaches the sampler nothing."""
+        told = space.told(Experiment.from_json(record.experiment), self._spec)
+        if told is None:
+            return None
+        params, distributions = told
+        score = self._score(record) if state in OUTCOMES.values() else None
+        return optuna.trial.create_trial(
+            params=params,
+            distributions=distributions,
+            state=state,
+            value=score,
+            intermediate_values=self._values(record),
+            user_attrs={"trial": record.trial},
+        )
+
+    def _values(self, record: Record) -> dict[int, float]:
+        return {row["epoch"]: row[self._metric] for row in record.epochs}
+
+    def _score(self, record: Record) -> float | None:
+        return record.best.get(self._metric)
+
+
+class StudySearcher(Searcher):
+    """Hands Tune the running trials of an earlier session first, then the baselines, then what Optuna proposes."""
+
+    def __init__(
+        self, given: Iterable[Proposal], first_free: int, trials: int, optuna_study: OptunaStudy, config: dict[str, Any]
+    ):
+        super().__init__()
+        self._given, self._next, self._trials = list(given), first_free, trials
+        self._optuna, self._config = optuna_study, config
+        self.proposals: dict[str, Proposal] = {}
+        """By Tune's trial id."""
+        self.on_proposal: Callable[[str, Proposal], None] = lambda tune_id, proposal: None
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+        proposal = self._propose()
+        if proposal is None:
+            return Searcher.FINISHED
+        self.proposals[trial_id] = proposal
+        self.on_proposal(trial_id, proposal)
+        return self._config | {"trial": proposal.trial, "experiment": proposal.experiment.to_json()}
+
+    def _propose(self) -> Proposal | None:
+        if self._given:
+            return self._given.pop(0)
+        if self._next >= self._trials:
+            return None
+        trial, self._next = self._next, self._next + 1
+        return Proposal(trial, "search", self._optuna.ask(trial))
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Nothing: the recorder tells Optuna, from the record, once the trial's end is written."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the study's records are the searcher's state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: see save."""
+
+
+class Rungs(ASHAScheduler):
+    """ASHA (Li et al. 2020, arXiv:1810.05934) on the reported epoch and the best objective so far."""
+
+    def __init__(self, spec: Spec):
+        stopping = spec.early_stopping
+        super().__init__(
+            time_attr="epoch",
+            metric="objective",
+            mode=spec.objective.mode,
+            max_t=spec.epochs,
+            grace_period=stopping.min_epochs,
+            reduction_factor=stopping.reduction_factor,
+        )
+        self._sign = 1.0 if spec.objective.mode == "max" else -1.0
+
+    def remember(self, key: str, rows: list[dict[str, Any]], objective: Objective) -> None:
+        """Fill the rungs with epochs run in an earlier session; `key` is the trial's id in this one."""
+        trial = SimpleNamespace(trial_id=key)
+        for done in range(1, len(rows) + 1):
+            best = objective.best_row(rows[:done])
+            assert best is not None
+            for bracket in self._brackets:
+                bracket.on_result(trial, rows[done - 1]["epoch"], self._sign * best[objective.metric])
+
+
+def scheduler(spec: Spec, ended: list[Record], objective: Objective) -> TrialScheduler:
+    """As the spec says; knows the rungs of the trials that ended in an earlier session."""
+    if spec.early_stopping.scheduler == "none":
+        return FIFOScheduler()
+    rungs = Rungs(spec)
+    for record in ended:
+        rungs.remember(f"earlier-{record.trial}", record.epochs, objective)
+    return rungs

@@ -1,0 +1,112 @@
+"""What is wrong with a spec, as one line: `<file>: <path.of.key>: what was given, what is allowed`."""
+
+import difflib
+from collections.abc import Iterator, Sequence
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+
+BRANCHES = ("choices", "range")
+"""Steps that pydantic adds to a path where a value may take one of two forms; no reader wrote them."""
+
+EXPECTED = {
+    "string_type": "must be a text",
+    "bool_type": "must be true or false",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "finite_number": "must be finite",
+    "dict_type": "must be keys and values",
+    "model_type": "must be keys and values",
+    "tuple_type": "must be a list",
+    "literal_error": "choose from {expected}",
+    "greater_than": "must be above {gt}",
+    "greater_than_equal": "must be at least {ge}",
+}
+
+
+class SpecError(Exception):
+    """A spec cannot be used. The message is one line: which file, which key, what was given, what is allowed."""
+
+    def __init__(self, source: str, path: str, problem: str, more: int = 0):
+        place = f"{source}: {path}" if path else source
+        rest = f" (and {more} more)" if more else ""
+        super().__init__(f"{place}: {problem}{rest}")
+
+
+def refusal(problems: Sequence[tuple[str, str]]) -> ValidationError:
+    """(path of the key, problem) pairs as the error that pydantic's own checks raise, to be raised beside them."""
+    return ValidationError.from_exception_data(
+        "Spec",
+        [
+            InitErrorDetails(type=PydanticCustomError("spec", "{problem}", {"problem": problem}), loc=_steps(path))
+            for path, problem in problems
+        ],
+    )
+
+
+def from_pydantic(error: ValidationError, source: str, model: type[BaseModel]) -> SpecError:
+    """Unknown keys first: what else is missing may only be misspelt."""
+    details = sorted(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")
+    lines = {_path(detail): _problem(detail, model) for detail in details}
+    meant = set(_meant(details, model))
+    kept = [(path, line) for path, line in lines.items() if not (path in meant and line.startswith("missing"))]
+    path, problem = kept[0]
+    return SpecError(source, path, problem, more=len(kept) - 1)
+
+
+def did_you_mean(word: str, allowed: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, allowed, n=1)
+    return f"did you mean {close[0]}? " if close else ""
+
+
+def shown(value: object) -> str:
+    """As a YAML file has it: true, not True."""
+    return "nothing" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def _steps(path: str) -> tuple[int | str, ...]:
+    return tuple(int(step) if step.isdigit() else step for step in path.split("."))
+
+
+def _path(detail: ErrorDetails) -> str:
+    return ".".join(str(step) for step in detail["loc"] if step not in BRANCHES)
+
+
+def _problem(detail: ErrorDetails, model: type[BaseModel]) -> str:
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "extra_forbidden":
+        allowed = _keys(model, detail["loc"][:-1])
+        key = str(detail["loc"][-1])
+        return f"unknown key; {did_you_mean(key, allowed)}(allowed: {', '.join(allowed)})"
+    if kind == "missing":
+        return "missing"
+    if kind in ("spec", "value_error"):
+        return str(context.get("problem") or context["error"])
+    expected = EXPECTED[kind].format(**context) if kind in EXPECTED else detail["msg"]
+    return f"{shown(detail['input'])} given; {expected}"
+
+
+def _meant(details: Sequence[ErrorDetails], model: type[BaseModel]) -> Iterator[str]:
+    """Paths of the keys that unknown ones look like."""
+    for detail in details:
+        if detail["type"] == "extra_forbidden":
+            close = difflib.get_close_matches(str(detail["loc"][-1]), _keys(model, detail["loc"][:-1]), n=1)
+            yield from (".".join(map(str, (*detail["loc"][:-1], word))) for word in close)
+
+
+def _keys(model: type[BaseModel], location: Sequence[int | str]) -> list[str]:
+    """Keys that may stand at `location` below `model`."""
+    for step in location:
+        fields = {field.alias or name: field for name, field in model.model_fields.items()}
+        if step in fields:
+            model = next(_models(fields[str(step)].annotation), model)
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models(part)
+
