@@ -1,8 +1,8 @@
 """The files of a pack, and how a damaged one is told from a sound one.
 
-    images.npy   (N, S, S, 3) uint8
-    masks.npy    (N, S, S) uint8
-    index.json   whatever describes them, the CRC-32 of both arrays, and its own checksum
+images.npy   (N, S, S, 3) uint8
+masks.npy    (N, S, S) uint8
+index.json   whatever describes them, the CRC-32 of both arrays, and its own checksum
 """
 
 import hashlib

@@ -34,7 +34,9 @@ class Packing:
             raise DataError(f"{self.dataset.name}: the id {name} occurs {times} times; rename or remove the others")
         for part in ("train", "val"):
             if part not in self.splits.values():
-                raise DataError(f"{self.dataset.name}: none of {len(self.samples)} images is left to {part}; add images")
+                raise DataError(
+                    f"{self.dataset.name}: none of {len(self.samples)} images is left to {part}; add images"
+                )
 
     def _key(self) -> str:
         """Hash of the files' contents and of everything else the arrays depend on."""

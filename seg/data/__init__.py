@@ -1,23 +1,34 @@
 """Datasets as lists of samples: each dataset is one file with one function, registered in DATASETS.
 
-To add a dataset, write a file beside this one with a function `load(data_dir) -> Dataset`
+To add a dataset, write a file beside this one with a function `load(data_dir, download=True) -> Dataset`
 and name it in DATASETS.
 """
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from seg.data import isic, phantom
-from seg.data.sample import Dataset
+from seg.data.sample import DataError, Dataset, FileSample, MissingData, Sample
 
-DATASETS: dict[str, Callable[[Path], Dataset]] = {
+__all__ = ["DATASETS", "DataError", "Dataset", "FileSample", "MissingData", "Sample", "load"]
+
+
+class Loader(Protocol):
+    def __call__(self, data_dir: Path, download: bool = True) -> Dataset: ...
+
+
+DATASETS: dict[str, Loader] = {
     "isic2016": isic.load,
     "phantom": phantom.load,
 }
 
 
-def load(name: str, data_dir: Path) -> Dataset:
-    """The dataset `name` found under `data_dir`. ValueError for an unknown name, DataError for bad files."""
+def load(name: str, data_dir: Path | str, download: bool = True) -> Dataset:
+    """The dataset `name` found under `data_dir`.
+
+    Where it is missing it is downloaded there, or with `download=False` MissingData is raised.
+    ValueError for an unknown name, DataError for bad files.
+    """
     if name not in DATASETS:
         raise ValueError(f"dataset: {name!r} is not known; choose from {', '.join(DATASETS)}")
-    return DATASETS[name](Path(data_dir))
+    return DATASETS[name](Path(data_dir), download=download)

@@ -1,6 +1,9 @@
 """A sample is an image and its mask, read on demand; a dataset is a list of samples and what they mean."""
 
 import hashlib
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -8,9 +11,31 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
+IGNORED = 255
+"""Mask value of a pixel that no loss and no metric counts."""
+
+# What Pillow raises for files that are cut off, of no known format, or damaged inside.
+_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+
 
 class DataError(Exception):
-    """The data on disk cannot be used. The message says what is wrong, where, and what to do."""
+    """The data on disk cannot be used. The message says what is wrong, where, and what to do, in one line.
+
+    `problems` holds one line for each thing that is wrong, where the message sums several up."""
+
+    def __init__(self, message: str, problems: Sequence[str] = ()):
+        super().__init__(message)
+        self.problems = tuple(problems) or (message,)
+
+
+class MissingData(DataError):
+    """The dataset is not there at all."""
+
+
+def several(problems: Sequence[str], what: str, remedy: str, shown: int = 3) -> DataError:
+    """One error for many `problems`: their number, the first few, and what to do."""
+    first = "; ".join(problems[:shown]) + ("; ..." if len(problems) > shown else "")
+    return DataError(f"{len(problems)} {what}: {first}. {remedy}", problems)
 
 
 class Sample(Protocol):
@@ -35,6 +60,52 @@ class Sample(Protocol):
 
 
 @dataclass(frozen=True)
+class FileSample:
+    """An image file and a mask file of the same size."""
+
+    id: str
+    split: str
+    image_path: Path
+    mask_path: Path
+    decode_mask: Callable[[Image.Image], np.ndarray]
+    """Opened mask file -> (H, W) uint8 class indices."""
+
+    def digest(self) -> str:
+        """Hash of both files' contents. DataError where one cannot be read."""
+        content = hashlib.blake2b(digest_size=16)
+        for path in (self.image_path, self.mask_path):
+            with _reading(path):
+                content.update(hashlib.blake2b(path.read_bytes(), digest_size=16).digest())
+        return content.hexdigest()
+
+    def image(self) -> np.ndarray:
+        with _reading(self.image_path), Image.open(self.image_path) as file:
+            return np.asarray(file.convert("RGB"))
+
+    def mask(self) -> np.ndarray:
+        with _reading(self.image_path), Image.open(self.image_path) as file:
+            width, height = file.size
+        with _reading(self.mask_path), Image.open(self.mask_path) as file:
+            mask_HW = self.decode_mask(file)
+        if mask_HW.shape != (height, width):
+            raise DataError(
+                f"{self.mask_path}: the mask is {mask_HW.shape[1]}×{mask_HW.shape[0]} pixels, "
+                f"its image {self.image_path.name} is {width}×{height}; replace one of them or remove both"
+            )
+        return mask_HW
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: the file is missing; restore it or remove its partner too") from error
+    except _UNREADABLE as error:
+        raise DataError(f"{path}: cannot be read ({error}); replace the file or remove image and mask") from error
+
+
+@dataclass(frozen=True)
 class Dataset:
     name: str
     samples: list[Sample]
@@ -47,3 +118,16 @@ class Dataset:
     @property
     def classes(self) -> int:
         return len(self.class_names)
+
+    def read(self, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+        """Image (H, W, 3) and mask (H, W) of one of the samples, native size, checked.
+
+        DataError where a file is unreadable or the mask holds a value that is no class."""
+        image_HW3, mask_HW = sample.image(), sample.mask()
+        stray = np.setdiff1d(mask_HW, [*range(self.classes), IGNORED])
+        if stray.size:
+            raise DataError(
+                f"{sample.id}: the mask holds the value {stray[0]}; it may hold 0 to {self.classes - 1} "
+                f"({', '.join(self.class_names)}) and {IGNORED} (ignored)"
+            )
+        return image_HW3, mask_HW

@@ -1,0 +1,85 @@
+"""ISIC 2016 challenge, part 1: dermoscopic images and lesion masks (Gutman et al. 2016, arXiv:1605.01397)."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from seg.data.download import fetch_archives
+from seg.data.sample import DataError, Dataset, FileSample, MissingData, Sample, several
+
+NAME = "isic2016"
+ADDRESS = "https://isic-archive.s3.amazonaws.com/challenges/2016"
+PARTS = {"train": "ISBI2016_ISIC_Part1_Training", "test": "ISBI2016_ISIC_Part1_Test"}
+FOLDERS = [f"{part}_{kind}" for part in PARTS.values() for kind in ("Data", "GroundTruth")]
+OFFICIAL_COUNTS = {"train": 900, "test": 379}
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
+
+
+def load(data_dir: Path, download: bool = True) -> Dataset:
+    """The images present under `<data_dir>/isic2016/`, any subset of the official 900 + 379.
+
+    Where that folder is missing, the official archives are downloaded into it; MissingData where that
+    fails or `download` is false. DataError where a folder is missing or empty, or an image has no mask.
+    """
+    root = data_dir / NAME
+    if not root.is_dir() or not any(root.iterdir()):
+        _download(root, download)
+    _check_folders(root)
+    samples = {split: _samples(root, split) for split in PARTS}
+    _check_masks([sample for found in samples.values() for sample in found])
+    return Dataset(
+        name=NAME,
+        samples=[*samples["train"], *samples["test"]],
+        class_names=("background", "lesion"),
+        remark=_remark({split: len(found) for split, found in samples.items()}),
+    )
+
+
+def _download(root: Path, allowed: bool) -> None:
+    by_hand = f"put the folders {', '.join(FOLDERS)} into {root}"
+    if not allowed:
+        raise MissingData(f"{root}: the dataset {NAME} is not there; let it be downloaded, or {by_hand}")
+    try:
+        fetch_archives([f"{ADDRESS}/{folder}.zip" for folder in FOLDERS], root)
+    except OSError as error:
+        raise MissingData(f"{root}: {NAME} is not there and not downloaded ({error}); {by_hand}") from error
+
+
+def _check_folders(root: Path) -> None:
+    missing = [name for name in FOLDERS if not (root / name).is_dir()]
+    if missing:
+        raise DataError(f"{root}: no folder {', '.join(missing)}; both splits are needed, images and masks")
+    empty = [name for name in FOLDERS if not _files(root / name)]
+    if empty:
+        raise DataError(f"{root / empty[0]}: holds no image file; put the files of {empty[0]}.zip there")
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
+
+
+def _samples(root: Path, split: str) -> list[FileSample]:
+    masks = root / f"{PARTS[split]}_GroundTruth"
+    return [
+        FileSample(path.stem, split, path, masks / f"{path.stem}_Segmentation.png", _decode_mask)
+        for path in _files(root / f"{PARTS[split]}_Data")
+    ]
+
+
+def _check_masks(samples: list[FileSample]) -> None:
+    alone = [sample for sample in samples if not sample.mask_path.is_file()]
+    if alone:
+        lines = [f"{sample.image_path}: no mask {sample.mask_path.name}" for sample in alone]
+        raise several(lines, "image(s) without a mask", f"Put the masks into {alone[0].mask_path.parent}.")
+
+
+def _decode_mask(file: Image.Image) -> np.ndarray:
+    return (np.asarray(file.convert("L")) >= 128).astype(np.uint8)
+
+
+def _remark(counts: dict[str, int]) -> str:
+    if counts == OFFICIAL_COUNTS:
+        return ""
+    train, test = (f"{counts[split]} of {OFFICIAL_COUNTS[split]}" for split in ("train", "test"))
+    return f"{train} training, {test} test images"

@@ -1,0 +1,89 @@
+"""Synthetic dermoscopy, generated from a seed: something to study on where there are no files.
+
+Hard on purpose: pigment that fades, freckles, reddened patches, pen marks, hair and vignettes keep a
+threshold from finding the lesion, and lesions of very different sizes keep a coarse model from outlining it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from seg.data import dermoscopy
+from seg.data.dermoscopy import Kind
+from seg.data.sample import Dataset, Sample
+
+VERSION = 1
+"""Raise it with any change of the pictures: packs are keyed by it."""
+SEED = 2016
+COUNTS = {"train": 240, "test": 60}
+SIZES_HW = ((120, 160), (120, 160), (120, 150), (128, 176), (144, 112))
+
+KINDS = (
+    Kind("naevus", ((0.50, 0.32, 0.22), (0.62, 0.43, 0.31)), irregularity=0.10, network=0.25),
+    Kind("melanoma", ((0.20, 0.13, 0.12), (0.50, 0.28, 0.22)), irregularity=0.30, network=0.15),
+    Kind("keratosis", ((0.58, 0.46, 0.30), (0.38, 0.28, 0.20)), irregularity=0.18, network=0.0),
+    Kind("vascular", ((0.58, 0.16, 0.22), (0.40, 0.10, 0.20)), irregularity=0.12, network=0.0),
+)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is drawn, and which class each kind of lesion counts as."""
+
+    name: str
+    class_names: tuple[str, ...]
+    classes: tuple[int, ...]
+    """Class of each of KINDS."""
+    shares: tuple[float, ...]
+    """Share of each of KINDS among the lesions; sums to 1."""
+
+
+BINARY = Variant("phantom", ("background", "lesion"), classes=(1, 1, 1, 1), shares=(0.45, 0.25, 0.2, 0.1))
+
+
+@dataclass(frozen=True)
+class PhantomSample:
+    """One generated picture. Its seed is the variant, the split and the number: none depends on another."""
+
+    variant: Variant
+    split: str
+    number: int
+
+    @property
+    def id(self) -> str:
+        return f"{self.variant.name}_{self.split}_{self.number:04d}"
+
+    def digest(self) -> str:
+        return f"{self.id}-version{VERSION}-seed{SEED}"
+
+    def image(self) -> np.ndarray:
+        rng, kind, shape = self._draw()
+        image_HW3 = dermoscopy.draw_skin(rng, shape.size_hw)
+        image_HW3 = dermoscopy.add_blotches(rng, image_HW3)
+        image_HW3 = dermoscopy.add_lesion(rng, image_HW3, shape, KINDS[kind])
+        image_HW3 = dermoscopy.add_hair(rng, image_HW3)
+        return dermoscopy.to_bytes(dermoscopy.add_optics(rng, image_HW3))
+
+    def mask(self) -> np.ndarray:
+        _, kind, shape = self._draw()
+        return np.where(shape.inside_HW, self.variant.classes[kind], 0).astype(np.uint8)
+
+    def _draw(self) -> tuple[np.random.Generator, int, dermoscopy.Shape]:
+        """Kind and outline come first from the generator, so the mask needs no picture."""
+        rng = np.random.default_rng([SEED, list(COUNTS).index(self.split), self.number])
+        size_hw = SIZES_HW[rng.integers(len(SIZES_HW))]
+        kind = int(rng.choice(len(KINDS), p=self.variant.shares))
+        return rng, kind, dermoscopy.draw_shape(rng, KINDS[kind], size_hw)
+
+
+def load(data_dir: Path, download: bool = True) -> Dataset:
+    """240 training and 60 test images, made from numbers alone: nothing is read or downloaded."""
+    return generate(BINARY)
+
+
+def generate(variant: Variant) -> Dataset:
+    samples: list[Sample] = [
+        PhantomSample(variant, split, number) for split, count in COUNTS.items() for number in range(count)
+    ]
+    return Dataset(variant.name, samples, variant.class_names, remark="synthetic images", synthetic=True)
