@@ -107,7 +107,7 @@ def _crc32(array: np.ndarray) -> int:
     content = array.reshape(-1)
     crc32 = 0
     for start in range(0, content.size, _CHUNK_BYTES):
-        crc32 = zlib.crc32(content[start : start + _CHUNK_BYTES], crc32)
+        crc32 = zlib.crc32(content[start : start + _CHUNK_BYTES].data, crc32)
     return crc32
 
 

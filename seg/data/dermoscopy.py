@@ -60,9 +60,9 @@ BLOTCHES = (
 
 def draw_shape(rng: np.random.Generator, kind: Kind, size_hw: tuple[int, int]) -> Shape:
     """An ellipse whose border is bent at low frequencies and frayed at high ones."""
-    radius = float(np.exp(rng.uniform(np.log(0.09), np.log(0.42))))
+    radius = float(np.exp(rng.uniform(np.log(0.16), np.log(0.46))))
     y_HW, x_HW = _coordinates(size_hw)
-    reach_y, reach_x = max(0.05, 0.48 - radius), max(0.05, 0.48 * size_hw[1] / size_hw[0] - radius)
+    reach_y, reach_x = (max(0.04, 0.8 * (side / min(size_hw) / 2 - radius)) for side in size_hw)
     y_HW, x_HW = y_HW - rng.uniform(-reach_y, reach_y), x_HW - rng.uniform(-reach_x, reach_x)
     turn, stretch = rng.uniform(0, np.pi), np.sqrt(rng.uniform(1.0, 1.7))
     along_HW = (x_HW * np.cos(turn) + y_HW * np.sin(turn)) / stretch
@@ -71,7 +71,7 @@ def draw_shape(rng: np.random.Generator, kind: Kind, size_hw: tuple[int, int]) -
     border_HW = np.ones(size_hw, np.float32)
     for k in range(2, 7):
         border_HW += kind.irregularity * rng.normal() / k * np.cos(k * angle_HW + rng.uniform(0, 2 * np.pi))
-    border_HW += 0.5 * kind.irregularity * _clouds(rng, size_hw, cell_pixels=8)
+    border_HW += 0.25 * kind.irregularity * _clouds(rng, size_hw, cell_pixels=8)
     return Shape(depth_HW=radius * np.clip(border_HW, 0.4, 1.8) - distance_HW, radius=radius)
 
 
@@ -81,18 +81,18 @@ def draw_skin(rng: np.random.Generator, size_hw: tuple[int, int]) -> np.ndarray:
     light, dark = np.array([0.93, 0.76, 0.68]), np.array([0.62, 0.44, 0.34])
     image = light + tone * (dark - light) + rng.normal(0, 0.02, 3)
     redness_HW = np.clip(_clouds(rng, size_hw, cell_pixels=40), 0, None)[..., None]
-    shade_HW = (1 + 0.06 * _clouds(rng, size_hw, cell_pixels=60))[..., None]
+    shade_HW = (1 + 0.035 * _clouds(rng, size_hw, cell_pixels=60))[..., None]
     texture_HW = (0.015 * _clouds(rng, size_hw, cell_pixels=3))[..., None]
-    return (image - rng.uniform(0, 0.09) * redness_HW * [0.1, 1.0, 0.9]) * shade_HW + texture_HW
+    return (image - rng.uniform(0, 0.07) * redness_HW * [0.1, 1.0, 0.9]) * shade_HW + texture_HW
 
 
 def add_lesion(rng: np.random.Generator, image: np.ndarray, shape: Shape, kind: Kind) -> np.ndarray:
     """Pigment over the skin: two colours in patches, a soft border, sometimes fading to one side."""
     size_hw = (image.shape[0], image.shape[1])
-    strength = float(np.clip(rng.lognormal(np.log(0.5), 0.45), 0.2, 0.95))
+    strength = float(np.clip(rng.lognormal(np.log(0.78), 0.3), 0.35, 0.97))
     softness = rng.uniform(0.008, 0.045) * min(1.0, shape.radius / 0.15)
     cover_HW = _sigmoid((shape.depth_HW + softness) / softness)
-    if rng.random() < 0.35:
+    if rng.random() < 0.25:
         cover_HW = cover_HW * _fading(rng, shape)
     mix_HW = _sigmoid(2.0 * _clouds(rng, size_hw, cell_pixels=14) + rng.normal())[..., None]
     pigment = mix_HW * np.array(kind.colours[0]) + (1 - mix_HW) * np.array(kind.colours[1])
@@ -109,7 +109,7 @@ def add_blotches(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
             radius, strength = rng.uniform(*blotch.radii), rng.uniform(*blotch.strengths)
             centre_y, centre_x = rng.uniform(-0.5, 0.5), rng.uniform(-0.5, 0.5) * size_hw[1] / size_hw[0]
             distance_HW = np.hypot(y_HW - centre_y, (x_HW - centre_x) * rng.uniform(0.7, 1.4))
-            cover_HW = _sigmoid((radius - distance_HW) / (0.25 * radius))
+            cover_HW = _sigmoid((radius - distance_HW) / (0.3 * radius))
             image = image + (strength * cover_HW)[..., None] * (np.array(blotch.colour) - image)
     return image
 
@@ -134,13 +134,13 @@ def add_optics(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     size_hw = (image.shape[0], image.shape[1])
     y_HW, x_HW = _coordinates(size_hw)
     from_axis_HW = np.hypot(y_HW - rng.normal(0, 0.06), x_HW - rng.normal(0, 0.06))
-    image = image * (1 - rng.uniform(0.0, 0.75) * np.clip(from_axis_HW, 0, 1) ** 2)[..., None]
-    if rng.random() < 0.2:
+    image = image * (1 - rng.uniform(0.0, 0.35) * np.clip(from_axis_HW, 0, 1) ** 2)[..., None]
+    if rng.random() < 0.08:
         image = image * (0.04 + 0.96 * _sigmoid((rng.uniform(0.56, 0.72) - from_axis_HW) / 0.012))[..., None]
-    glints_HW = 0.35 * _sigmoid((_clouds(rng, size_hw, cell_pixels=6) - 2.2) / 0.15)
+    glints_HW = 0.35 * _sigmoid((_clouds(rng, size_hw, cell_pixels=6) - 2.9) / 0.15)
     image = image + glints_HW[..., None] * (1 - image)
     image = image * rng.normal(1, 0.04, 3) * rng.uniform(0.8, 1.08)
-    return image + rng.normal(0, rng.uniform(0.008, 0.03), image.shape)
+    return image + rng.normal(0, rng.uniform(0.006, 0.022), image.shape)
 
 
 def to_bytes(image: np.ndarray) -> np.ndarray:
@@ -167,18 +167,18 @@ def _clouds(rng: np.random.Generator, size_hw: tuple[int, int], cell_pixels: int
 def _network(rng: np.random.Generator, size_hw: tuple[int, int]) -> np.ndarray:
     """(H, W) in [0, 1]: a warped net, 1 on its strands."""
     y_HW, x_HW = _coordinates(size_hw)
-    warp_y, warp_x = (0.015 * _clouds(rng, size_hw, cell_pixels=12) for _ in range(2))
-    waves = 2 * np.pi * rng.uniform(14, 24)
-    return np.maximum(np.cos(waves * (y_HW + warp_y)), np.cos(waves * (x_HW + warp_x))).clip(0, 1) ** 2
+    warp_y, warp_x = (0.03 * _clouds(rng, size_hw, cell_pixels=10) for _ in range(2))
+    waves = 2 * np.pi * rng.uniform(8, 14)
+    return np.maximum(np.cos(waves * (y_HW + x_HW + warp_y)), np.cos(waves * (x_HW - y_HW + warp_x))).clip(0, 1) ** 2
 
 
 def _fading(rng: np.random.Generator, shape: Shape) -> np.ndarray:
-    """(H, W) in [0.25, 1]: the pigment's loss from one side of the lesion to the other."""
+    """(H, W) in [0.3, 1]: the pigment's loss from one side of the lesion to the other."""
     y_HW, x_HW = _coordinates(shape.size_hw)
     turn = rng.uniform(0, 2 * np.pi)
     along_HW = x_HW * np.cos(turn) + y_HW * np.sin(turn)
     middle = along_HW[shape.inside_HW].mean() if shape.inside_HW.any() else 0.0
-    return 0.25 + 0.75 * _sigmoid((along_HW - middle) / (0.35 * shape.radius))
+    return 0.3 + 0.7 * _sigmoid((along_HW - middle) / (0.35 * shape.radius))
 
 
 def _curve(rng: np.random.Generator, direction: float) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from seg.data.download import fetch_archives
-from seg.data.sample import DataError, Dataset, FileSample, MissingData, Sample, several
+from seg.data.sample import DataError, Dataset, FileSample, MissingData, several
 
 NAME = "isic2016"
 ADDRESS = "https://isic-archive.s3.amazonaws.com/challenges/2016"
