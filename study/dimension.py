@@ -108,14 +108,12 @@ _list = (AfterValidator(_distinct), Field(strict=False))
 Names = Annotated[tuple[str, ...], BeforeValidator(_several), *_list]
 Flags = Annotated[tuple[bool, ...], BeforeValidator(_several), *_list]
 Numbers = Annotated[
-    Annotated[tuple[float, ...], *_list, Tag("choices")]
-    | Annotated[Range, Tag("range")],
+    Annotated[tuple[float, ...], *_list, Tag("choices")] | Annotated[Range, Tag("range")],
     Discriminator(_form),
     BeforeValidator(_several),
 ]
 Counts = Annotated[
-    Annotated[tuple[int, ...], *_list, Tag("choices")]
-    | Annotated[Range, Tag("range")],
+    Annotated[tuple[int, ...], *_list, Tag("choices")] | Annotated[Range, Tag("range")],
     Discriminator(_form),
     BeforeValidator(_several),
     BeforeValidator(_whole),

@@ -20,6 +20,8 @@ EXPECTED = {
     "model_type": "must be keys and values",
     "tuple_type": "must be a list",
     "literal_error": "choose from {expected}",
+    "too_short": "must have at least {min_length}",
+    "string_too_short": "must not be empty",
     "greater_than": "must be above {gt}",
     "greater_than_equal": "must be at least {ge}",
 }
@@ -36,13 +38,12 @@ class SpecError(Exception):
 
 def refusal(problems: Sequence[tuple[str, str]]) -> ValidationError:
     """(path of the key, problem) pairs as the error that pydantic's own checks raise, to be raised beside them."""
-    return ValidationError.from_exception_data(
-        "Spec",
-        [
-            InitErrorDetails(type=PydanticCustomError("spec", "{problem}", {"problem": problem}), loc=_steps(path))
-            for path, problem in problems
-        ],
-    )
+    return ValidationError.from_exception_data("Spec", [_detail(path, problem) for path, problem in problems])
+
+
+def _detail(path: str, problem: str) -> InitErrorDetails:
+    custom = PydanticCustomError("spec", "{problem}", {"problem": problem})
+    return InitErrorDetails(type=custom, loc=_steps(path), input=None)
 
 
 def from_pydantic(error: ValidationError, source: str, model: type[BaseModel]) -> SpecError:
@@ -56,8 +57,9 @@ def from_pydantic(error: ValidationError, source: str, model: type[BaseModel]) -
 
 
 def did_you_mean(word: str, allowed: Sequence[str]) -> str:
+    """`; did you mean ...?`, or nothing where no allowed word is close."""
     close = difflib.get_close_matches(word, allowed, n=1)
-    return f"did you mean {close[0]}? " if close else ""
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def shown(value: object) -> str:
@@ -70,7 +72,11 @@ def _steps(path: str) -> tuple[int | str, ...]:
 
 
 def _path(detail: ErrorDetails) -> str:
-    return ".".join(str(step) for step in detail["loc"] if step not in BRANCHES)
+    steps = [step for step in detail["loc"] if step not in BRANCHES]
+    if steps[0] == "search":
+        # Which choice of a dimension it is shows in the problem, and a single value was no list to its writer.
+        steps = [step for step in steps if not isinstance(step, int)]
+    return ".".join(map(str, steps))
 
 
 def _problem(detail: ErrorDetails, model: type[BaseModel]) -> str:
@@ -78,7 +84,7 @@ def _problem(detail: ErrorDetails, model: type[BaseModel]) -> str:
     if kind == "extra_forbidden":
         allowed = _keys(model, detail["loc"][:-1])
         key = str(detail["loc"][-1])
-        return f"unknown key; {did_you_mean(key, allowed)}(allowed: {', '.join(allowed)})"
+        return f"unknown key{did_you_mean(key, allowed)} (allowed: {', '.join(allowed)})"
     if kind == "missing":
         return "missing"
     if kind in ("spec", "value_error"):
@@ -109,4 +115,3 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
         yield annotation
     for part in get_args(annotation):
         yield from _models(part)
-

@@ -1,0 +1,62 @@
+"""Which choices an experiment of a study makes, and which of them only under a condition."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from seg.experiment import Experiment
+from study.dimension import Dimension, Value
+
+if TYPE_CHECKING:
+    from study.spec import Baseline, Spec
+
+Choose = Callable[[str, Dimension], Value]
+"""(name, dimension) -> one value of the dimension."""
+
+
+def determine(spec: "Spec", choose: Choose) -> Experiment:
+    """The experiment that `choose` leads to. It is asked for a dimension only where its condition holds:
+    `encoder_lr` where the encoder is trained, a loss's parameters where that loss is chosen.
+
+    The seed is the study's for every trial, so that trials differ by their choices alone.
+    """
+    dimensions = by_field(spec)
+    encoder_lr = dimensions.pop("encoder_lr", None)
+    fields = {name: choose(name, dimension) for name, dimension in dimensions.items()}
+    if encoder_lr is not None and not fields.get("encoder_freeze", Experiment.encoder_freeze):
+        fields["encoder_lr"] = choose("encoder_lr", encoder_lr)
+    loss = str(fields["loss"])
+    parameters = {name: choose(parameter(loss, name), of) for name, of in spec.search.loss[loss].items()}
+    return Experiment.from_json({**_common(spec), **fields, "loss_parameters": parameters})
+
+
+def published(spec: "Spec", baseline: "Baseline") -> Experiment:
+    """The experiment of a baseline. ValueError, naming the field, where it cannot be."""
+    return Experiment.from_json({**_common(spec), **baseline.choices})
+
+
+def by_field(spec: "Spec") -> dict[str, Dimension]:
+    """Every dimension by its field of Experiment, the fixed ones too; a loss's parameters are in spec.search.loss."""
+    found: dict[str, Dimension] = {"model": spec.search.model, "loss": tuple(spec.search.loss)}
+    for name in type(spec.fixed).model_fields:
+        searched, fixed = getattr(spec.search, name), getattr(spec.fixed, name)
+        if searched is not None:
+            found[name] = searched
+        elif fixed is not None:
+            found[name] = (fixed,)
+    return found
+
+
+def parameter(loss: str, name: str) -> str:
+    """Name of a loss's parameter in the search. With the loss in it, because two losses may both have an `alpha`
+    with different ranges, which Optuna would take for one."""
+    return f"loss_{loss}_{name}"
+
+
+def _common(spec: "Spec") -> dict[str, object]:
+    return {
+        "dataset": spec.dataset,
+        "image_size": spec.image_size,
+        "epochs": spec.epochs,
+        "seed": spec.seed,
+        "encoder_weights": spec.encoder.weights,
+    }

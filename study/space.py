@@ -1,0 +1,111 @@
+"""The conditional search space of a spec, as Optuna sees it: define-by-run, nothing of Ray."""
+
+from functools import partial
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import BaseTrial
+
+from seg.experiment import Experiment
+from study.conditions import by_field, determine, parameter, published
+from study.dimension import Dimension, Range, Value, fixed_value
+from study.spec import Spec
+
+Told = tuple[dict[str, Value], dict[str, BaseDistribution]]
+"""Parameters and their distributions, as optuna.trial.create_trial takes them."""
+
+
+class _OutsideError(Exception):
+    """An experiment's value that its dimension does not hold."""
+
+
+def suggest(trial: BaseTrial, spec: Spec) -> Experiment:
+    """The experiment of a trial: its choices suggested by `trial`, all else from the spec.
+
+    Optuna's parameters are named as the fields of Experiment, a loss's parameters `loss_<loss>_<name>`;
+    a dimension of a single value is no parameter. Every searched trial has the study's seed, so that
+    trials differ by their choices alone.
+    """
+    return determine(spec, partial(_ask, trial))
+
+
+def told(experiment: Experiment, spec: Spec) -> Told | None:
+    """Inverse of suggest: what Optuna must be told for it to know of `experiment`.
+
+    None where the experiment could not have been suggested, as with a published baseline that has another
+    optimizer than all of the search.
+    """
+    values = _values(experiment)
+    params: dict[str, Value] = {}
+    distributions: dict[str, BaseDistribution] = {}
+
+    def look_up(name: str, dimension: Dimension) -> Value:
+        if name not in values or values[name] not in dimension:
+            raise _OutsideError(name)
+        if fixed_value(dimension) is None:
+            params[name], distributions[name] = values[name], distribution(dimension)
+        return values[name]
+
+    try:
+        rebuilt = determine(spec, look_up)
+    except _OutsideError:
+        return None
+    return (params, distributions) if rebuilt == experiment else None
+
+
+def baselines(spec: Spec) -> list[tuple[str, Experiment]]:
+    """Name and experiment of each published configuration, in the spec's order."""
+    return [(baseline.name, published(spec, baseline)) for baseline in spec.baselines]
+
+
+def distribution(dimension: Dimension) -> BaseDistribution:
+    if not isinstance(dimension, Range):
+        return CategoricalDistribution(dimension)
+    if dimension.integer:
+        return IntDistribution(
+            int(dimension.low), int(dimension.high), log=dimension.log, step=int(dimension.step or 1)
+        )
+    return FloatDistribution(dimension.low, dimension.high, log=dimension.log, step=dimension.step)
+
+
+def describe(spec: Spec) -> list[str]:
+    """The search space as lines to read: each searched dimension with its condition, then what is fixed."""
+    searched, fixed = [], []
+    for name, dimension in by_field(spec).items():
+        condition = " (where the encoder is not frozen)" if name == "encoder_lr" else ""
+        value = fixed_value(dimension)
+        if value is None:
+            searched.append(f"{name}: {_text(dimension)}{condition}")
+        else:
+            fixed.append(f"{name} {_number(value)}")
+    for loss, parameters in spec.search.loss.items():
+        searched += [f"loss_{name}: {_text(of)} (where the loss is {loss})" for name, of in parameters.items()]
+    return [*searched, f"fixed: {', '.join(fixed) or 'nothing'}"]
+
+
+def _ask(trial: BaseTrial, name: str, dimension: Dimension) -> Value:
+    value = fixed_value(dimension)
+    if value is not None:
+        return value
+    if not isinstance(dimension, Range):
+        chosen: Any = trial.suggest_categorical(name, dimension)
+        return chosen
+    if dimension.integer:
+        low, high, step = int(dimension.low), int(dimension.high), int(dimension.step or 1)
+        return trial.suggest_int(name, low, high, step=step, log=dimension.log)
+    return trial.suggest_float(name, dimension.low, dimension.high, step=dimension.step, log=dimension.log)
+
+
+def _values(experiment: Experiment) -> dict[str, Any]:
+    """Every choice of an experiment by its name in the search."""
+    fields = experiment.to_json()
+    parameters = fields.pop("loss_parameters")
+    return fields | {parameter(experiment.loss, name): value for name, value in parameters.items()}
+
+
+def _text(dimension: Dimension) -> str:
+    return str(dimension) if isinstance(dimension, Range) else ", ".join(map(_number, dimension))
+
+
+def _number(value: Value) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)

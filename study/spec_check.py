@@ -1,0 +1,137 @@
+"""What a spec's single fields cannot show: whether they agree with one another, and with what seg has."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from seg.data import DATASETS
+from seg.losses import DEFAULTS
+from seg.models.mobilenetv2 import STRIDE
+from study.conditions import by_field, determine, parameter, published
+from study.dimension import Dimension, Value, ends
+from study.spec_error import did_you_mean
+
+if TYPE_CHECKING:
+    from study.spec import Spec
+
+Problem = tuple[str, str]
+"""Path of the key, and what is wrong with it."""
+
+
+def problems(spec: "Spec") -> list[Problem]:
+    return [
+        *_budget(spec),
+        *_data(spec),
+        *_objective(spec),
+        *(_structure(spec) or _dimensions(spec)),
+        *_baselines(spec),
+    ]
+
+
+def _budget(spec: "Spec") -> Iterator[Problem]:
+    if spec.trials < len(spec.baselines):
+        yield "trials", f"{spec.trials} given; must be at least {len(spec.baselines)}, the number of baselines"
+    stopping = spec.early_stopping
+    if stopping.scheduler != "none" and spec.epochs < stopping.min_epochs:
+        yield "epochs", f"{spec.epochs} given; must be at least early_stopping.min_epochs, {stopping.min_epochs}"
+    if spec.finalists > spec.trials:
+        yield "finalists", f"{spec.finalists} given; must be at most trials, {spec.trials}"
+
+
+def _data(spec: "Spec") -> Iterator[Problem]:
+    if spec.dataset not in DATASETS:
+        advice = did_you_mean(spec.dataset, list(DATASETS))
+        yield "dataset", f"{spec.dataset!r} is not known{advice} (allowed: {', '.join(DATASETS)})"
+    models = {*spec.search.model, *(baseline.model for baseline in spec.baselines)}
+    mobilenets = any(model.startswith("mobilenetv2") for model in models)
+    # BatchNorm of the deepest features needs more than the one pixel that an image of STRIDE would leave.
+    if spec.image_size < 2 * STRIDE or (mobilenets and spec.image_size % STRIDE):
+        yield "image_size", f"{spec.image_size} given; must be a multiple of {STRIDE}, at least {2 * STRIDE}"
+
+
+def _objective(spec: "Spec") -> Iterator[Problem]:
+    metric, mode = spec.objective.metric, spec.objective.mode
+    if not metric.startswith("val_"):
+        yield (
+            "objective.metric",
+            f"{metric!r} given; must be a validation column, such as val_iou, val_dice or val_loss",
+        )
+        return
+    right = "min" if metric == "val_loss" else "max"
+    if mode != right:
+        yield "objective.mode", f"{mode!r} given; must be {right} for {metric}"
+
+
+def _structure(spec: "Spec") -> list[Problem]:
+    """Dimensions given twice, or not at all."""
+    dimensions = by_field(spec)
+    twice = [name for name in type(spec.fixed).model_fields if getattr(spec.fixed, name) is not None]
+    twice = [name for name in twice if getattr(spec.search, name) is not None]
+    found = [(f"fixed.{name}", f"also in search as search.{name}; must be in one of them") for name in twice]
+    if "decoder_lr" not in dimensions:
+        found.append(("search.decoder_lr", "missing; give {low: .., high: .., log: true}, or a value in fixed"))
+    if "encoder_lr" not in dimensions and False in dimensions.get("encoder_freeze", (False,)):
+        found.append(("search.encoder_lr", "missing; must be given where encoder_freeze can be false"))
+    return found
+
+
+@dataclass(frozen=True)
+class _Place:
+    path: str
+    field: str
+    """As seg.experiment.Experiment's errors name it."""
+    name: str
+    dimension: Dimension
+    condition: Mapping[str, Value]
+    """Choices that make the dimension exist."""
+
+
+def _places(spec: "Spec") -> Iterator[_Place]:
+    for field, dimension in by_field(spec).items():
+        folder = "search" if getattr(spec.search, field) is not None else "fixed"
+        yield _Place(f"{folder}.{field}", field, field, dimension, {})
+    for loss, parameters in spec.search.loss.items():
+        for name, dimension in parameters.items():
+            path = f"search.loss.{loss}.{name}"
+            yield _Place(path, f"loss_{name}", parameter(loss, name), dimension, {"loss": loss})
+
+
+def _dimensions(spec: "Spec") -> list[Problem]:
+    """Experiment is the judge: each dimension's ends are tried in turn, the others at their first value."""
+    found: dict[str, str] = {}
+    elsewhere: dict[str, str] = {}
+    for place in _places(spec):
+        for end in ends(place.dimension):
+            try:
+                determine(spec, partial(_pick, {**place.condition, place.name: end}))
+            except ValueError as error:
+                field, _, problem = str(error).partition(": ")
+                (found if field == place.field else elsewhere).setdefault(place.path, problem)
+    return list((found or elsewhere).items())
+
+
+def _pick(picked: Mapping[str, Value], name: str, dimension: Dimension) -> Value:
+    """False before True: an encoder that is not frozen makes `encoder_lr` exist."""
+    if name in picked:
+        return picked[name]
+    return False if False in ends(dimension) and name == "encoder_freeze" else ends(dimension)[0]
+
+
+def _baselines(spec: "Spec") -> Iterator[Problem]:
+    names = ["search", *(baseline.name for baseline in spec.baselines)]
+    for number, baseline in enumerate(spec.baselines):
+        place = f"baselines.{number}"
+        if baseline.name in names[: number + 1]:
+            yield f"{place}.name", f"{baseline.name!r} is taken; each baseline needs its own name, and not 'search'"
+        for name in sorted(DEFAULTS.get(baseline.loss, {}).keys() - baseline.loss_parameters.keys()):
+            yield f"{place}.loss_parameters.{name}", "missing; a baseline states every choice"
+        try:
+            published(spec, baseline)
+        except ValueError as error:
+            field, _, problem = str(error).partition(": ")
+            yield f"{place}.{_field_path(field)}", problem
+
+
+def _field_path(field: str) -> str:
+    return field.replace("loss_", "loss_parameters.", 1) if field.startswith("loss_") else field
