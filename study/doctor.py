@@ -1,0 +1,129 @@
+"""What a dataset holds, read file by file: sizes, splits, class frequencies, duplicates, and what is wrong."""
+
+import hashlib
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+
+from seg import split
+from seg.data.parallel import try_all
+from seg.data.sample import IGNORED, DataError, Dataset, Sample
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one readable sample shows."""
+
+    id: str
+    split: str
+    size_hw: tuple[int, int]
+    class_pixels: np.ndarray
+    """(256,) int64: pixels of each mask value."""
+    content: str
+    """Hash of the image's pixels and size; not of its file: two JPEGs of one picture count as one."""
+
+
+@dataclass(frozen=True)
+class Report:
+    dataset: Dataset
+    findings: tuple[Finding, ...]
+    problems: tuple[str, ...]
+    """One line each; the dataset can be used where there are none."""
+
+    def duplicates(self) -> list[list[Finding]]:
+        """Groups of samples whose images are equal pixel by pixel."""
+        groups = defaultdict(list)
+        for finding in self.findings:
+            groups[finding.content].append(finding)
+        return [group for group in groups.values() if len(group) > 1]
+
+    def empty(self) -> list[Finding]:
+        """Samples whose mask shows nothing but background or ignored pixels."""
+        return [finding for finding in self.findings if not finding.class_pixels[1:IGNORED].any()]
+
+    def class_shares(self) -> np.ndarray:
+        """(classes, 2): share of the pixels, and of the images, in which each class occurs."""
+        pixels = np.array([finding.class_pixels[: self.dataset.classes] for finding in self.findings])
+        return np.stack([pixels.sum(axis=0) / max(pixels.sum(), 1), (pixels > 0).mean(axis=0)], axis=1)
+
+
+def examine(dataset: Dataset, progress: bool = True) -> Report:
+    """Read every sample once. Unreadable ones become problems, not errors."""
+    splits = split.assign(dataset.samples)
+    findings: list[Finding] = []
+    problems: list[str] = []
+
+    def look(sample: Sample) -> Finding:
+        image_HW3, mask_HW = dataset.read(sample)
+        content = hashlib.blake2b(f"{image_HW3.shape}".encode() + image_HW3.tobytes(), digest_size=16)
+        pixels = np.bincount(mask_HW.ravel(), minlength=IGNORED + 1)
+        height, width = mask_HW.shape
+        return Finding(sample.id, splits[sample.id], (height, width), pixels, content.hexdigest())
+
+    for found in try_all(look, dataset.samples, "reading", progress):
+        if isinstance(found, DataError):
+            problems.append(str(found))
+        else:
+            findings.append(found)
+    problems += [f"{dataset.name}: no usable image in the {name} split; add images" for name in _unfilled(findings)]
+    return Report(dataset, tuple(findings), tuple(problems))
+
+
+def _unfilled(findings: list[Finding]) -> list[str]:
+    present = {finding.split for finding in findings}
+    return [name for name in split.SPLITS if name not in present]
+
+
+def lines(report: Report) -> list[str]:
+    """The report for a terminal."""
+    dataset = report.dataset
+    text = [f"{dataset.name}: {len(dataset.samples)} images, {len(report.findings)} of them usable"]
+    if dataset.remark:
+        text.append(f"  {'remark':<14}{dataset.remark}")
+    text.append(f"  {'splits':<14}{', '.join(_counts(report))}")
+    if not report.findings:
+        return text
+    text += [*_sizes(report), *_classes(report)]
+    text.append(f"  {'empty masks':<14}{_some([finding.id for finding in report.empty()])}")
+    return text + _duplicates(report)
+
+
+def _counts(report: Report) -> list[str]:
+    found = [finding.split for finding in report.findings]
+    return [f"{name} {found.count(name)}" for name in split.SPLITS]
+
+
+def _sizes(report: Report) -> list[str]:
+    sizes_hw = sorted((finding.size_hw for finding in report.findings), key=lambda hw: (hw[0] * hw[1], hw))
+    picked = {"smallest": sizes_hw[0], "median": sizes_hw[len(sizes_hw) // 2], "largest": sizes_hw[-1]}
+    text = ", ".join(f"{name} {width}×{height}" for name, (height, width) in picked.items())
+    return [f"  {'width×height':<14}{text} pixels (by area)"]
+
+
+def _classes(report: Report) -> list[str]:
+    width = max(12, *map(len, report.dataset.class_names))
+    rows = [f"  {'class':<{width}}  {'of pixels':>10}  {'in images':>10}"]
+    for name, (pixels, images) in zip(report.dataset.class_names, report.class_shares(), strict=True):
+        rows.append(f"  {name:<{width}}  {pixels:>10.2%}  {images:>10.2%}")
+    return rows
+
+
+def _duplicates(report: Report) -> list[str]:
+    groups = report.duplicates()
+    across = [group for group in groups if len({finding.split for finding in group}) > 1]
+    within = [group for group in groups if group not in across]
+    return [
+        f"  {'duplicates':<14}within a split: {_some([_named(group) for group in within])}",
+        f"  {'':<14}across splits: {_some([_named(group) for group in across])}",
+    ]
+
+
+def _named(group: list[Finding]) -> str:
+    return " = ".join(f"{finding.id} ({finding.split})" for finding in group)
+
+
+def _some(names: list[str], shown: int = 5) -> str:
+    if not names:
+        return "none"
+    return f"{len(names)}: {', '.join(names[:shown])}{', ...' if len(names) > shown else ''}"

@@ -1,0 +1,41 @@
+"""Data for tests: the real sets where they are, and tiny ones made on the spot."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with the real datasets: $STUDY_DATA, else ../shared/data beside the project; else skip."""
+    beside = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("STUDY_DATA") or beside)
+    if not (folder / "isic2016").is_dir():
+        pytest.skip(f"no real data in {folder}; name its folder in STUDY_DATA")
+    return folder
+
+
+@pytest.fixture
+def tiny_isic(tmp_path: Path) -> Path:
+    """A data folder whose `isic2016` holds ten training and three test images of 40×30 pixels."""
+    data_dir = tmp_path / "data"
+    for part, count in (("Training", 10), ("Test", 3)):
+        for number in range(count):
+            add_pair(data_dir, part, f"ISIC_{part}_{number:03d}", seed=number + 100 * (part == "Test"))
+    return data_dir
+
+
+def add_pair(data_dir: Path, part: str, id: str, seed: int) -> None:
+    image_path, mask_path = (data_dir / "isic2016" / f"ISBI2016_ISIC_Part1_{part}_{k}" for k in ("Data", "GroundTruth"))
+    image_path.mkdir(parents=True, exist_ok=True)
+    mask_path.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    left, top = rng.integers(0, 15, 2)
+    mask_HW = np.zeros((30, 40), np.uint8)
+    mask_HW[top : top + 12, left : left + 20] = 255
+    image_HW3 = rng.integers(0, 255, (30, 40, 3), dtype=np.uint8)
+    Image.fromarray(image_HW3).save(image_path / f"{id}.jpg", quality=95)
+    Image.fromarray(mask_HW).save(mask_path / f"{id}_Segmentation.png")
