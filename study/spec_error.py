@@ -49,7 +49,9 @@ def _detail(path: str, problem: str) -> InitErrorDetails:
 def from_pydantic(error: ValidationError, source: str, model: type[BaseModel]) -> SpecError:
     """Unknown keys first: what else is missing may only be misspelt."""
     details = sorted(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")
-    lines = {_path(detail): _problem(detail, model) for detail in details}
+    lines: dict[str, str] = {}
+    for detail in details:
+        lines.setdefault(_path(detail), _problem(detail, model))
     meant = set(_meant(details, model))
     kept = [(path, line) for path, line in lines.items() if not (path in meant and line.startswith("missing"))]
     path, problem = kept[0]
