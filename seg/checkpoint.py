@@ -56,7 +56,7 @@ def snapshot(run: Run, **remarks: Any) -> Snapshot:
 
 
 def restore(run: Run, content: bytes) -> dict[str, Any]:
-    """Put a checkpoint's state into a run just started; its header comes back. CheckpointError where it does not fit."""
+    """Put a checkpoint's state into a run just started; its header. CheckpointError where it does not fit."""
     tensors, header = read(content)
     if header["experiment"] != run.experiment.to_json():
         raise CheckpointError("the checkpoint belongs to another experiment")

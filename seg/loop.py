@@ -1,7 +1,7 @@
 """The training loop: a generator of epoch results that runs in a plain Python shell, under DDP where ranks are given.
 
-    run = start(experiment, data, device)
-    for result in epochs(run): ...
+run = start(experiment, data, device)
+for result in epochs(run): ...
 """
 
 import time

@@ -24,7 +24,7 @@ def bce(logits_NKHW: Tensor, target_NHW: Tensor) -> Tensor:
 
 
 def dice(logits_NKHW: Tensor, target_NHW: Tensor) -> Tensor:
-    """Soft Dice loss (Milletari et al. 2016), 1 - (2 Σpt + 1) / (Σp + Σt + 1), of each image and channel, then the mean.
+    """Soft Dice loss (Milletari et al. 2016), 1 - (2 Σpt + 1) / (Σp + Σt + 1) of each image and channel, then the mean.
 
     The added 1 makes empty against empty a perfect score. An image with every pixel ignored adds zero.
     """

@@ -146,4 +146,3 @@ class Lane(tune.Trainable):
     def cleanup(self) -> None:
         if self._group is not None:
             self._group.stop()
-

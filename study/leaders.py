@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable
 
-from study.messages import Objective
+from study.objective import Objective
 from study.records import Record, State
 from study.store import Store
 
 
-def ranked(records: Iterable[Record], objective: Objective, states: tuple[State, ...] = (State.COMPLETE,)) -> list[Record]:
+def ranked(
+    records: Iterable[Record], objective: Objective, states: tuple[State, ...] = (State.COMPLETE,)
+) -> list[Record]:
     """Best first; ties by trial number. Trials without a score are left out."""
     scored = [r for r in records if r.state in states and r.best.get(objective.metric) is not None]
     sign = -1 if objective.mode == "max" else 1

@@ -3,26 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from study.objective import Objective
 from study.records import State
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What is searched for: a column of the epoch rows, and whether more of it is better."""
-
-    metric: str
-    mode: str
-
-    def better(self, value: float, than: float) -> bool:
-        return value > than if self.mode == "max" else value < than
-
-    def best_row(self, rows: list[dict[str, Any]]) -> dict[str, Any] | None:
-        """The first row with the best value; None where there is no row."""
-        best = None
-        for row in rows:
-            if best is None or self.better(row[self.metric], best[self.metric]):
-                best = row
-        return best
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,10 @@ class Recorder(Callback):
         self._writer = BackgroundWriter(store)
         searcher.on_proposal = self._proposed
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune saves its callbacks for Tuner.restore; here the records are what is resumed from."""
+        return {}
+
     def close(self) -> None:
         """All written."""
         self._writer.flush()
@@ -96,7 +100,7 @@ class Recorder(Callback):
         record.finished = now()
         self._write(record)
         self._optuna.tell(record)
-        keep_weights(self._store, self.records.values(), self._settings.objective, self._finalists)
+        drop_weights(self._store, self.records.values(), self._settings.objective, self._finalists)
 
     def _write(self, record: Record) -> None:
         content = encode_record(record)

@@ -3,6 +3,7 @@
 Both start from a study's records, so that a resumed study searches on with all it had learned.
 """
 
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ from ray.tune.search import Searcher
 
 from seg.experiment import Experiment
 from study import space
-from study.messages import Objective
+from study.objective import Objective
 from study.records import Record, State
 from study.spec import Spec
 
@@ -38,6 +39,7 @@ class OptunaStudy:
 
     def __init__(self, spec: Spec, seed: int):
         optuna.logging.set_verbosity(optuna.logging.ERROR)
+        warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # multivariate, group
         sampler = optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
         direction = "maximize" if spec.objective.mode == "max" else "minimize"
         self._spec, self._metric = spec, spec.objective.metric
@@ -96,6 +98,10 @@ class StudySearcher(Searcher):
         """By Tune's trial id."""
         self.on_proposal: Callable[[str, Proposal], None] = lambda tune_id, proposal: None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: the study's records are the searcher's state, and Tune's copy of it is never used."""
+        return {}
+
     def suggest(self, trial_id: str) -> dict[str, Any] | str:
         proposal = self._propose()
         if proposal is None:
@@ -116,10 +122,10 @@ class StudySearcher(Searcher):
         """Nothing: the recorder tells Optuna, from the record, once the trial's end is written."""
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the study's records are the searcher's state."""
+        """Nothing: see __getstate__."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing: see save."""
+        """Nothing: see __getstate__."""
 
 
 class Rungs(ASHAScheduler):

@@ -1,4 +1,4 @@
-"""What each rank of a lane does: wait for a command, run it through seg's loop, answer. Trials come and go; this stays."""
+"""What each rank of a lane does: wait for a command, run it through seg's loop, answer. Trials come and go."""
 
 import time
 import traceback
@@ -18,7 +18,8 @@ from seg.pack import open_pack
 from seg.ranks import Ranks
 from study import counts
 from study.blobs import BackgroundWriter
-from study.messages import EpochDone, Failure, LaneSettings, Objective, Started, StartTrial, Stop, TrainEpoch
+from study.messages import EpochDone, Failure, LaneSettings, Started, StartTrial, Stop, TrainEpoch
+from study.objective import Objective
 from study.records import State, trial_folder
 from study.store import Store
 

@@ -17,6 +17,12 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "mobilenetv2_skip": MobileNetV2Skip,
 }
 
+WEIGHTS: dict[str, str] = {
+    "mobilenetv2_plain": "mobilenet_v2.pth",
+    "mobilenetv2_skip": "mobilenet_v2.pth",
+}
+"""File of each architecture's ImageNet encoder weights; see seg.weights."""
+
 
 def build(name: str, classes: int, weights_dir: Path | None = None) -> nn.Module:
     """The architecture `name` for `classes` classes, background included.

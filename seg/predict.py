@@ -1,0 +1,127 @@
+"""Masks and overlays for any images, at their native size.
+
+    python -m seg.predict STUDY|WEIGHTS IMAGE... --out DIR
+
+STUDY is a finished study's folder: its best trial's weights are used. WEIGHTS is a .safetensors file of a trial.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from seg import checkpoint, models, picture
+from seg.batches import normalise
+from seg.checkpoint import CheckpointError
+from seg.evaluate import precision, probabilities
+from seg.experiment import Experiment
+from seg.resample import resize_image
+
+BEST = "best.safetensors"
+
+
+class PredictError(Exception):
+    """The input cannot be used. The message says which and what to do."""
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A trained model and how its images are prepared."""
+
+    model: nn.Module
+    experiment: Experiment
+    class_names: tuple[str, ...]
+    device: torch.device
+
+    def probabilities(self, image_HW3: np.ndarray) -> Tensor:
+        """(classes, H, W) float of an (H, W, 3) uint8 image, at its own size.
+
+        The image is resized to the training size as the pack's images were; probabilities are resized back.
+        """
+        resized = resize_image(image_HW3, self.experiment.image_size).copy()
+        small = torch.from_numpy(resized).to(self.device).permute(2, 0, 1).unsqueeze(0).float() / 255
+        return resize_to(self.small_probabilities(small), image_HW3.shape[:2])[0]
+
+    @torch.inference_mode()
+    def small_probabilities(self, images_N3HW: Tensor) -> Tensor:
+        """(N, classes, H, W) float of images in [0, 1] at the training size."""
+        with precision(self.device):
+            logits = self.model(normalise(images_N3HW, self.experiment.normalize))
+        return probabilities(logits.float())
+
+    def mask(self, image_HW3: np.ndarray) -> np.ndarray:
+        """(H, W) uint8 class indices."""
+        return self.probabilities(image_HW3).argmax(0).byte().cpu().numpy()
+
+
+def resize_to(probabilities_NCHW: Tensor, size_hw: Sequence[int]) -> Tensor:
+    """Bilinear, to another height and width in pixels."""
+    return F.interpolate(probabilities_NCHW, tuple(size_hw), mode="bilinear", align_corners=False)
+
+
+def load(weights: Path, device: torch.device) -> Predictor:
+    """PredictError where `weights` is neither a weights file nor the folder of a finished study."""
+    path = weights / BEST if weights.is_dir() else weights
+    if not path.exists():
+        hint = "a study has it once it is finished" if weights.is_dir() else "no such file or study"
+        raise PredictError(f"{path}: missing; {hint}")
+    try:
+        return from_bytes(path.read_bytes(), device)
+    except CheckpointError as error:
+        raise PredictError(f"{path}: {error}; give a study's folder or a trial's best.safetensors") from error
+
+
+def from_bytes(content: bytes, device: torch.device) -> Predictor:
+    """Of a weights file's content. CheckpointError where it is something else."""
+    tensors, header = checkpoint.read(content)
+    experiment = checkpoint.experiment_of(header)
+    model = models.build(experiment.model, len(header["class_names"]))
+    model.load_state_dict(tensors)
+    model = model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    return Predictor(model, experiment, tuple(header["class_names"]), device)
+
+
+def predict_file(predictor: Predictor, path: Path, out_dir: Path) -> None:
+    """Writes `<stem>_mask.png` (binary: 0 / 255, else class indices) and `<stem>_overlay.png`."""
+    try:
+        with Image.open(path) as file:
+            image = np.asarray(file.convert("RGB"))
+    except (OSError, UnidentifiedImageError) as error:
+        raise PredictError(f"{path}: cannot be read as an image: {error}") from error
+    mask = predictor.mask(image)
+    binary = len(predictor.class_names) == 2
+    Image.fromarray(mask * 255 if binary else mask).save(out_dir / f"{path.stem}_mask.png")
+    Image.fromarray(picture.overlay(image, mask)).save(out_dir / f"{path.stem}_overlay.png")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m seg.predict", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("weights", type=Path, metavar="STUDY|WEIGHTS")
+    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    given = parser.parse_args(arguments)
+    try:
+        predictor = load(given.weights, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        stems = [path.stem for path in given.images]
+        if doubled := sorted({stem for stem in stems if stems.count(stem) > 1}):
+            raise PredictError(f"{doubled[0]}: two images of this name would overwrite each other's masks; rename one")
+        given.out.mkdir(parents=True, exist_ok=True)
+        for path in tqdm(given.images, unit="image", disable=not sys.stderr.isatty()):
+            predict_file(predictor, path, given.out)
+    except PredictError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{len(given.images)} masks and overlays in {given.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

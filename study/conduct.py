@@ -1,0 +1,237 @@
+"""A study from its plan to its finalists: Ray, lanes, search, records. run.py is its command line."""
+
+import dataclasses
+import logging
+import os
+import platform
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+# Before ray is imported: no result files of Tune's own beside our records, every result may lack the objective
+# (a failed trial has none), Ctrl-C is ours, workers are asked often whether they live.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+
+import ray
+from ray import tune
+
+from study import finalists, leaders, space
+from study.lane import Lane
+from study.messages import LaneSettings
+from study.objective import Objective
+from study.preparation import Prepared
+from study.progress import Progress, Tally
+from study.recorder import Recorder, now
+from study.records import Record, read_records, write_record
+from study.resources import Allotment
+from study.search import OptunaStudy, Proposal, StudySearcher, scheduler
+from study.spec import Spec
+from study.store import Store
+
+LANE_CPU = 0.001
+"""Of Ray's CPU resource, for the lane's own actor, which only passes messages: an empty request is refused."""
+LANE_RESTARTS = 2
+"""Times a trial is taken up again from its last epoch after its lane died."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a study is run with."""
+
+    name: str
+    spec: Spec
+    store: Store
+    command: str
+    """The line that was typed."""
+    prepared: Prepared
+
+    @property
+    def objective(self) -> Objective:
+        return Objective(self.spec.objective.metric, self.spec.objective.mode)
+
+    @property
+    def settings(self) -> LaneSettings:
+        prepared, allotment = self.prepared, self.prepared.allotment
+        return LaneSettings(
+            store_uri=self.store.uri,
+            pack_folder=str(prepared.pack.folder),
+            weights_dir=str(prepared.weights_dir) if prepared.weights_dir else None,
+            objective=self.objective,
+            workers=allotment.workers,
+            gpus_per_worker=allotment.gpus_per_worker,
+            threads=allotment.threads,
+        )
+
+
+class Interrupted(Exception):
+    """Stopped from outside, by Ctrl-C or SIGTERM; the study can be resumed."""
+
+
+@contextmanager
+def cluster(allotment: Allotment, address: str | None) -> Iterator[str]:
+    """Ray while the study runs, at `address` or started on this machine for it. Gives the dashboard's address."""
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address:
+        options["address"] = address
+    else:
+        # Ray counts CPUs, it does not bind them: threads are set by the workers, one more is for lane actors.
+        options |= {"address": "local", "num_cpus": allotment.lanes * allotment.workers + 1}
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    context = ray.init(**options)
+    try:
+        yield f"http://{context.dashboard_url}" if context.dashboard_url else "not available"
+    finally:
+        ray.shutdown()
+
+
+def conduct(plan: Plan) -> list[Record]:
+    """Search, then score the finalists. Ray must be up. The records, all ended.
+
+    Interrupted where a signal ended it; what was recorded until then is in the store.
+    """
+    earlier = read_records(plan.store)
+    write_study(plan)
+    if any(not r.state.ended for r in earlier) or len(earlier) < plan.spec.trials:
+        with _signals_interrupt():
+            records = _search(plan, earlier)
+    else:
+        records = earlier
+    _score_finalists(plan, records)
+    write_study(plan, finished=now())
+    return records
+
+
+@contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    """Ctrl-C and SIGTERM alike raise Interrupted."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    previous = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise Interrupted from error
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _search(plan: Plan, earlier: list[Record]) -> list[Record]:
+    given = list(_given(plan.spec, earlier))
+    ended = [record for record in earlier if record.state.ended]
+    first_free = max([len(space.baselines(plan.spec)), *(r.trial + 1 for r in earlier)])
+    optuna_study = OptunaStudy(plan.spec, seed=plan.spec.seed + len(ended))
+    for record in ended:
+        optuna_study.tell(record)
+    searcher = StudySearcher(given, first_free, plan.spec.trials, optuna_study, {"settings": plan.settings})
+    stopping = scheduler(plan.spec, ended, plan.objective)
+    tally = Tally(plan.spec.trials, plan.prepared.allotment.lanes, plan.objective, earlier)
+    with Progress(tally) as progress:
+        recorder = Recorder(
+            plan.store, plan.settings, earlier, searcher, optuna_study, stopping, plan.spec.finalists, progress.change
+        )
+        try:
+            _tune(plan, searcher, stopping, recorder, samples=plan.spec.trials - len(ended))
+        finally:
+            recorder.close()
+    return sorted(recorder.records.values(), key=lambda record: record.trial)
+
+
+def _given(spec: Spec, earlier: list[Record]) -> Iterator[Proposal]:
+    """What needs no searching: trials of an earlier session that had not ended, and baselines not yet begun."""
+    from seg.experiment import Experiment
+
+    begun = {record.trial for record in earlier}
+    for record in earlier:
+        if not record.state.ended:
+            yield Proposal(record.trial, record.source, Experiment.from_json(record.experiment), record)
+    for trial, (name, experiment) in enumerate(space.baselines(spec)):
+        if trial not in begun:
+            yield Proposal(trial, name, experiment)
+
+
+def _tune(plan: Plan, searcher: StudySearcher, stopping: Any, recorder: Recorder, samples: int) -> None:
+    with tempfile.TemporaryDirectory(prefix="tune-", ignore_cleanup_errors=True) as scratch:
+        tune.Tuner(
+            tune.with_resources(Lane, {"CPU": LANE_CPU}),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=stopping,
+                num_samples=samples,
+                max_concurrent_trials=plan.prepared.allotment.lanes,
+                reuse_actors=True,
+                trial_name_creator=lambda trial: f"{plan.name}-{trial.config['trial']}",
+                trial_dirname_creator=lambda trial: f"{trial.config['trial']}-{trial.trial_id}",
+            ),
+            run_config=tune.RunConfig(
+                name=plan.name,
+                storage_path=scratch,
+                callbacks=[recorder],
+                failure_config=tune.FailureConfig(max_failures=LANE_RESTARTS),
+                verbose=0,
+            ),
+        ).fit()
+
+
+def _score_finalists(plan: Plan, records: list[Record]) -> None:
+    """Those not scored yet: the sealed test split is opened once for each."""
+    chosen = leaders.finalists(records, plan.objective, plan.spec.finalists)
+    waiting = [record for record in chosen if record.test is None]
+    if not waiting:
+        return
+    names = ", ".join(str(record.trial) for record in waiting)
+    print(f"scoring the finalists on the sealed test split: trials {names}", flush=True)
+    scores = finalists.score(
+        plan.settings,
+        plan.spec.dataset,
+        str(plan.prepared.data_dir),
+        [record.trial for record in waiting],
+        chosen[0].trial,
+    )
+    for record in waiting:
+        record.test = scores[record.trial]
+        record.extra["test_scored"] = now()
+        write_record(plan.store, record)
+
+
+def write_study(plan: Plan, finished: str = "") -> None:
+    """study.json: what the study is, for `analysis`, resuming, and people."""
+    prepared = plan.prepared
+    packed = prepared.pack
+    images = {split: len(packed.indices(split)) for split in ("train", "val", "test")}
+    created = plan.store.read_json("study.json")["created"] if plan.store.exists("study.json") else now()
+    plan.store.write_json(
+        "study.json",
+        {
+            "format": 1,
+            "name": plan.name,
+            "created": created,
+            "finished": finished,
+            "command": plan.command,
+            "spec": plan.spec.to_json(),
+            "dataset": {
+                "name": packed.dataset,
+                "synthetic": packed.synthetic,
+                "remark": packed.remark,
+                "class_names": list(packed.class_names),
+                "images": images,
+                "pack": packed.key,
+            },
+            "machine": {"cpus": prepared.machine.cpus, "gpus": prepared.machine.gpus, "host": platform.node()},
+            "allotment": dataclasses.asdict(prepared.allotment),
+            "software": {name: version(name) for name in ("torch", "torchvision", "ray", "optuna")}
+            | {"python": platform.python_version()},
+        },
+    )

@@ -1,0 +1,158 @@
+"""Run a study.
+
+    python -m study.run SPEC [--data DIR] [--storage URI] [--name NAME] [--trials N] ...
+
+SPEC is a bundled study (--list shows them) or a YAML file of the same form. Exit status: 0 finished, 2 bad input,
+130 interrupted (the last line says how to resume), 1 otherwise.
+"""
+
+import argparse
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from study import ls
+from study.spec import Spec, SpecError, bundled, load_spec
+from study.store import Store
+
+OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+SHORTHANDS = {
+    "trials": "trials",
+    "epochs": "epochs",
+    "image_size": "image_size",
+    "seed": "seed",
+    "workers_per_trial": "resources.workers_per_trial",
+    "gpus_per_worker": "resources.gpus_per_worker",
+    "lanes": "resources.lanes",
+}
+"""Flag -> the key of the spec that it sets."""
+
+RESUMABLE = ("trials", "workers_per_trial", "gpus_per_worker", "lanes")
+"""Flags that may change a study that has begun: all others would make its trials incomparable."""
+
+
+class InputError(Exception):
+    """One line: what, where, what to do."""
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog="python -m study.run", description="Run a study.", allow_abbrev=False)
+    p.add_argument("spec", nargs="?", metavar="SPEC", help="a bundled study (--list) or a YAML file")
+    p.add_argument("--list", action="store_true", help="show the bundled studies")
+    p.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="datasets (default: ./data)")
+    p.add_argument("--storage", default="./studies", metavar="URI", help="folder or s3://bucket/prefix of studies")
+    p.add_argument("--name", help="of the study (default: spec and time)")
+    p.add_argument("--trials", type=int, metavar="N", help="baselines included")
+    p.add_argument("--epochs", type=int, metavar="N", help="of a trial that is not stopped early")
+    p.add_argument("--image-size", type=int, metavar="PX", help="side of the square training image")
+    p.add_argument("--workers-per-trial", type=int, metavar="N", help="DDP ranks of each trial")
+    p.add_argument("--gpus-per-worker", type=float, metavar="F", help="may be a fraction; 0 trains on CPUs")
+    p.add_argument("--lanes", type=int, metavar="N", help="trials side by side")
+    p.add_argument("--address", metavar="ADDR", help="a running Ray cluster (default: $RAY_ADDRESS, else a local one)")
+    p.add_argument("--seed", type=int, metavar="N")
+    p.add_argument("--weights", type=Path, metavar="DIR", help="encoder weights (default: DATA/weights, downloaded)")
+    p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any key, as in search.batch_size=8")
+    p.add_argument("--resume", action="store_true", help="go on with the study of this name")
+    p.add_argument("--dry-run", action="store_true", help="check everything, print the plan, start nothing")
+    p.add_argument("--no-report", action="store_true", help="do not write report.html at the end")
+    return p
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = parser().parse_args(arguments)
+    if given.list:
+        for name, description in bundled().items():
+            print(f"{name:10s} {description}")
+        return OK
+    if not given.spec:
+        parser().error("SPEC: name a study; --list shows the bundled ones")
+    try:
+        return _run(given)
+    except (InputError, SpecError, *_input_errors()) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_INPUT
+
+
+def _input_errors() -> tuple[type[Exception], ...]:
+    from seg.data import DataError
+    from seg.weights import WeightsError
+    from study.resources import ResourceError
+
+    return DataError, WeightsError, ResourceError
+
+
+def _run(given: argparse.Namespace) -> int:
+    name = given.name or f"{Path(given.spec).stem}-{datetime.now():%Y%m%d-%H%M%S}"
+    store = Store(f"{_absolute(given.storage)}/{name}")
+    spec = _stored_spec(given, store) if given.resume else _new_spec(given, store)
+    if given.dry_run:
+        from study import dry_run
+
+        return dry_run.show(spec, store, given.data, given.address)
+    return _conduct(given, name, spec, store)
+
+
+def _absolute(storage: str) -> str:
+    return storage.rstrip("/") if "://" in storage else str(Path(storage).resolve())
+
+
+def _overrides(given: argparse.Namespace, flags: Sequence[str]) -> list[str]:
+    values = {flag: getattr(given, flag) for flag in flags}
+    return [f"{SHORTHANDS[flag]}={value}" for flag, value in values.items() if value is not None]
+
+
+def _new_spec(given: argparse.Namespace, store: Store) -> Spec:
+    if store.exists("study.json"):
+        raise InputError(f"{store.uri}: a study of this name exists; take another --name, or go on with it: --resume")
+    return load_spec(given.spec, [*given.set, *_overrides(given, list(SHORTHANDS))])
+
+
+def _stored_spec(given: argparse.Namespace, store: Store) -> Spec:
+    if not given.name:
+        raise InputError("--resume: name the study to go on with: --name NAME")
+    if not store.exists("study.json"):
+        raise InputError(f"{store.uri}: no study here to resume; check --storage and --name")
+    fixed = [f for f in SHORTHANDS if f not in RESUMABLE and getattr(given, f) is not None]
+    if given.set or fixed:
+        flag = "--set" if given.set else f"--{fixed[0].replace('_', '-')}"
+        raise InputError(f"{flag}: a study that has begun keeps its spec, so that its trials compare; leave it out")
+    raw = store.read_json("study.json")["spec"]
+    return Spec.from_json(raw, _overrides(given, RESUMABLE), f"{store.uri}/study.json")
+
+
+def _conduct(given: argparse.Namespace, name: str, spec: Spec, store: Store) -> int:
+    from study import conduct, preparation
+
+    prepared = preparation.prepare(spec, given.data, given.weights, given.address)
+    with conduct.cluster(prepared.allotment, given.address) as dashboard:
+        plan = conduct.Plan(name=name, spec=spec, store=store, command=_typed(), prepared=prepared)
+        print(f"study {store.uri}: {spec.trials} trials, {prepared.allotment}", flush=True)
+        print(f"data: {prepared.summary()}", flush=True)
+        print(f"Ray dashboard: {dashboard}; lanes are starting (about 15 s)", flush=True)
+        try:
+            conduct.conduct(plan)
+        except conduct.Interrupted:
+            print(f"\ninterrupted; nothing is lost. Go on with:\n  {_resume_line(given, name)}", flush=True)
+            return INTERRUPTED
+    ls.show(store, top=5)
+    if not given.no_report:
+        subprocess.run([sys.executable, "-m", "analysis.report", store.uri], check=False)
+    return OK
+
+
+def _typed() -> str:
+    return shlex.join(["python", "-m", "study.run", *sys.argv[1:]])
+
+
+def _resume_line(given: argparse.Namespace, name: str) -> str:
+    words = ["python", "-m", "study.run", given.spec, "--data", str(given.data), "--storage", given.storage]
+    words += ["--weights", str(given.weights)] if given.weights else []
+    return shlex.join([*words, "--name", name, "--resume"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
