@@ -9,12 +9,29 @@ from PIL import Image
 
 
 @pytest.fixture(scope="session")
-def real_data() -> Path:
+def data_dir() -> Path:
     """The folder with the real datasets: $STUDY_DATA, else ../shared/data beside the project; else skip."""
     beside = Path(__file__).parents[2] / "shared" / "data"
     folder = Path(os.environ.get("STUDY_DATA") or beside)
-    if not (folder / "isic2016").is_dir():
+    if not folder.is_dir():
         pytest.skip(f"no real data in {folder}; name its folder in STUDY_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_data(data_dir: Path) -> Path:
+    """data_dir, where it has the real ISIC images; else skip."""
+    if not (data_dir / "isic2016").is_dir():
+        pytest.skip(f"no isic2016 in {data_dir}; name the folder that has it in STUDY_DATA")
+    return data_dir
+
+
+@pytest.fixture(scope="session")
+def weights_dir(data_dir: Path) -> Path:
+    """The folder with ImageNet weights of the encoders, data_dir/weights; else skip."""
+    folder = data_dir / "weights"
+    if not (folder / "mobilenet_v2.pth").is_file():
+        pytest.skip(f"no mobilenet_v2.pth in {folder}; name the data folder in STUDY_DATA")
     return folder
 
 

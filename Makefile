@@ -1,0 +1,43 @@
+# `make study` and `make test` set a fresh machine up by themselves: they depend on the stamp below.
+PYTHON ?= python3
+VENV ?= $(or $(STUDY_VENV),.venv)
+STAMP := $(VENV)/.installed
+PY := $(VENV)/bin/python
+PIP_INSTALL := $(PY) -m pip install -qq -c constraints.txt
+
+export RAY_USAGE_STATS_ENABLED := 0
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help study test lint bench clean
+
+help:  ## show this list
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name what; do \
+	  printf '%-12s %s\n' "$$name" "$$what"; done
+
+study: $(STAMP)  ## run the small synthetic study to the end: leaderboard and report in ./studies
+	@$(PY) -m study.run phantom
+
+test: lint  ## check style and types, then run every test
+	@$(PY) -m pytest
+
+lint: $(STAMP)  ## check style and types only
+	@$(PY) -m ruff check
+	@$(PY) -m ruff format --check
+	@$(PY) -m mypy
+
+bench: $(STAMP)  ## run every benchmark in tests/benchmarks, one after the other
+	@for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(PY) $$script || exit 1; done
+
+clean:  ## remove .venv and caches; studies and data stay
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find seg study analysis tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# torch first, so that nothing else chooses its version. -qq: errors only.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null || { echo \
+	  "error: $(PYTHON): Python 3.11 or 3.12 is needed; name one: make PYTHON=python3.12 ..." >&2; exit 2; }
+	@echo "installing into $(VENV) (about 2 minutes, 5 GB) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP_INSTALL) torch torchvision
+	@$(PIP_INSTALL) -e '.[test]'
+	@touch $(STAMP)
