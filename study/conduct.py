@@ -32,7 +32,7 @@ from study.preparation import Prepared
 from study.progress import Progress, Tally
 from study.recorder import Recorder, now
 from study.records import Record, read_records, write_record
-from study.resources import Allotment
+from study.resources import Allotment, Machine, ResourceError
 from study.search import OptunaStudy, Proposal, StudySearcher, scheduler
 from study.spec import Spec
 from study.store import Store
@@ -76,19 +76,29 @@ class Interrupted(Exception):
     """Stopped from outside, by Ctrl-C or SIGTERM; the study can be resumed."""
 
 
-@contextmanager
-def cluster(allotment: Allotment, address: str | None) -> Iterator[str]:
-    """Ray while the study runs, at `address` or started on this machine for it. Gives the dashboard's address."""
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address:
-        options["address"] = address
-    else:
-        # Ray counts CPUs, it does not bind them: threads are set by the workers, one more is for lane actors.
-        options |= {"address": "local", "num_cpus": allotment.lanes * allotment.workers + 1}
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    context = ray.init(**options)
+QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+
+
+def join(address: str) -> Machine:
+    """Connect to a running Ray cluster; what all its nodes have together. ResourceError where there is none."""
     try:
-        yield f"http://{context.dashboard_url}" if context.dashboard_url else "not available"
+        ray.init(address=address, **QUIET)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ResourceError(f"--address {address}: no Ray cluster to join ({reason}); see `ray status`") from error
+    resources = ray.cluster_resources()
+    return Machine(cpus=int(resources.get("CPU", 0)), gpus=int(resources.get("GPU", 0)))
+
+
+@contextmanager
+def ray_session(allotment: Allotment) -> Iterator[str]:
+    """Ray while the study runs: the cluster joined, or one started here for it. Gives the dashboard's address."""
+    if not ray.is_initialized():
+        # Ray counts CPUs, it does not bind them: threads are set by the workers; one more is for the lanes' actors.
+        ray.init(address="local", num_cpus=allotment.lanes * allotment.workers + 1, **QUIET)
+    url = ray.worker.global_worker.node.webui_url if ray.worker.global_worker.node else ""
+    try:
+        yield f"http://{url}" if url else "not available"
     finally:
         ray.shutdown()
 
@@ -230,6 +240,10 @@ def write_study(plan: Plan, finished: str = "") -> None:
                 "pack": packed.key,
             },
             "machine": {"cpus": prepared.machine.cpus, "gpus": prepared.machine.gpus, "host": platform.node()},
+            "places": {
+                "data": str(prepared.data_dir),
+                "weights": str(prepared.weights_dir) if prepared.weights_dir else None,
+            },
             "allotment": dataclasses.asdict(prepared.allotment),
             "software": {name: version(name) for name in ("torch", "torchvision", "ray", "optuna")}
             | {"python": platform.python_version()},

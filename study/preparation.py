@@ -33,9 +33,8 @@ def describe_pack(packed: Pack) -> str:
     return f"{synthetic}{packed.dataset}{remark}, {images} images at {packed.image_size} px"
 
 
-def prepare(spec: Spec, data_dir: Path, weights_dir: Path | None, address: str | None) -> Prepared:
+def prepare(spec: Spec, data_dir: Path, weights_dir: Path | None, machine: Machine) -> Prepared:
     """ResourceError, WeightsError or DataError where something is missing; the quick checks come first."""
-    machine = this_machine()
     allotment = allot(spec, machine)
     found_weights = _weights(spec, data_dir, weights_dir)
     packed = pack.build(data.load(spec.dataset, data_dir), spec.image_size, pack.default_root())

@@ -13,10 +13,14 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from study import ls
 from study.spec import Spec, SpecError, bundled, load_spec
 from study.store import Store
+
+if TYPE_CHECKING:
+    from study.resources import Machine
 
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -92,7 +96,8 @@ def _run(given: argparse.Namespace) -> int:
     if given.dry_run:
         from study import dry_run
 
-        return dry_run.show(spec, store, given.data, given.address)
+        dry_run.show(spec, store, given.data, _machine(given.address))
+        return OK
     return _conduct(given, name, spec, store)
 
 
@@ -127,8 +132,8 @@ def _stored_spec(given: argparse.Namespace, store: Store) -> Spec:
 def _conduct(given: argparse.Namespace, name: str, spec: Spec, store: Store) -> int:
     from study import conduct, preparation
 
-    prepared = preparation.prepare(spec, given.data, given.weights, given.address)
-    with conduct.cluster(prepared.allotment, given.address) as dashboard:
+    prepared = preparation.prepare(spec, given.data, given.weights, _machine(given.address))
+    with conduct.ray_session(prepared.allotment) as dashboard:
         plan = conduct.Plan(name=name, spec=spec, store=store, command=_typed(), prepared=prepared)
         print(f"study {store.uri}: {spec.trials} trials, {prepared.allotment}", flush=True)
         print(f"data: {prepared.summary()}", flush=True)
@@ -142,6 +147,13 @@ def _conduct(given: argparse.Namespace, name: str, spec: Spec, store: Store) -> 
     if not given.no_report:
         subprocess.run([sys.executable, "-m", "analysis.report", store.uri], check=False)
     return OK
+
+
+def _machine(address: str | None) -> "Machine":
+    from study import conduct, preparation
+
+    address = address or os.environ.get("RAY_ADDRESS")
+    return conduct.join(address) if address else preparation.this_machine()
 
 
 def _typed() -> str:
