@@ -1,0 +1,95 @@
+"""README, Makefile and dependencies say what is so."""
+
+import importlib.util
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+PROJECT = Path(__file__).parents[1]
+README = (PROJECT / "README.md").read_text()
+MAKEFILE = (PROJECT / "Makefile").read_text()
+CONSTRAINTS = (PROJECT / "constraints.txt").read_text()
+PACKAGE = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+EXTRAS = PACKAGE["optional-dependencies"]
+SPECS = sorted(path.stem for path in (PROJECT / "study" / "specs").glob("*.yaml"))
+MODULES = sorted(
+    str(path.relative_to(PROJECT))
+    for folder in ("seg", "study", "analysis")
+    for path in (PROJECT / folder).rglob("*.py")
+    if path.read_text().strip()
+)
+DIRECT = [Requirement(line) for line in [*PACKAGE["dependencies"], *EXTRAS["test"]]]
+
+
+def pins() -> dict[str, Version]:
+    lines = [line for line in CONSTRAINTS.splitlines() if line and not line.startswith("#")]
+    return {canonicalize_name(name): Version(version) for name, version in (line.split("==") for line in lines)}
+
+
+def tree() -> list[str]:
+    """Paths in README's tree: folders end in a slash, files are indented below them."""
+    block = README.split("## The tree")[1].split("```")[1]
+    folder, found = "", []
+    for line in block.splitlines():
+        if entry := re.match(r"( *)(\S+)", line):
+            name = entry[2]
+            folder = name if name.endswith("/") else folder if entry[1] else ""
+            found.append(folder if name.endswith("/") else folder + name)
+    return found
+
+
+@pytest.mark.parametrize("module", sorted(set(re.findall(r"python -m ([\w.]+)", README))))
+def test_readme_names_modules_that_exist(module: str) -> None:
+    assert importlib.util.find_spec(module), f"python -m {module}"
+
+
+def test_readme_names_make_targets_that_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
+    named = set(re.findall(r"`make ([a-z]+)`", README)) | set(re.findall(r"^ *make ([a-z]+)", README, re.MULTILINE))
+    assert {"study", "test", "bench"} <= named <= targets
+
+
+def test_readme_lists_every_bundled_spec() -> None:
+    listed = re.findall(r"^\| `(\w+)` \|", README.split("## The studies")[1].split("\n## ")[0], re.MULTILINE)
+    assert sorted(listed) == SPECS
+
+
+def test_readme_tree_names_every_module() -> None:
+    assert sorted(name for name in tree() if name.endswith(".py")) == MODULES
+
+
+def test_readme_tree_names_nothing_that_is_not_there() -> None:
+    assert [name for name in tree() if not (PROJECT / name).exists()] == []
+
+
+def test_readme_links_lead_somewhere() -> None:
+    targets = re.findall(r"\]\(([^)#]+)", README)
+    assert [target for target in targets if "://" not in target and not (PROJECT / target).exists()] == []
+
+
+@pytest.mark.parametrize("requirement", DIRECT, ids=lambda requirement: requirement.name)
+def test_every_direct_dependency_is_pinned_within_its_bounds(requirement: Requirement) -> None:
+    assert pins()[canonicalize_name(requirement.name)] in requirement.specifier
+
+
+@pytest.mark.parametrize("requirement", [Requirement(line) for line in PACKAGE["dependencies"]], ids=lambda r: r.name)
+def test_every_runtime_dependency_has_two_bounds(requirement: Requirement) -> None:
+    operators = {bound.operator for bound in requirement.specifier}
+    assert operators in ({">=", "<"}, {"=="})
+
+
+def test_constraints_are_versions_only() -> None:
+    """No index, address, path or local build tag: they hold on any machine."""
+    strange = [line for line in CONSTRAINTS.splitlines() if not re.fullmatch(r"#.*|[\w.-]+==[\w.]+", line)]
+    assert strange == []
+
+
+@pytest.mark.parametrize("file", ["Makefile", ".ci/run", ".github/workflows/ci.yml", "pyproject.toml"])
+def test_set_up_names_no_package_index(file: str) -> None:
+    """Packages come from whatever index the user's own pip is set up with."""
+    assert not re.search(r"index-url|find-links|trusted-host|https?://", (PROJECT / file).read_text())
