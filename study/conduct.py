@@ -37,8 +37,8 @@ from study.search import OptunaStudy, Proposal, StudySearcher, scheduler
 from study.spec import Spec
 from study.store import Store
 
-LANE_CPU = 0.001
-"""Of Ray's CPU resource, for the lane's own actor, which only passes messages: an empty request is refused."""
+LANE_RESOURCES = {"memory": 2**20}
+"""Of a lane's own actor, which only passes messages: no CPU, but an empty request is refused."""
 LANE_RESTARTS = 2
 """Times a trial is taken up again from its last epoch after its lane died."""
 
@@ -94,8 +94,8 @@ def join(address: str) -> Machine:
 def ray_session(allotment: Allotment) -> Iterator[str]:
     """Ray while the study runs: the cluster joined, or one started here for it. Gives the dashboard's address."""
     if not ray.is_initialized():
-        # Ray counts CPUs, it does not bind them: threads are set by the workers; one more is for the lanes' actors.
-        ray.init(address="local", num_cpus=allotment.lanes * allotment.workers + 1, **QUIET)
+        # Ray counts CPUs, it does not bind them: a worker counts as one, whatever its threads.
+        ray.init(address="local", num_cpus=allotment.lanes * allotment.workers, **QUIET)
     url = ray.worker.global_worker.node.webui_url if ray.worker.global_worker.node else ""
     try:
         yield f"http://{url}" if url else "not available"
@@ -175,7 +175,7 @@ def _given(spec: Spec, earlier: list[Record]) -> Iterator[Proposal]:
 def _tune(plan: Plan, searcher: StudySearcher, stopping: Any, recorder: Recorder, samples: int) -> None:
     with tempfile.TemporaryDirectory(prefix="tune-", ignore_cleanup_errors=True) as scratch:
         tune.Tuner(
-            tune.with_resources(Lane, {"CPU": LANE_CPU}),
+            tune.with_resources(Lane, LANE_RESOURCES),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=stopping,

@@ -7,6 +7,7 @@ SPEC is a bundled study (--list shows them) or a YAML file of the same form. Exi
 """
 
 import argparse
+import os
 import shlex
 import subprocess
 import sys

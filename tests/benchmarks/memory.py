@@ -47,16 +47,26 @@ def pss_bytes(pid: int) -> int:
     return next((int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("Pss:")), 0)
 
 
+def name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()[:60]
+    except OSError:
+        return "?"
+
+
 def main() -> int:
     process = subprocess.Popen(sys.argv[1:])
-    began, peak, peak_at, largest = time.monotonic(), 0, 0.0, 0
+    began, peak, peak_at, largest = time.monotonic(), 0, 0.0, []
     while process.poll() is None:
-        sizes = [pss_bytes(pid) for pid in family(process.pid)]
-        if sum(sizes) > peak:
-            peak, peak_at, largest = sum(sizes), time.monotonic() - began, len(sizes)
+        sizes = {pid: pss_bytes(pid) for pid in family(process.pid)}
+        if sum(sizes.values()) > peak:
+            peak, peak_at = sum(sizes.values()), time.monotonic() - began
+            largest = [(size, name(pid)) for pid, size in sorted(sizes.items(), key=lambda item: -item[1])]
         time.sleep(INTERVAL_SECONDS)
     seconds = time.monotonic() - began
-    print(f"peak PSS of all processes: {peak / 2**30:.2f} GiB ({largest} processes, after {peak_at:.0f} s)")
+    print(f"peak PSS of all processes: {peak / 2**30:.2f} GiB ({len(largest)} processes, after {peak_at:.0f} s)")
+    for size, command in largest[:8]:
+        print(f"  {size / 2**30:6.2f} GiB  {command}")
     print(f"wall time: {seconds:.0f} s, exit status {process.returncode}")
     return process.returncode
 

@@ -1,0 +1,55 @@
+"""One Ray for all end-to-end tests: started once, joined by every study's own process."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def ray_address() -> Iterator[str]:
+    import ray
+
+    context = ray.init(address="local", num_cpus=2, log_to_driver=False)
+    yield context.address_info["gcs_address"]
+    ray.shutdown()
+
+
+class Shell:
+    """The commands as a user types them, studies in one folder, all on the one Ray."""
+
+    def __init__(self, address: str, storage: Path):
+        self.address, self.storage = address, storage
+
+    def run(self, module: str, *arguments: object, status: int = 0) -> str:
+        """Standard output and error of `python -m module`, which must end with `status`."""
+        done = subprocess.run(
+            self._command(module, *arguments), cwd=ROOT, text=True, capture_output=True, timeout=400, check=False
+        )
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def start_study(self, *arguments: object) -> subprocess.Popen[str]:
+        command = self._command("study.run", *self._joined(arguments))
+        return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def study(self, *arguments: object, status: int = 0) -> str:
+        return self.run("study.run", *self._joined(arguments), status=status)
+
+    def _joined(self, arguments: tuple[object, ...]) -> tuple[object, ...]:
+        return (*arguments, "--storage", self.storage, "--address", self.address)
+
+    def _command(self, module: str, *arguments: object) -> list[str]:
+        return [sys.executable, "-m", module, *map(str, arguments)]
+
+
+@pytest.fixture(scope="session")
+def shell(ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    return Shell(ray_address, tmp_path_factory.mktemp("studies"))
