@@ -32,14 +32,14 @@ def pins() -> dict[str, Version]:
 
 
 def tree() -> list[str]:
-    """Paths in README's tree: folders end in a slash, files are indented below them."""
+    """Paths in README's tree: what is indented lies in the folder above."""
     block = README.split("## The tree")[1].split("```")[1]
-    folder, found = "", []
-    for line in block.splitlines():
-        if entry := re.match(r"( *)(\S+)", line):
-            name = entry[2]
-            folder = name if name.endswith("/") else folder if entry[1] else ""
-            found.append(folder if name.endswith("/") else folder + name)
+    root, found = "", []
+    for line in block.splitlines()[1:]:
+        name = line.split()[0]
+        if not line.startswith(" "):
+            root = name
+        found.append(name if name == root else root + name)
     return found
 
 
