@@ -36,7 +36,7 @@ clean:  ## remove .venv and caches; studies and data stay
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null || { echo \
 	  "error: $(PYTHON): Python 3.11 or 3.12 is needed; name one: make PYTHON=python3.12 ..." >&2; exit 2; }
-	@echo "installing into $(VENV) (about 2 minutes, 5 GB) ..."
+	@echo "installing into $(VENV) (about 2 minutes, 7 GB) ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP_INSTALL) torch torchvision
 	@$(PIP_INSTALL) -e '.[test]'
