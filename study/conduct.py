@@ -37,7 +37,7 @@ from study.search import OptunaStudy, Proposal, StudySearcher, scheduler
 from study.spec import Spec
 from study.store import Store
 
-LANE_RESOURCES = {"memory": 2**20}
+LANE_RESOURCES = {"memory": float(2**20)}
 """Of a lane's own actor, which only passes messages: no CPU, but an empty request is refused."""
 LANE_RESTARTS = 2
 """Times a trial is taken up again from its last epoch after its lane died."""

@@ -92,7 +92,7 @@ def seconds_per_image(model_name: str, image_size: int, threads: int, batch_size
     """Forward and backward pass of one image in a batch, encoder trained."""
     torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = models.build(model_name, classes=2).to(device, memory_format=torch.channels_last)
+    model = models.build(model_name, classes=2).to(device)
     images = torch.rand(batch_size, 3, image_size, image_size, device=device)
     return min(_step_seconds(model, images) for _ in range(TIMED_STEPS)) / batch_size
 

@@ -80,7 +80,7 @@ def write_gallery(predictor: Predictor, store: Store, dataset: Dataset, trial: i
     middle = len(order) // 2
     chosen = {"worst": order[:GALLERY], "median": order[middle - GALLERY // 2 : middle + GALLERY // 2]}
     by_id = {sample.id: sample for sample in dataset.samples}
-    images = []
+    images: list[dict[str, object]] = []
     for rank, places in chosen.items():
         for place in places:
             image, mask = dataset.read(by_id[ids[place]])

@@ -63,6 +63,7 @@ class WorkerGroup:
 
 def _trainer(settings: LaneSettings, mailbox: Any) -> Any:
     import ray.train.torch
+    from ray.train.v2.api.config import FailureConfig
 
     from study.worker import serve
 
@@ -76,7 +77,7 @@ def _trainer(settings: LaneSettings, mailbox: Any) -> Any:
         ),
         run_config=ray.train.RunConfig(
             storage_path=tempfile.mkdtemp(prefix="lane-"),
-            failure_config=ray.train.FailureConfig(max_failures=0, controller_failure_limit=0),
+            failure_config=FailureConfig(max_failures=0, controller_failure_limit=0),
         ),
     )
 

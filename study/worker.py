@@ -10,6 +10,7 @@ from typing import Any
 import ray
 import ray.train.torch
 import torch
+import torch.distributed as dist
 
 from seg import checkpoint, loop
 from seg.experiment import Experiment
@@ -30,11 +31,11 @@ def serve(config: dict[str, Any]) -> None:
     mailbox, index = config["mailbox"], 0
     while not isinstance(command := ray.get(mailbox.command.remote(index)), Stop):
         answer = worker.answer(command)
-        broken = isinstance(answer, Failure) and not answer.lane_lives
-        if worker.ranks.rank == 0 or broken:
+        failure = answer if isinstance(answer, Failure) and not answer.lane_lives else None
+        if worker.ranks.rank == 0 or failure:
             ray.get(mailbox.put_answer.remote(index, answer))
-        if broken:
-            raise RuntimeError(answer.reason)
+        if failure:
+            raise RuntimeError(failure.reason)
         index += 1
     worker.close()
 
@@ -58,6 +59,8 @@ class Worker:
             return self._attempt.train_epoch()
         except Exception as error:  # whatever a trial does, it is recorded, and the lane lives on
             self._attempt = None
+            if lost_peer(error):
+                raise  # not this trial's doing: the lane ends, and the trial goes on from its last epoch on a new one
             return _failure(error, self.ranks.world)
 
     def _start(self, command: StartTrial) -> Started:
@@ -117,6 +120,12 @@ class Attempt:
         self._writer.write(files)
         if last:
             self._writer.flush()  # a finished trial's files are there before it is called finished
+
+
+def lost_peer(error: Exception) -> bool:
+    """Whether a collective failed because another rank is gone. Gloo says so in the text of a plain RuntimeError."""
+    text = str(error)
+    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and ("gloo" in text or "NCCL" in text))
 
 
 def _failure(error: Exception, world: int) -> Failure:

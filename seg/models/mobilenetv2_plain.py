@@ -1,5 +1,7 @@
 """MobileNetV2 encoder and a plain decoder of five convolutions (the published system R0 / R1)."""
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 
 from seg.models.mobilenetv2 import CHANNELS, MobileNetV2Segmenter, check_size
@@ -15,7 +17,7 @@ class MobileNetV2Plain(MobileNetV2Segmenter):
     def __init__(self, channels: int):
         super().__init__()
         widths = (CHANNELS[18], *WIDTHS)
-        blocks = [_block(before, after) for before, after in zip(widths, widths[1:], strict=False)]
+        blocks = [_block(before, after) for before, after in pairwise(widths)]
         self.decoder = nn.Sequential(*blocks, nn.Conv2d(WIDTHS[-1], channels, kernel_size=1))
 
     def forward(self, images_N3HW: Tensor) -> Tensor:
