@@ -138,7 +138,8 @@ def _conduct(given: argparse.Namespace, name: str, spec: Spec, store: Store) -> 
         plan = conduct.Plan(name=name, spec=spec, store=store, command=_typed(), prepared=prepared)
         print(f"study {store.uri}: {spec.trials} trials, {prepared.allotment}", flush=True)
         print(f"data: {prepared.summary()}", flush=True)
-        print(f"Ray dashboard: {dashboard}; lanes are starting (about 15 s)", flush=True)
+        print(f"Ray dashboard: {dashboard} (its token: `ray get-auth-token`)", flush=True)
+        print("lanes are starting, which takes about 15 s", flush=True)
         try:
             conduct.conduct(plan)
         except conduct.Interrupted:
