@@ -3,68 +3,95 @@
 python -m study.ls STUDY [--top N]
 """
 
-import argparse
+import math
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
+from study.arguments import ArgumentParser
 from study.leaders import ranked
 from study.objective import Objective
 from study.progress import duration
-from study.records import Record, State, read_records
-from study.store import Store
+from study.records import FormatError, Record, State, read_records
+from study.store import Store, StoreError
+
+COLUMNS = {
+    "trial": 0,
+    "state": 1,
+    "score": 2,
+    "epoch": 6,
+    "test_iou": 5,
+    "native": 10,
+    "model": 3,
+    "loss": 4,
+    "encoder": 8,
+    "decoder": 9,
+    "augment": 11,
+    "batch": 12,
+    "source": 7,
+}
+"""Column -> its place in line where a terminal is too narrow for all of them. `score` is titled with its metric."""
 
 
 def show(store: Store, top: int) -> None:
-    """Print the best `top` trials, the states of all, and how to see more."""
-    study, records = store.read_json("study.json"), read_records(store)
+    """Print the best `top` trials, the states of all, and how to see more. StoreError where it cannot be read."""
+    with store.reached():
+        study, records = store.read_json("study.json"), read_records(store)
     objective = Objective(**study["spec"]["objective"])
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(_headline(study, records), markup=False)
-    console.print(_table(ranked(records, objective, tuple(State)), objective, top))
-    for line in _more(store, records):
-        console.print(line, markup=False)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    order = ranked(records, objective, tuple(State))[:top]
+    for line in [_headline(study, records), *leaderboard(order, objective, width), *_more(store, records)]:
+        print(line)
 
 
-def _headline(study: dict, records: list[Record]) -> str:
+def leaderboard(order: list[Record], objective: Objective, width: int | None) -> list[str]:
+    """A table of `order`, title first. Columns that do not fit into `width` characters are left out, none is cut."""
+    rows = [{name: objective.metric if name == "score" else name for name in COLUMNS}]
+    rows += [_row(record, objective) for record in order]
+    widths = {name: max(len(row[name]) for row in rows) for name in COLUMNS}
+    names = _fitting(widths, width)
+    return ["  ".join(row[name].ljust(widths[name]) for name in names).rstrip() for row in rows]
+
+
+def _fitting(widths: dict[str, int], width: int | None) -> list[str]:
+    left = math.inf if width is None else width + 2  # the last column has no gap behind it
+    chosen = set()
+    for name in sorted(COLUMNS, key=COLUMNS.__getitem__):
+        if widths[name] + 2 <= left:
+            chosen.add(name)
+            left -= widths[name] + 2
+    return [name for name in COLUMNS if name in chosen]
+
+
+def _headline(study: dict[str, Any], records: list[Record]) -> str:
     states = ", ".join(f"{count} {state}" for state, count in sorted(Counter(r.state for r in records).items()))
     data = study["dataset"]
     synthetic = " (SYNTHETIC)" if data["synthetic"] else ""
+    trials = f"{len(records)} trial{'' if len(records) == 1 else 's'}"
     seconds = duration(sum(record.train_seconds for record in records))
-    return f"{study['name']}: {data['name']}{synthetic}, {len(records)} trials ({states}), {seconds} of training"
+    return f"{study['name']}: {data['name']}{synthetic}, {trials} ({states or 'none begun'}), {seconds} of training"
 
 
-def _table(order: list[Record], objective: Objective, top: int) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    titles = ["trial", "state", objective.metric, "epoch", "test_iou", "native", "model", "loss", "encoder", "decoder"]
-    for title in [*titles, "augment", "batch", "source"]:
-        table.add_column(title, no_wrap=True)
-    for record in order[:top]:
-        table.add_row(*_row(record, objective))
-    return table
-
-
-def _row(record: Record, objective: Objective) -> tuple[str, ...]:
+def _row(record: Record, objective: Objective) -> dict[str, str]:
     e, test = record.experiment, record.test or {}
-    return (
-        str(record.trial),
-        record.state,
-        f"{record.best[objective.metric]:.4f}",
-        f"{record.best_epoch}/{e['epochs']}",
-        f"{test['iou']:.4f}" if test else "",
-        f"{test['native_iou']:.4f}" if test else "",
-        e["model"],
-        e["loss"],
-        "frozen" if e["encoder_freeze"] else f"{e['encoder_lr']:.1e}",
-        f"{e['decoder_lr']:.1e}",
-        e["augment"],
-        str(e["batch_size"]),
-        record.source,
-    )
+    return {
+        "trial": str(record.trial),
+        "state": record.state,
+        "score": f"{record.best[objective.metric]:.4f}",
+        "epoch": f"{record.best_epoch}/{e['epochs']}",
+        "test_iou": f"{test['iou']:.4f}" if test else "",
+        "native": f"{test['native_iou']:.4f}" if test else "",
+        "model": e["model"],
+        "loss": e["loss"],
+        "encoder": "frozen" if e["encoder_freeze"] else f"{e['encoder_lr']:.1e}",
+        "decoder": f"{e['decoder_lr']:.1e}",
+        "augment": e["augment"],
+        "batch": str(e["batch_size"]),
+        "source": record.source,
+    }
 
 
 def _more(store: Store, records: list[Record]) -> list[str]:
@@ -80,21 +107,23 @@ def _more(store: Store, records: list[Record]) -> list[str]:
 
 
 def open_study(uri: str) -> Store:
-    """FileNotFoundError, in one line, where `uri` is no study."""
+    """FileNotFoundError, in one line, where `uri` is no study; StoreError where it cannot be looked at."""
     store = Store(uri if "://" in uri else str(Path(uri).resolve()))
-    if not store.exists("study.json"):
+    with store.reached():
+        found = store.exists("study.json")
+    if not found:
         raise FileNotFoundError(f"{uri}: no study here (study.json is missing); give <storage>/<name>")
     return store
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m study.ls", description="A study's leaderboard.")
+    parser = ArgumentParser(prog="python -m study.ls", description="A study's leaderboard.")
     parser.add_argument("study", metavar="STUDY", help="<storage>/<name>, a folder or s3://...")
     parser.add_argument("--top", type=int, default=10, metavar="N", help="trials shown (default: 10)")
     given = parser.parse_args(arguments)
     try:
         show(open_study(given.study), given.top)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, FormatError, StoreError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

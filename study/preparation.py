@@ -42,7 +42,9 @@ def prepare(spec: Spec, data_dir: Path, weights_dir: Path | None, machine: Machi
 
 
 def this_machine() -> Machine:
-    return Machine(cpus=len(os.sched_getaffinity(0)), gpus=torch.cuda.device_count())
+    # Linux counts the cores this process may use; elsewhere there is no such call.
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Machine(cpus=cpus, gpus=torch.cuda.device_count())
 
 
 def _weights(spec: Spec, data_dir: Path, weights_dir: Path | None) -> Path | None:

@@ -22,6 +22,10 @@ from study.store import Store
 FORMAT = 1
 
 
+class FormatError(Exception):
+    """A record that another version wrote. The message says where it is, and what to do."""
+
+
 class State(enum.StrEnum):
     """How far an attempt at an experiment got."""
 
@@ -104,23 +108,28 @@ def write_record(store: Store, record: Record) -> None:
 
 
 def read_record(store: Store, trial: int) -> Record:
-    """FileNotFoundError where the study has no such trial."""
-    return _parse(store.read_json(f"{trial_folder(trial)}/record.json"))
+    """FileNotFoundError where the study has no such trial, FormatError where another version wrote it."""
+    name = f"{trial_folder(trial)}/record.json"
+    raw = store.read_json(name)
+    if raw.get("format") != FORMAT:
+        raise FormatError(
+            f"{store.uri}/{name}: has format {raw.get('format')}, this version reads {FORMAT}; "
+            "read the study with the version that wrote it"
+        )
+    return _parse(raw)
 
 
 def read_records(store: Store) -> list[Record]:
     """Every trial's record, by number."""
     found = []
-    for name in store.names("trials"):
+    for trial in sorted(int(name) for name in store.names("trials") if name.isdigit()):
         try:
-            found.append(read_record(store, int(name)))
+            found.append(read_record(store, trial))
         except FileNotFoundError:
             continue
     return found
 
 
 def _parse(raw: dict[str, Any]) -> Record:
-    if raw.get("format") != FORMAT:
-        raise ValueError(f"record format {raw.get('format')}, this version reads {FORMAT}")
     known = {f.name for f in dataclasses.fields(Record)}
     return Record(**{key: value for key, value in raw.items() if key in known} | {"state": State(raw["state"])})

@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from study import ls
+from study.arguments import ArgumentParser
+from study.records import FormatError
 from study.spec import Spec, SpecError, bundled, load_spec
-from study.store import Store
+from study.store import Store, StoreError
 
 if TYPE_CHECKING:
     from study.resources import Machine
@@ -44,8 +46,8 @@ class InputError(Exception):
     """One line: what, where, what to do."""
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="python -m study.run", description="Run a study.", allow_abbrev=False)
+def parser() -> ArgumentParser:
+    p = ArgumentParser(prog="python -m study.run", description="Run a study.", allow_abbrev=False)
     p.add_argument("spec", nargs="?", metavar="SPEC", help="a bundled study (--list) or a YAML file")
     p.add_argument("--list", action="store_true", help="show the bundled studies")
     p.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="datasets (default: ./data)")
@@ -73,25 +75,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name, description in bundled().items():
             print(f"{name:10s} {description}")
         return OK
-    if not given.spec:
-        parser().error("SPEC: name a study; --list shows the bundled ones")
     try:
         return _run(given)
-    except (InputError, SpecError, *_input_errors()) as error:
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return INTERRUPTED
+    except _input_errors() as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
 
 
 def _input_errors() -> tuple[type[Exception], ...]:
+    # Imported here: they come with torch, two seconds that --list and --help can do without.
     from seg.data import DataError
     from seg.weights import WeightsError
     from study.resources import ResourceError
 
-    return DataError, WeightsError, ResourceError
+    return InputError, SpecError, StoreError, FormatError, DataError, WeightsError, ResourceError
 
 
 def _run(given: argparse.Namespace) -> int:
-    name = given.name or f"{Path(given.spec).stem}-{datetime.now():%Y%m%d-%H%M%S}"
+    name = _name(given)
     store = Store(f"{_absolute(given.storage)}/{name}")
     spec = _stored_spec(given, store) if given.resume else _new_spec(given, store)
     if given.dry_run:
@@ -100,6 +104,18 @@ def _run(given: argparse.Namespace) -> int:
         dry_run.show(spec, store, given.data, _machine(given.address))
         return OK
     return _conduct(given, name, spec, store)
+
+
+def _name(given: argparse.Namespace) -> str:
+    if not given.spec:
+        raise InputError("SPEC: name a study or a YAML file; --list shows the bundled studies")
+    if given.name is None:
+        return f"{Path(given.spec).stem}-{datetime.now():%Y%m%d-%H%M%S}"
+    if not given.name.strip() or given.name.startswith(".") or set(given.name) & set("/\\"):
+        raise InputError(
+            f"--name {given.name!r}: is a folder's name: no slashes, no dot in front; --storage says where"
+        )
+    return str(given.name)
 
 
 def _absolute(storage: str) -> str:
@@ -112,7 +128,7 @@ def _overrides(given: argparse.Namespace, flags: Sequence[str]) -> list[str]:
 
 
 def _new_spec(given: argparse.Namespace, store: Store) -> Spec:
-    if store.exists("study.json"):
+    if _there(store):
         raise InputError(f"{store.uri}: a study of this name exists; take another --name, or go on with it: --resume")
     return load_spec(given.spec, [*given.set, *_overrides(given, list(SHORTHANDS))])
 
@@ -120,7 +136,7 @@ def _new_spec(given: argparse.Namespace, store: Store) -> Spec:
 def _stored_spec(given: argparse.Namespace, store: Store) -> Spec:
     if not given.name:
         raise InputError("--resume: name the study to go on with: --name NAME")
-    if not store.exists("study.json"):
+    if not _there(store):
         raise InputError(f"{store.uri}: no study here to resume; check --storage and --name")
     fixed = [f for f in SHORTHANDS if f not in RESUMABLE and getattr(given, f) is not None]
     if given.set or fixed:
@@ -130,10 +146,16 @@ def _stored_spec(given: argparse.Namespace, store: Store) -> Spec:
     return Spec.from_json(raw, _overrides(given, RESUMABLE), f"{store.uri}/study.json")
 
 
+def _there(store: Store) -> bool:
+    with store.reached():
+        return store.exists("study.json")
+
+
 def _conduct(given: argparse.Namespace, name: str, spec: Spec, store: Store) -> int:
     from study import conduct, preparation
 
     prepared = preparation.prepare(spec, given.data, given.weights, _machine(given.address))
+    store.check_writable()
     with conduct.ray_session(prepared.allotment) as dashboard:
         plan = conduct.Plan(name=name, spec=spec, store=store, command=_typed(), prepared=prepared)
         print(f"study {store.uri}: {spec.trials} trials, {prepared.allotment}", flush=True)
@@ -142,7 +164,7 @@ def _conduct(given: argparse.Namespace, name: str, spec: Spec, store: Store) -> 
         print("lanes are starting, which takes about 15 s", flush=True)
         try:
             conduct.conduct(plan)
-        except conduct.Interrupted:
+        except (conduct.Interrupted, KeyboardInterrupt):
             print(f"\ninterrupted; nothing is lost. Go on with:\n  {_resume_line(given, name)}", flush=True)
             return INTERRUPTED
     ls.show(store, top=5)
@@ -165,6 +187,7 @@ def _typed() -> str:
 def _resume_line(given: argparse.Namespace, name: str) -> str:
     words = ["python", "-m", "study.run", given.spec, "--data", str(given.data), "--storage", given.storage]
     words += ["--weights", str(given.weights)] if given.weights else []
+    words += ["--address", given.address] if given.address else []
     return shlex.join([*words, "--name", name, "--resume"])
 
 
