@@ -4,14 +4,13 @@ from collections.abc import Iterable
 
 from study.objective import Objective
 from study.records import Record, State
-from study.store import Store
 
 
 def ranked(
     records: Iterable[Record], objective: Objective, states: tuple[State, ...] = (State.COMPLETE,)
 ) -> list[Record]:
     """Best first; ties by trial number. Trials without a score are left out."""
-    scored = [r for r in records if r.state in states and r.best.get(objective.metric) is not None]
+    scored = [r for r in records if r.state in states and objective.scored(r.best)]
     sign = -1 if objective.mode == "max" else 1
     return sorted(scored, key=lambda r: (sign * r.best[objective.metric], r.trial))
 
@@ -22,13 +21,11 @@ def finalists(records: Iterable[Record], objective: Objective, count: int) -> li
     return order[:count] + [record for record in order[count:] if record.source != "search"]
 
 
-def drop_weights(store: Store, records: Iterable[Record], objective: Objective, count: int) -> None:
-    """Delete the checkpoints of ended trials, and the best weights of those that can no longer be finalists."""
+def superfluous(records: Iterable[Record], objective: Objective, count: int) -> list[str]:
+    """Files in the store that nobody needs again: the checkpoints of ended trials, and the best weights of those
+    that can no longer be finalists. Trials yet to end only push others down, so what is listed once stays listed."""
     records = list(records)
     kept = {record.trial for record in finalists(records, objective, count)}
-    for record in records:
-        if not record.state.ended:
-            continue
-        store.delete(f"{record.folder}/checkpoint.safetensors")
-        if record.trial not in kept:
-            store.delete(f"{record.folder}/best.safetensors")
+    ended = [record for record in records if record.state.ended]
+    checkpoints = [f"{record.folder}/checkpoint.safetensors" for record in ended]
+    return checkpoints + [f"{record.folder}/best.safetensors" for record in ended if record.trial not in kept]

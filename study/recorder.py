@@ -1,14 +1,14 @@
 """Keeps the records while Tune runs: the one writer of every trial's record."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 from ray.tune import Callback
 
 from study.blobs import BackgroundWriter
-from study.leaders import drop_weights
+from study.leaders import superfluous
 from study.messages import Failure, LaneSettings
 from study.records import Record, State, encode_record
 from study.search import OptunaStudy, Proposal, Rungs, StudySearcher
@@ -39,6 +39,7 @@ class Recorder(Callback):
         self._searcher, self._optuna, self._scheduler = searcher, optuna_study, scheduler
         self._on_change = on_change
         self._writer = BackgroundWriter(store)
+        self._deleted: set[str] = set()
         searcher.on_proposal = self._proposed
 
     def __getstate__(self) -> dict[str, Any]:
@@ -46,7 +47,8 @@ class Recorder(Callback):
         return {}
 
     def close(self) -> None:
-        """All written."""
+        """All written. What was deleted is deleted again: a lane may have written it late."""
+        self._writer.write({}, then_delete=self._deleted)
         self._writer.flush()
 
     def _proposed(self, tune_id: str, proposal: Proposal) -> None:
@@ -74,8 +76,8 @@ class Recorder(Callback):
             record.epochs = list(started.rows)
         if row := result.get("row"):
             record.epochs.append(row)
-            best = self._settings.objective.best_row(record.epochs)
-            record.best_epoch = best["epoch"] if best else None
+        best = self._settings.objective.best_row(record.epochs)
+        record.best_epoch = best["epoch"] if best else None
         if not result.get("done"):
             self._write(record)
 
@@ -88,23 +90,24 @@ class Recorder(Callback):
             self._end(record, State.COMPLETE)
         else:
             epoch = record.epochs[-1]["epoch"] if record.epochs else 0
-            self._end(record, State.PRUNED, f"stopped at epoch {epoch}: below the best at this rung")
+            self._end(record, State.PRUNED, f"stopped at epoch {epoch}: not among the best at this rung")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         error = trial.get_pickled_error()
-        text = str(error or "the lane ended without a word")
-        self._end(self._record_of(trial), State.FAILED, text.strip().splitlines()[-1], text)
+        text = str(error or "").strip() or (type(error).__name__ if error else "the lane ended without a word")
+        self._end(self._record_of(trial), State.FAILED, text.splitlines()[-1], text)
 
     def _end(self, record: Record, state: State, reason: str = "", traceback: str = "") -> None:
         record.state, record.reason, record.traceback = state, reason, traceback
         record.finished = now()
-        self._write(record)
+        unneeded = superfluous(self.records.values(), self._settings.objective, self._finalists)
+        self._write(record, [name for name in unneeded if name not in self._deleted])
+        self._deleted.update(unneeded)
         self._optuna.tell(record)
-        drop_weights(self._store, self.records.values(), self._settings.objective, self._finalists)
 
-    def _write(self, record: Record) -> None:
+    def _write(self, record: Record, then_delete: Iterable[str] = ()) -> None:
         content = encode_record(record)
-        self._writer.write({f"{record.folder}/record.json": lambda: content})
+        self._writer.write({f"{record.folder}/record.json": lambda: content}, then_delete)
         self._on_change(record)
 
     def _record_of(self, trial: Any) -> Record:

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import optuna
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -21,7 +22,7 @@ from study.records import Record, State
 from study.spec import Spec
 
 OUTCOMES = {State.COMPLETE: TrialState.COMPLETE, State.PRUNED: TrialState.PRUNED}
-"""What Optuna is told; every other end is a FAIL, which is never a score."""
+"""What Optuna is told of a trial with a score; every other end is a FAIL, which is never a score."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,9 @@ class OptunaStudy:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # multivariate, group
         sampler = optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
-        direction = "maximize" if spec.objective.mode == "max" else "minimize"
-        self._spec, self._metric = spec, spec.objective.metric
+        direction = StudyDirection.MAXIMIZE if spec.objective.mode == "max" else StudyDirection.MINIMIZE
+        self._spec = spec
+        self._objective = Objective(spec.objective.metric, spec.objective.mode)
         self._study = optuna.create_study(sampler=sampler, direction=direction)
         self._asked: dict[int, optuna.Trial] = {}
 
@@ -54,35 +56,37 @@ class OptunaStudy:
 
     def tell(self, record: Record) -> None:
         """An ended trial: its intermediate values, its state, and its score where it has one."""
-        state = OUTCOMES.get(record.state, TrialState.FAIL)
+        values = self._values(record)
+        state = OUTCOMES.get(record.state, TrialState.FAIL) if values else TrialState.FAIL
         if asked := self._asked.pop(record.trial, None):
-            for epoch, value in self._values(record).items():
+            for epoch, value in values.items():
                 asked.report(value, epoch)
             self._study.tell(asked, self._score(record) if state == TrialState.COMPLETE else None, state)
-        elif (frozen := self._frozen(record, state)) is not None:
+        elif (frozen := self._frozen(record, state, values)) is not None:
             self._study.add_trial(frozen)
 
-    def _frozen(self, record: Record, state: TrialState) -> FrozenTrial | None:
+    def _frozen(self, record: Record, state: TrialState, values: dict[int, float]) -> FrozenTrial | None:
         """None where the experiment lies outside the search space: it teaches the sampler nothing."""
         told = space.told(Experiment.from_json(record.experiment), self._spec)
         if told is None:
             return None
         params, distributions = told
-        score = self._score(record) if state in OUTCOMES.values() else None
+        # A pruned trial's value is its last intermediate one, as Study.tell has it.
+        scores = {TrialState.COMPLETE: self._score(record), TrialState.PRUNED: next(reversed(values.values()), None)}
         return optuna.trial.create_trial(
             params=params,
             distributions=distributions,
             state=state,
-            value=score,
-            intermediate_values=self._values(record),
+            value=scores.get(state),
+            intermediate_values=values,
             user_attrs={"trial": record.trial},
         )
 
     def _values(self, record: Record) -> dict[int, float]:
-        return {row["epoch"]: row[self._metric] for row in record.epochs}
+        return {row["epoch"]: row[self._objective.metric] for row in record.epochs if self._objective.scored(row)}
 
     def _score(self, record: Record) -> float | None:
-        return record.best.get(self._metric)
+        return record.best.get(self._objective.metric)
 
 
 class StudySearcher(Searcher):
@@ -102,7 +106,8 @@ class StudySearcher(Searcher):
         """Nothing: the study's records are the searcher's state, and Tune's copy of it is never used."""
         return {}
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+    def suggest(self, trial_id: str) -> Any:
+        """The next trial's config, or Searcher.FINISHED, a text that the base class does not declare."""
         proposal = self._propose()
         if proposal is None:
             return Searcher.FINISHED
@@ -145,10 +150,11 @@ class Rungs(ASHAScheduler):
 
     def remember(self, key: str, rows: list[dict[str, Any]], objective: Objective) -> None:
         """Fill the rungs with epochs run in an earlier session; `key` is the trial's id in this one."""
-        trial = SimpleNamespace(trial_id=key)
+        trial: Any = SimpleNamespace(trial_id=key)
         for done in range(1, len(rows) + 1):
             best = objective.best_row(rows[:done])
-            assert best is not None
+            if best is None:
+                continue
             for bracket in self._brackets:
                 bracket.on_result(trial, rows[done - 1]["epoch"], self._sign * best[objective.metric])
 

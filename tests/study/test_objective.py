@@ -1,0 +1,46 @@
+"""The best epoch: more or less is better, the first of equals, and what is no number is no score."""
+
+import math
+
+import pytest
+
+from study.objective import Objective
+
+MOST, LEAST = Objective("val_iou", "max"), Objective("val_iou", "min")
+
+
+def rows(*values: float | None) -> list[dict[str, float | int | None]]:
+    return [{"epoch": number, "val_iou": value} for number, value in enumerate(values, 1)]
+
+
+@pytest.mark.parametrize(
+    ("objective", "values", "best_epoch"),
+    [
+        (MOST, (0.1, 0.3, 0.2), 2),
+        (LEAST, (0.3, 0.1, 0.2), 2),
+        (MOST, (0.3, 0.3, 0.1), 1),
+        (LEAST, (0.2, 0.1, 0.1), 2),
+        (MOST, (math.nan, 0.1), 2),
+        (MOST, (0.2, math.nan, 0.1), 1),
+        (LEAST, (None, 0.2, 0.1), 3),
+        (MOST, (math.inf, 0.1), 2),
+        (MOST, (0.0,), 1),
+    ],
+)
+def test_best_row(objective: Objective, values: tuple[float, ...], best_epoch: int) -> None:
+    best = objective.best_row(rows(*values))
+    assert best is not None and best["epoch"] == best_epoch
+
+
+@pytest.mark.parametrize("values", [(), (math.nan,), (None, math.inf)])
+def test_no_best_row_where_nothing_is_scored(values: tuple[float | None, ...]) -> None:
+    assert MOST.best_row(rows(*values)) is None
+
+
+def test_a_row_without_the_metric_has_no_score() -> None:
+    assert MOST.best_row([{"epoch": 1, "val_loss": 0.1}]) is None
+
+
+def test_better_is_strict() -> None:
+    assert MOST.better(2, 1) and LEAST.better(1, 2)
+    assert not any(objective.better(1, 1) for objective in (MOST, LEAST))
