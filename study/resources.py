@@ -17,7 +17,7 @@ class Machine:
     gpus: int
 
     def __str__(self) -> str:
-        return f"{self.cpus} CPU cores and {self.gpus or 'no'} GPU{'' if self.gpus == 1 else 's'}"
+        return _needs(self.cpus, self.gpus)
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,12 @@ class Allotment:
         return f"{_plural(self.lanes, 'lane')} of {_plural(self.workers, 'worker')}, {place} a worker"
 
 
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+def _plural(count: float, noun: str) -> str:
+    return f"{count:g} {noun}{'' if count == 1 else 's'}"
+
+
+def _needs(cpus: int, gpus: float) -> str:
+    return f"{_plural(cpus, 'CPU core')} and {_plural(gpus, 'GPU') if gpus else 'no GPUs'}"
 
 
 def allot(spec: Spec, machine: Machine) -> Allotment:
@@ -48,13 +52,14 @@ def allot(spec: Spec, machine: Machine) -> Allotment:
     gpus_per_worker = spec.resources.gpus_per_worker if machine.gpus else 0.0
     room = _room(machine, workers, gpus_per_worker)
     if room == 0:
+        fewer = " or --workers-per-trial" if workers > 1 else ""
+        remedy = f"a smaller --gpus-per-worker{fewer}" if gpus_per_worker else "fewer --workers-per-trial"
         raise ResourceError(
-            f"--workers-per-trial {workers}: a trial needs {workers} CPU cores"
-            + (f" and {workers * gpus_per_worker:g} GPUs" if gpus_per_worker else "")
-            + f", but there are {machine}; use fewer workers"
+            f"--workers-per-trial {workers}: a trial needs {_needs(workers, workers * gpus_per_worker)}, "
+            f"but there are {machine}; use {remedy}"
         )
     asked = spec.resources.lanes
-    lanes = _preferred(room, gpus_per_worker) if asked == "auto" else int(asked)
+    lanes = min(_preferred(room, gpus_per_worker), spec.trials) if asked == "auto" else int(asked)
     if lanes > room:
         raise ResourceError(
             f"--lanes {lanes}: does not fit: there are {machine}, "
