@@ -32,29 +32,37 @@ class Tally:
 
     def __init__(self, trials: int, lanes: int, objective: Objective, earlier: Iterable[Record] = ()):
         self.trials, self.lanes, self.objective = trials, lanes, objective
-        self.records = {record.trial: record for record in earlier}
+        self._records = {record.trial: record for record in earlier}
         self._began = time.monotonic()
-        self._ended_before = sum(record.state.ended for record in self.records.values())
+        self._ended_before = self.ended
+
+    def update(self, record: Record) -> None:
+        self._records[record.trial] = record
+
+    @property
+    def records(self) -> list[Record]:
+        """A copy: the display's thread reads while records come in."""
+        return list(self._records.values())
 
     @property
     def states(self) -> Counter[State]:
-        return Counter(record.state for record in self.records.values())
+        return Counter(record.state for record in self.records)
 
     @property
     def running(self) -> list[Record]:
-        return [r for r in self.records.values() if r.state is State.RUNNING]
+        return [r for r in self.records if r.state is State.RUNNING]
 
     @property
     def ended(self) -> int:
-        return sum(record.state.ended for record in self.records.values())
+        return sum(record.state.ended for record in self.records)
 
     @property
     def epochs(self) -> int:
-        return sum(len(record.epochs) for record in self.records.values())
+        return sum(len(record.epochs) for record in self.records)
 
     @property
     def best(self) -> Record | None:
-        order = ranked(self.records.values(), self.objective, tuple(State))
+        order = ranked(self.records, self.objective, tuple(State))
         return order[0] if order else None
 
     @property
@@ -79,7 +87,9 @@ class Tally:
 
 
 def score_text(record: Record, objective: Objective) -> str:
-    return f"{objective.metric} {record.best[objective.metric]:.4f}"
+    """`val_iou 0.8123`; `val_iou -` where no epoch has a score."""
+    best = record.best
+    return f"{objective.metric} " + (f"{best[objective.metric]:.4f}" if objective.scored(best) else f"{'-':6s}")
 
 
 def choices_text(record: Record) -> str:
@@ -116,7 +126,7 @@ class Progress:
         self._console.print(text, markup=False)
 
     def change(self, record: Record) -> None:
-        self.tally.records[record.trial] = record
+        self.tally.update(record)
         if record.state.ended:
             self.say(self._ended_line(record))
         if not self._live and (record.state.ended or self._plain_is_due()):
@@ -127,25 +137,27 @@ class Progress:
         return time.monotonic() - self._last_plain > PLAIN_INTERVAL_SECONDS
 
     def _ended_line(self, record: Record) -> str:
-        score = score_text(record, self.tally.objective) if record.best else f"{'-':>14}"
+        score = score_text(record, self.tally.objective)
         reason = f"  {record.reason}" if record.state in (State.FAILED, State.INFEASIBLE) else ""
         epochs = f"{len(record.epochs):3d}/{record.experiment['epochs']} epochs"
         return f"trial {record.trial:4d}  {record.state:10s} {epochs}  {score}  {choices_text(record)}{reason}"
 
     def _panel(self) -> Group:
-        tally = self.tally
-        parts: list[Table | Text | ProgressBar] = [Text(tally.summary(), style="bold")]
-        parts.append(ProgressBar(total=tally.trials, completed=tally.ended, width=60))
+        tally, running = self.tally, self.tally.running
+        # Each in a grid: a bar narrower than the terminal would not end its line.
+        bar = Table.grid()
+        bar.add_row(ProgressBar(total=tally.trials, completed=tally.ended, width=min(60, self._console.width)))
         table = Table(box=None, pad_edge=False, header_style="dim")
-        for title in ("running", "epoch", tally.objective.metric, "images/s", "what"):
-            table.add_column(title, no_wrap=True)
-        for record in tally.running:
+        for title in ("trial", "epoch", tally.objective.metric, "images/s"):
+            table.add_column(title, no_wrap=True, min_width=len(title), justify="right")
+        table.add_column("what")
+        for record in running:
             table.add_row(*self._running_row(record))
-        parts.append(table if tally.running else Text(""))
-        return Group(*parts)
+        return Group(Text(tally.summary(), style="bold"), bar, table if running else Text(""))
 
     def _running_row(self, record: Record) -> tuple[str, ...]:
-        score = f"{record.best[self.tally.objective.metric]:.4f}" if record.best else "starting"
+        best, objective = record.best, self.tally.objective
+        score = f"{best[objective.metric]:.4f}" if objective.scored(best) else "-"
         speed = f"{record.epochs[-1]['images_per_second']:.0f}" if record.epochs else ""
         epoch = f"{len(record.epochs)}/{record.experiment['epochs']}"
-        return f"trial {record.trial}", epoch, score, speed, choices_text(record)
+        return str(record.trial), epoch, score, speed, choices_text(record)
