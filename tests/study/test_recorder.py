@@ -1,0 +1,292 @@
+"""The recorder as Tune calls it: every end of a trial, restarts, and what is left in the store."""
+
+import uuid
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+
+from seg.experiment import Experiment
+from study import space
+from study.messages import Failure, LaneSettings, Started
+from study.objective import Objective
+from study.recorder import Recorder
+from study.records import Record, State, read_record, read_records, write_record
+from study.search import OptunaStudy, Proposal, Rungs, StudySearcher, scheduler
+from study.spec import Spec, load_spec
+from study.store import Store
+
+OBJECTIVE = Objective("val_iou", "max")
+EPOCHS = 3
+
+
+@pytest.fixture
+def spec() -> Spec:
+    return load_spec("phantom", [f"epochs={EPOCHS}", "trials=6", "early_stopping.min_epochs=1"])
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store(f"memory://{uuid.uuid4().hex}")
+
+
+def row(epoch: int, val_iou: float) -> dict[str, Any]:
+    return {"epoch": epoch, "val_iou": val_iou, "seconds": 1.0, "images_per_second": 50.0}
+
+
+def started(rows: list[dict[str, Any]] | None = None) -> Started:
+    return Started(device="cpu", params_trainable=10, params_frozen=5, build_seconds=0.1, rows=rows or [])
+
+
+class Tune:
+    """Stands in for Tune's controller: it asks the searcher and calls the recorder, in Tune's order."""
+
+    def __init__(self, spec: Spec, store: Store, earlier: list[Record], finalists: int = 1):
+        self.shown: list[tuple[int, State]] = []
+        self.optuna = OptunaStudy(spec, seed=0)
+        ended = [record for record in earlier if record.state.ended]
+        for record in ended:
+            self.optuna.tell(record)
+        given = [
+            Proposal(r.trial, r.source, Experiment.from_json(r.experiment), r) for r in earlier if not r.state.ended
+        ]
+        self.searcher = StudySearcher(given, len(earlier), spec.trials, self.optuna, {})
+        self.rungs = scheduler(spec, ended, OBJECTIVE)
+        settings = LaneSettings(store.uri, "pack", None, OBJECTIVE, workers=2, gpus_per_worker=0.5, threads=3)
+        self.recorder = Recorder(
+            store, settings, earlier, self.searcher, self.optuna, self.rungs, finalists, on_change=self._show
+        )
+        self._ids = iter(range(99))
+
+    def _show(self, record: Record) -> None:
+        self.shown.append((record.trial, record.state))
+
+    def start(self) -> SimpleNamespace:
+        tune_id = f"tune-{next(self._ids)}"
+        config = self.searcher.suggest(tune_id)
+        return SimpleNamespace(trial_id=tune_id, config=config, last_result={}, get_pickled_error=lambda: None)
+
+    def result(self, trial: SimpleNamespace, **result: Any) -> None:
+        trial.last_result = {"done": False} | result
+        self.recorder.on_trial_result(1, [trial], trial, trial.last_result)
+
+    def end(self, trial: SimpleNamespace) -> None:
+        self.recorder.on_trial_complete(1, [trial], trial)
+
+    def run(self, trial: SimpleNamespace, values: list[float], first: int = 1, **with_first: Any) -> None:
+        for epoch, value in enumerate(values, first):
+            more = with_first if epoch == first else {}
+            self.result(trial, epoch=epoch, row=row(epoch, value), done=epoch == EPOCHS, **more)
+
+    def error(self, trial: SimpleNamespace, error: Exception | None) -> None:
+        trial.get_pickled_error = lambda: error
+        self.recorder.on_trial_error(1, [trial], trial)
+
+
+@pytest.fixture
+def tune(spec: Spec, store: Store) -> Tune:
+    return Tune(spec, store, [])
+
+
+def read(tune: Tune, store: Store, trial: int = 0) -> Record:
+    tune.recorder.close()
+    return read_record(store, trial)
+
+
+def test_a_trial_that_was_proposed_is_recorded_before_its_first_epoch(tune: Tune, store: Store) -> None:
+    trial = tune.start()
+    record = read(tune, store)
+    assert record.state is State.RUNNING and record.source == "search" and record.started and not record.finished
+    assert record.experiment == trial.config["experiment"]
+    assert (record.workers, record.threads, record.gpus) == (2, 3, 1.0)
+
+
+def test_every_epoch_is_in_the_store_while_the_trial_runs(tune: Tune, store: Store) -> None:
+    trial = tune.start()
+    tune.run(trial, [0.5, 0.4], started=started())
+    record = read(tune, store)
+    assert record.state is State.RUNNING and record.epochs == [row(1, 0.5), row(2, 0.4)]
+    assert (record.best_epoch, record.device) == (1, "cpu")
+    assert (record.params_trainable, record.params_frozen) == (10, 5)
+
+
+def test_complete(tune: Tune, store: Store) -> None:
+    trial = tune.start()
+    tune.run(trial, [0.5, 0.7, 0.6], started=started())
+    tune.end(trial)
+    record = read(tune, store)
+    assert record.state is State.COMPLETE and record.best_epoch == 2 and record.finished and record.reason == ""
+    (told,) = tune.optuna._study.get_trials()
+    assert told.state is TrialState.COMPLETE and told.value == 0.7
+    assert tune.shown[-1] == (0, State.COMPLETE)
+
+
+def test_pruned_keeps_its_last_epoch(tune: Tune, store: Store) -> None:
+    trial = tune.start()
+    tune.run(trial, [0.5, 0.4], started=started())
+    tune.end(trial)
+    record = read(tune, store)
+    assert record.state is State.PRUNED and len(record.epochs) == 2
+    assert record.reason == "stopped at epoch 2: not among the best at this rung"
+    (told,) = tune.optuna._study.get_trials()
+    assert told.state is TrialState.PRUNED and told.intermediate_values == {1: 0.5, 2: 0.4}
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.INFEASIBLE])
+@pytest.mark.parametrize("epochs_before", [0, 1])
+def test_a_failure_keeps_reason_traceback_and_epochs(
+    tune: Tune, store: Store, state: State, epochs_before: int
+) -> None:
+    trial = tune.start()
+    tune.run(trial, [0.5][:epochs_before], started=started())
+    failure = Failure(state, "training loss is nan in epoch 2", "Traceback ...\nDiverged", lane_lives=True)
+    tune.result(trial, failure=failure, done=True)
+    tune.end(trial)
+    record = read(tune, store)
+    assert (record.state, record.reason, record.traceback) == (state, failure.reason, failure.traceback)
+    assert len(record.epochs) == epochs_before
+    (told,) = tune.optuna._study.get_trials()
+    assert told.state is TrialState.FAIL and told.value is None
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (
+            RuntimeError("Ray's long story\n  File x\nLaneError: the lane's workers ended\n"),
+            "LaneError: the lane's workers ended",
+        ),
+        (MemoryError(), "MemoryError"),
+        (None, "the lane ended without a word"),
+    ],
+)
+def test_a_lane_that_died_for_good(tune: Tune, store: Store, error: Exception | None, reason: str) -> None:
+    trial = tune.start()
+    tune.run(trial, [0.5], started=started())
+    tune.error(trial, error)
+    record = read(tune, store)
+    assert (record.state, record.reason) == (State.FAILED, reason)
+    assert reason in record.traceback and len(record.epochs) == 1
+
+
+def test_a_lane_that_died_within_the_session_repeats_no_epoch(tune: Tune, store: Store) -> None:
+    """Tune starts the trial again on a new lane, which goes on from the checkpoint: one epoch behind the record."""
+    trial = tune.start()
+    tune.run(trial, [0.5, 0.6], started=started())
+    tune.run(trial, [0.61, 0.4], first=2, started=started([row(1, 0.5)]))
+    tune.end(trial)
+    record = read(tune, store)
+    assert record.epochs == [row(1, 0.5), row(2, 0.61), row(3, 0.4)]
+    assert record.state is State.COMPLETE and record.best_epoch == 2
+
+
+def test_a_restart_that_fails_at_once_has_no_best_epoch_that_is_gone(tune: Tune, store: Store) -> None:
+    trial = tune.start()
+    tune.run(trial, [0.5, 0.6], started=started())
+    failure = Failure(State.INFEASIBLE, "out of memory", "", lane_lives=True)
+    tune.result(trial, started=started([row(1, 0.5)]), failure=failure, done=True)
+    tune.end(trial)
+    record = read(tune, store)
+    assert record.epochs == [row(1, 0.5)] and record.best_epoch == 1
+
+
+def resumable(spec: Spec, make_record: Callable[..., Record], values: list[float]) -> Record:
+    experiment = space.suggest(OptunaStudy(spec, seed=9)._study.ask(), spec)
+    record = make_record(0, State.RUNNING, [], experiment=experiment)
+    record.epochs = [row(epoch, value) for epoch, value in enumerate(values, 1)]
+    record.best_epoch, record.started = 1, "earlier"
+    return record
+
+
+@pytest.mark.parametrize("in_checkpoint", [0, 1, 2])
+def test_a_resumed_trial_counts_nothing_twice(
+    spec: Spec, store: Store, make_record: Callable[..., Record], in_checkpoint: int
+) -> None:
+    """Epochs recorded after the checkpoint are run again: they are in the record once, and in the rungs once."""
+    earlier = resumable(spec, make_record, [0.5, 0.4])
+    write_record(store, earlier)
+    tune = Tune(spec, store, read_records(store))
+    trial = tune.start()
+    assert trial.config["trial"] == 0 and trial.config["experiment"] == earlier.experiment
+    again = [0.5, 0.4, 0.8]
+    first = in_checkpoint + 1
+    tune.run(trial, again[in_checkpoint:], first=first, started=started(earlier.epochs[:in_checkpoint]))
+    tune.end(trial)
+    record = read(tune, store)
+    assert record.epochs == [row(1, 0.5), row(2, 0.4), row(3, 0.8)]
+    assert (record.state, record.best_epoch, record.started) == (State.COMPLETE, 3, "earlier")
+    (told,) = tune.optuna._study.get_trials()
+    assert told.intermediate_values == {1: 0.5, 2: 0.4, 3: 0.8}
+    assert isinstance(tune.rungs, Rungs)
+    assert [len(recorded) for _, recorded in tune.rungs._brackets[0]._rungs] == [1, 1], "epochs 2 and 1"
+
+
+def test_ids_are_those_of_the_study_and_differ(tune: Tune, spec: Spec, store: Store) -> None:
+    for _ in range(3):
+        tune.start()
+    tune.recorder.close()
+    ids = [record.id for record in read_records(store)]
+    assert len(set(ids)) == 3
+    again = Tune(spec, store, [])
+    again.start()
+    assert read(again, store).id == ids[0]
+
+
+def put_weights(store: Store, trial: int) -> None:
+    store.write(f"trials/{trial:05d}/checkpoint.safetensors", b"x")
+    store.write(f"trials/{trial:05d}/best.safetensors", b"x")
+
+
+def test_only_the_weights_of_those_who_may_be_finalists_stay(tune: Tune, store: Store) -> None:
+    left = {}
+    for trial, values in enumerate(([0.5, 0.5, 0.5], [0.4], [0.1, 0.2, 0.9])):
+        running = tune.start()
+        put_weights(store, trial)
+        tune.run(running, values, started=started())
+        tune.end(running)
+        tune.recorder._writer.flush()
+        left[trial] = [n for n in range(trial + 1) if store.exists(f"trials/{n:05d}/best.safetensors")]
+    assert left == {0: [0], 1: [0], 2: [2]}
+    assert not any(store.exists(f"trials/{n:05d}/checkpoint.safetensors") for n in range(3))
+
+
+def test_a_checkpoint_that_a_lane_writes_late_does_not_stay(tune: Tune, store: Store) -> None:
+    trial = tune.start()
+    tune.run(trial, [0.5], started=started())
+    tune.end(trial)
+    tune.recorder._writer.flush()
+    put_weights(store, 0)
+    tune.recorder.close()
+    assert store.names("trials/00000") == ["record.json"]
+
+
+def test_a_checkpoint_stays_until_the_trial_is_recorded_as_ended(tune: Tune, store: Store) -> None:
+    """Killed in between, a trial whose checkpoint is gone would start over."""
+    seen: list[State] = []
+    delete = store.delete
+
+    class Watched(Store):
+        def delete(self, name: str) -> None:
+            seen.append(read_record(store, 0).state)
+            delete(name)
+
+    tune.recorder._writer._store = Watched(store.uri)
+    trial = tune.start()
+    put_weights(store, 0)
+    tune.run(trial, [0.5], started=started())
+    tune.end(trial)
+    tune.recorder.close()
+    assert seen and set(seen) == {State.PRUNED}
+
+
+def test_a_store_that_fails_is_no_silent_loss(tune: Tune) -> None:
+    class Full(Store):
+        def write(self, name: str, content: bytes) -> None:
+            raise OSError(28, "No space left on device")
+
+    tune.recorder._writer._store = Full("memory://full")
+    tune.start()
+    with pytest.raises(OSError, match="No space left"):
+        tune.recorder.close()
