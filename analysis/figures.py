@@ -114,7 +114,7 @@ def _curve(rows: pd.DataFrame, metric: str, best: bool) -> dict[str, object]:
 
 
 def parallel_coordinates(trials: pd.DataFrame, metric: str = "val_iou", mode: str = "max") -> go.Figure:
-    """One line a scored trial through its choices, from grey (bad) over blue to red (good). A frozen encoder's rate stands lowest."""
+    """One line a scored trial through its choices, grey (bad) to red (good). A frozen encoder's rate stands lowest."""
     rows = trials[trials["state"].isin(compare.SCORED) & trials[metric].notna()]
     searched = rows[~compare.is_baseline(rows)]
     names = compare.varied(searched if len(searched) > 1 else rows)

@@ -7,7 +7,7 @@ from PIL import Image, ImageFilter
 
 # Okabe & Ito's colour-blind-safe palette; class 0 (background) is never painted.
 COLOURS = np.array(
-    [(0, 0, 0), (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (213, 94, 0), (204, 121, 167)], np.uint8
+    [(0, 0, 0), (86, 180, 233), (230, 159, 0), (0, 158, 115), (240, 228, 66), (213, 94, 0), (204, 121, 167)], np.uint8
 )
 TINT = 0.35
 GAP_PX = 6
