@@ -9,3 +9,11 @@ class ArgumentParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {message}; {self.prog} --help shows what may be given\n")
+
+
+def at_least_one(text: str) -> int:
+    """A whole number of at least 1, as argparse's `type`."""
+    number = int(text) if text.isdigit() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} given; must be a whole number of at least 1")
+    return number

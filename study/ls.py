@@ -4,6 +4,7 @@ python -m study.ls STUDY [--top N]
 """
 
 import math
+import shlex
 import shutil
 import sys
 from collections import Counter
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from study.arguments import ArgumentParser
+from study.arguments import ArgumentParser, at_least_one
 from study.leaders import ranked
 from study.objective import Objective
 from study.progress import duration
@@ -49,6 +50,8 @@ def show(store: Store, top: int) -> None:
 
 def leaderboard(order: list[Record], objective: Objective, width: int | None) -> list[str]:
     """A table of `order`, title first. Columns that do not fit into `width` characters are left out, none is cut."""
+    if not order:
+        return ["no trial has finished an epoch yet"]
     rows = [{name: objective.metric if name == "score" else name for name in COLUMNS}]
     rows += [_row(record, objective) for record in order]
     widths = {name: max(len(row[name]) for row in rows) for name in COLUMNS}
@@ -101,8 +104,8 @@ def _more(store: Store, records: list[Record]) -> list[str]:
             lines.append(f"trial {record.trial} {record.state}: {record.reason}")
     if any(record.test for record in records):
         lines.append("test_iou: the sealed test split at training size; native: at the masks' own size; finalists only")
-    lines += [f"every column: python -m analysis.table {store.uri}"]
-    lines += [f"figures:      python -m analysis.report {store.uri}"]
+    lines += [f"every column: python -m analysis.table {shlex.quote(store.uri)}"]
+    lines += [f"figures:      python -m analysis.report {shlex.quote(store.uri)}"]
     return lines
 
 
@@ -119,7 +122,7 @@ def open_study(uri: str) -> Store:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = ArgumentParser(prog="python -m study.ls", description="A study's leaderboard.")
     parser.add_argument("study", metavar="STUDY", help="<storage>/<name>, a folder or s3://...")
-    parser.add_argument("--top", type=int, default=10, metavar="N", help="trials shown (default: 10)")
+    parser.add_argument("--top", type=at_least_one, default=10, metavar="N", help="trials shown (default: 10)")
     given = parser.parse_args(arguments)
     try:
         show(open_study(given.study), given.top)

@@ -1,0 +1,190 @@
+"""What a person sees while a study runs: the numbers, the panel of a terminal, the lines of a pipe."""
+
+import dataclasses
+import io
+import re
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from seg.experiment import Experiment
+from study import progress
+from study.objective import Objective
+from study.progress import Progress, Tally, choices_text, duration, score_text
+from study.records import State
+
+FROZEN = Experiment(
+    "phantom", 64, "mobilenetv2_plain", "dice_bce", 9, decoder_lr=1e-3, encoder_freeze=True, augment="hflip_rotate"
+)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """clock[0] is the time, in seconds."""
+    now = [1000.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 00 s"),
+        (200, "3 min 20 s"),
+        (3599.7, "1 h 00 min"),
+        (7500, "2 h 05 min"),
+        (90_000, "25 h 00 min"),
+    ],
+)
+def test_duration(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_tally(make_record: Any, objective: Objective, clock: list[float]) -> None:
+    tally = Tally(6, 2, objective)
+    assert tally.summary() == "0/6 trials, 0 epochs"
+    for record in (
+        make_record(0, State.COMPLETE, [0.1, 0.7, 0.6]),
+        make_record(1, State.PRUNED, [0.3]),
+        make_record(2, State.RUNNING, [0.2, 0.8]),
+        make_record(3, State.RUNNING, []),
+        make_record(4, State.FAILED, []),
+    ):
+        tally.update(record)
+    clock[0] += 30
+    assert (tally.ended, tally.epochs, [r.trial for r in tally.running]) == (3, 6, [2, 3])
+    assert tally.best is not None and tally.best.trial == 2
+    assert tally.remaining_seconds == 30
+    assert tally.summary() == (
+        "3/6 trials (1 COMPLETE, 1 FAILED, 1 PRUNED, 2 RUNNING), 6 epochs, best val_iou 0.8000 (trial 2), about 30 s left"
+    )
+
+
+def test_time_left_is_at_the_pace_of_this_session(make_record: Any, objective: Objective, clock: list[float]) -> None:
+    tally = Tally(10, 1, objective, [make_record(trial) for trial in range(6)])
+    clock[0] += 100
+    assert tally.remaining_seconds is None
+    tally.update(make_record(6))
+    assert tally.remaining_seconds == 300
+    for trial in range(7, 10):
+        tally.update(make_record(trial))
+    assert tally.summary().endswith("all trials done")
+
+
+def test_least_is_best_where_the_study_says_so(make_record: Any) -> None:
+    objective = Objective("val_loss", "min")
+    tally = Tally(2, 1, objective, [make_record(t, values=[v], metric="val_loss") for t, v in ((0, 0.5), (1, 0.4))])
+    assert "best val_loss 0.4000 (trial 1)" in tally.summary()
+
+
+def test_no_score_is_no_zero(make_record: Any, objective: Objective) -> None:
+    assert score_text(make_record(0, values=[0.5]), objective) == "val_iou 0.5000"
+    for values in ([], [None], [float("nan")]):
+        assert score_text(make_record(0, values=values), objective).rstrip() == "val_iou -"
+        assert "best" not in Tally(1, 1, objective, [make_record(0, values=values)]).summary()
+
+
+def test_choices(make_record: Any) -> None:
+    assert choices_text(make_record(0)) == "mobilenetv2_skip, bce, encoder 1.0e-04, decoder 1.0e-03, flips"
+    assert choices_text(make_record(0, source="R1", experiment=FROZEN)) == (
+        "R1: mobilenetv2_plain, dice_bce, encoder frozen, decoder 1.0e-03, hflip_rotate"
+    )
+
+
+# Piped
+
+
+def piped(tally: Tally) -> tuple[Progress, io.StringIO]:
+    file = io.StringIO()
+    return Progress(tally, Console(file=file, soft_wrap=True, highlight=False, width=80)), file
+
+
+def test_piped_lines_are_whole_and_plain(make_record: Any, objective: Objective) -> None:
+    display, file = piped(Tally(3, 1, objective))
+    failed = make_record(1, State.FAILED, [0.25], experiment=FROZEN, source="R1 model 1 (frozen, 0.1 Dice + BCE)")
+    failed.reason = "RuntimeError: shapes [2, 3] and [3] do not agree in this rather long line of an error message"
+    with display:
+        display.change(make_record(0, State.COMPLETE, [0.1, 0.5]))
+        display.change(failed)
+    lines = file.getvalue().splitlines()
+    assert lines[0] == (
+        "trial    0  COMPLETE     2/9 epochs  val_iou 0.5000  "
+        "mobilenetv2_skip, bce, encoder 1.0e-04, decoder 1.0e-03, flips"
+    )
+    assert lines[1].startswith("  1/3 trials (1 COMPLETE), 2 epochs, best val_iou 0.5000 (trial 0), about ")
+    assert lines[2].startswith("trial    1  FAILED       1/9 epochs  val_iou 0.2500  R1 model 1 (frozen, 0.1 Dice")
+    assert lines[2].endswith(failed.reason)
+    assert len(lines) == 4 and "\x1b" not in file.getvalue()
+
+
+def test_piped_epochs_give_a_line_every_half_minute_only(
+    make_record: Any, objective: Objective, clock: list[float]
+) -> None:
+    display, file = piped(Tally(3, 1, objective))
+    record = make_record(0, State.RUNNING, [0.1])
+    for _ in range(10):
+        clock[0] += 8
+        display.change(record)
+    assert file.getvalue().count("\n") == 2
+
+
+# A terminal
+
+
+def on_terminal(tally: Tally, width: int) -> list[str]:
+    """Lines of the panel, without colours."""
+    console = Console(force_terminal=True, width=width, file=io.StringIO())
+    display = Progress(tally, console)
+    console.print(display._panel())
+    text: str = console.file.getvalue()  # type: ignore[attr-defined]
+    return [line.rstrip() for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()]
+
+
+@pytest.fixture
+def busy(make_record: Any, objective: Objective) -> Tally:
+    long = dataclasses.replace(FROZEN, epochs=50)
+    records = [make_record(0, values=[0.9]), make_record(1, State.RUNNING, [], experiment=long, source="R1 model 1")]
+    return Tally(40, 2, objective, [*records, make_record(12, State.RUNNING, [0.25, 0.5], epochs=50)])
+
+
+def test_panel(busy: Tally) -> None:
+    lines = on_terminal(busy, 120)
+    assert lines[0] == "1/40 trials (1 COMPLETE, 2 RUNNING), 3 epochs, best val_iou 0.9000 (trial 0)"
+    assert set(lines[1]) <= set("━╸╺") and len(lines[1]) == 60
+    assert lines[2:] == [
+        "trial  epoch  val_iou  images/s  what",
+        "    1   0/50        -            R1 model 1: mobilenetv2_plain, dice_bce, encoder frozen, decoder 1.0e-03, "
+        "hflip_rotate",
+        "   12   2/50   0.5000       100  mobilenetv2_skip, bce, encoder 1.0e-04, decoder 1.0e-03, flips",
+    ]
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_a_narrow_panel_cuts_nothing(busy: Tally, width: int) -> None:
+    lines = on_terminal(busy, width)
+    assert all(len(line) <= width for line in lines) and not any("…" in line for line in lines)
+    words = " ".join(" ".join(lines).split())
+    assert "trial epoch val_iou images/s what" in words
+    assert "12 2/50 0.5000 100 mobilenetv2_skip, bce," in words
+
+
+def test_lines_above_a_live_panel_stay(make_record: Any, objective: Objective) -> None:
+    console = Console(force_terminal=True, width=100, file=io.StringIO())
+    with Progress(Tally(2, 1, objective), console) as display:
+        display.change(make_record(0, State.RUNNING, [0.3]))
+        display.change(make_record(0, State.COMPLETE, [0.3, 0.4]))
+        display.say("[bold]as it is[/bold]")
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", console.file.getvalue())  # type: ignore[attr-defined]
+    assert text.count("trial    0  COMPLETE     2/9 epochs") == 1
+    assert "[bold]as it is[/bold]" in text
+    assert "1/2 trials (1 COMPLETE), 2 epochs, best val_iou 0.4000 (trial 0)" in text
+
+
+def test_records_may_come_in_while_the_panel_is_drawn(make_record: Any, objective: Objective) -> None:
+    tally = Tally(9, 1, objective, [make_record(0)])
+    for record in tally.records:
+        tally.update(make_record(record.trial + 1))
+    assert len(tally.records) == 2
