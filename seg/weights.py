@@ -1,5 +1,6 @@
 """ImageNet weights of an encoder: from a folder of torchvision state dicts, or downloaded into it."""
 
+import pickle
 from pathlib import Path
 from urllib.error import URLError
 
@@ -19,13 +20,21 @@ class WeightsError(Exception):
 def load(encoder: nn.Module, file_name: str, weights_dir: Path, prefix: str = "features.") -> None:
     """Copy the tensors under `prefix` of `weights_dir/file_name` into `encoder`; the classifier's are not needed."""
     path = find(file_name, weights_dir)
-    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    state = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    state = {key.removeprefix(prefix): value for key, value in _read(path).items() if key.startswith(prefix)}
     try:
         encoder.load_state_dict(state)
     except RuntimeError as error:
         problem = str(error).splitlines()[-1].strip()
         raise WeightsError(f"{path}: not the state dict of torchvision's {file_name[:-4]}: {problem}") from error
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise WeightsError(f"{path}: cannot be read ({reason}); delete it or replace it") from error
+    return state
 
 
 def find(file_name: str, weights_dir: Path) -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from seg import data, models, pack, weights
+from seg import data, models, pack
 from seg.pack import Pack
 from study import space
 from study.resources import Allotment, Machine, allot
@@ -48,11 +48,11 @@ def this_machine() -> Machine:
 
 
 def _weights(spec: Spec, data_dir: Path, weights_dir: Path | None) -> Path | None:
-    """Every file that some trial will load is there, downloaded once, before any lane asks for it."""
+    """Every file that some trial will load is there, downloaded once, and fits, before any lane asks for it."""
     if spec.encoder.weights == "none":
         return None
     folder = (weights_dir or data_dir / "weights").resolve()
     names = {*spec.search.model, *(experiment.model for _, experiment in space.baselines(spec))}
-    for file_name in sorted({models.WEIGHTS[name] for name in names}):
-        weights.find(file_name, folder)
+    for name in sorted(names):
+        models.build(name, classes=2, weights_dir=folder)
     return folder

@@ -59,7 +59,8 @@ def test_tally(make_record: Any, objective: Objective, clock: list[float]) -> No
     assert tally.best is not None and tally.best.trial == 2
     assert tally.remaining_seconds == 30
     assert tally.summary() == (
-        "3/6 trials (1 COMPLETE, 1 FAILED, 1 PRUNED, 2 RUNNING), 6 epochs, best val_iou 0.8000 (trial 2), about 30 s left"
+        "3/6 trials (1 COMPLETE, 1 FAILED, 1 PRUNED, 2 RUNNING), 6 epochs, "
+        "best val_iou 0.8000 (trial 2), about 30 s left"
     )
 
 
