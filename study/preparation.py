@@ -6,11 +6,12 @@ from pathlib import Path
 
 import torch
 
-from seg import data, models, pack
+from seg import data, metrics, models, pack
 from seg.pack import Pack
 from study import space
 from study.resources import Allotment, Machine, allot
-from study.spec import Spec
+from study.spec import Spec, SpecError
+from study.spec_error import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,23 @@ def describe_pack(packed: Pack) -> str:
 
 
 def prepare(spec: Spec, data_dir: Path, weights_dir: Path | None, machine: Machine) -> Prepared:
-    """ResourceError, WeightsError or DataError where something is missing; the quick checks come first."""
+    """ResourceError, WeightsError, SpecError or DataError where something is missing; the quick checks come first."""
     allotment = allot(spec, machine)
     found_weights = _weights(spec, data_dir, weights_dir)
-    packed = pack.build(data.load(spec.dataset, data_dir), spec.image_size, pack.default_root())
+    dataset = data.load(spec.dataset, data_dir)
+    check_objective(spec, dataset.classes)
+    packed = pack.build(dataset, spec.image_size, pack.default_root())
     return Prepared(data_dir.resolve(), found_weights, packed, machine, allotment)
+
+
+def check_objective(spec: Spec, classes: int) -> None:
+    """SpecError where the objective is no column of this dataset's epochs: no trial would ever have a score."""
+    each = metrics.Counts(torch.ones(1, classes, 4, dtype=torch.int64), torch.ones(1, classes, 3, dtype=torch.float64))
+    allowed = [f"val_{name}" for name in ("loss", *metrics.scores(each))]
+    metric = spec.objective.metric
+    if metric not in allowed:
+        problem = f"{metric!r} is not measured on {spec.dataset}{did_you_mean(metric, allowed)}"
+        raise SpecError("spec", "objective.metric", f"{problem} (allowed: {', '.join(allowed)})")
 
 
 def this_machine() -> Machine:

@@ -252,6 +252,23 @@ def test_only_the_weights_of_those_who_may_be_finalists_stay(tune: Tune, store: 
     assert not any(store.exists(f"trials/{n:05d}/checkpoint.safetensors") for n in range(3))
 
 
+def test_each_file_is_deleted_once_while_the_study_runs(tune: Tune, store: Store) -> None:
+    """On an object store every deletion is a request: they must not grow with the square of the trials."""
+    deleted: list[str] = []
+
+    class Watched(Store):
+        def delete(self, name: str) -> None:
+            deleted.append(name)
+
+    tune.recorder._writer._store = Watched(store.uri)
+    for _ in range(4):
+        running = tune.start()
+        tune.run(running, [0.5], started=started())
+        tune.end(running)
+    tune.recorder._writer.flush()
+    assert len(deleted) == len(set(deleted)) == 8
+
+
 def test_a_checkpoint_that_a_lane_writes_late_does_not_stay(tune: Tune, store: Store) -> None:
     trial = tune.start()
     tune.run(trial, [0.5], started=started())

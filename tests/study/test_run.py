@@ -273,6 +273,11 @@ def test_a_weights_file_of_something_else(refused: Refused, tiny_isic: Path) -> 
     assert message.startswith(f"{weights}/mobilenet_v2.pth: cannot be read (")
 
 
+def test_an_objective_that_nobody_measures(refused: Refused) -> None:
+    message = refused("phantom", "--set", "objective.metric=val_iuo")
+    assert message.startswith("spec: objective.metric: 'val_iuo' is not measured on phantom; did you mean val_iou? ")
+
+
 # What it costs, and what is handed on
 
 
