@@ -1,14 +1,12 @@
 """Numbers behind the figures: tables in, tables out, nothing drawn."""
 
 import math
-import warnings
 from dataclasses import dataclass
 
-import optuna
 import pandas as pd
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from analysis.load import HYPERPARAMETERS, MORE_HYPERPARAMETERS
+from study.importance import ped_anova
 
 SCORED = ("COMPLETE", "PRUNED")
 ENOUGH_TRIALS = 20
@@ -69,36 +67,11 @@ def importance(trials: pd.DataFrame, metric: str = "val_iou", mode: str = "max")
     names = varied(rows)
     if len(rows) < 4 or not names or rows[metric].nunique() < 2:
         return Importance(pd.DataFrame({"hyperparameter": [], "importance": []}), "Too few searched trials.")
-    found = _ped_anova(rows, names, metric, mode)
+    choices = [{name: row[name] for name in names if pd.notna(row[name])} for _, row in rows.iterrows()]
+    found = ped_anova(choices, rows[metric].tolist(), maximise=mode == "max")
     shares = pd.DataFrame({"hyperparameter": list(found), "importance": list(found.values())})
     few = f"Only {len(rows)} searched trials: take these shares as a hint." if len(rows) < ENOUGH_TRIALS else ""
     return Importance(shares.sort_values("importance", ascending=False, ignore_index=True), few)
-
-
-def _ped_anova(rows: pd.DataFrame, names: list[str], metric: str, mode: str) -> dict[str, float]:
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(direction="maximize" if mode == "max" else "minimize")
-    distributions = {name: _distribution(rows[name].dropna()) for name in names}
-    for _, row in rows.iterrows():
-        present = [name for name in names if pd.notna(row[name])]
-        study.add_trial(
-            optuna.trial.create_trial(
-                params={name: row[name] for name in present},
-                distributions={name: distributions[name] for name in present},
-                value=row[metric],
-            )
-        )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-        return optuna.importance.get_param_importances(study, evaluator=evaluator)
-
-
-def _distribution(values: pd.Series) -> BaseDistribution:
-    if not is_number(values):
-        return CategoricalDistribution(sorted(values.unique().tolist(), key=str))
-    low, high = float(values.min()), float(values.max())
-    return FloatDistribution(low, high, log=is_logarithmic(values))
 
 
 def is_number(values: pd.Series) -> bool:

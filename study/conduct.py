@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -111,8 +112,8 @@ def conduct(plan: Plan) -> list[Record]:
     earlier = read_records(plan.store)
     write_study(plan)
     if any(not r.state.ended for r in earlier) or len(earlier) < plan.spec.trials:
-        with _signals_interrupt():
-            records = _search(plan, earlier)
+        with _signals_interrupt(), tempfile.TemporaryDirectory(prefix="study-", ignore_cleanup_errors=True) as scratch:
+            records = _search(plan, earlier, scratch)
     else:
         records = earlier
     _score_finalists(plan, records)
@@ -138,14 +139,15 @@ def _signals_interrupt() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _search(plan: Plan, earlier: list[Record]) -> list[Record]:
+def _search(plan: Plan, earlier: list[Record], scratch: str) -> list[Record]:
     given = list(_given(plan.spec, earlier))
     ended = [record for record in earlier if record.state.ended]
     first_free = max([len(space.baselines(plan.spec)), *(r.trial + 1 for r in earlier)])
     optuna_study = OptunaStudy(plan.spec, seed=plan.spec.seed + len(ended))
     for record in ended:
         optuna_study.tell(record)
-    searcher = StudySearcher(given, first_free, plan.spec.trials, optuna_study, {"settings": plan.settings})
+    config = {"settings": plan.settings, "scratch": scratch}
+    searcher = StudySearcher(given, first_free, plan.spec.trials, optuna_study, config)
     stopping = scheduler(plan.spec, ended, plan.objective)
     tally = Tally(plan.spec.trials, plan.prepared.allotment.lanes, plan.objective, earlier)
     with Progress(tally) as progress:
@@ -153,7 +155,7 @@ def _search(plan: Plan, earlier: list[Record]) -> list[Record]:
             plan.store, plan.settings, earlier, searcher, optuna_study, stopping, plan.spec.finalists, progress.change
         )
         try:
-            _tune(plan, searcher, stopping, recorder, samples=plan.spec.trials - len(ended))
+            _tune(plan, searcher, stopping, recorder, plan.spec.trials - len(ended), scratch)
         finally:
             recorder.close()
     return sorted(recorder.records.values(), key=lambda record: record.trial)
@@ -172,27 +174,31 @@ def _given(spec: Spec, earlier: list[Record]) -> Iterator[Proposal]:
             yield Proposal(trial, name, experiment)
 
 
-def _tune(plan: Plan, searcher: StudySearcher, stopping: Any, recorder: Recorder, samples: int) -> None:
-    with tempfile.TemporaryDirectory(prefix="tune-", ignore_cleanup_errors=True) as scratch:
-        tune.Tuner(
-            tune.with_resources(Lane, LANE_RESOURCES),
-            tune_config=tune.TuneConfig(
-                search_alg=searcher,
-                scheduler=stopping,
-                num_samples=samples,
-                max_concurrent_trials=plan.prepared.allotment.lanes,
-                reuse_actors=True,
-                trial_name_creator=lambda trial: f"{plan.name}-{trial.config['trial']}",
-                trial_dirname_creator=lambda trial: f"{trial.config['trial']}-{trial.trial_id}",
-            ),
-            run_config=tune.RunConfig(
-                name=plan.name,
-                storage_path=scratch,
-                callbacks=[recorder],
-                failure_config=tune.FailureConfig(max_failures=LANE_RESTARTS),
-                verbose=0,
-            ),
-        ).fit()
+def _tune(plan: Plan, searcher: StudySearcher, stopping: Any, recorder: Recorder, samples: int, scratch: str) -> None:
+    tune.Tuner(
+        tune.with_resources(Lane, LANE_RESOURCES),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=stopping,
+            num_samples=samples,
+            max_concurrent_trials=plan.prepared.allotment.lanes,
+            reuse_actors=True,
+            trial_name_creator=partial(_trial_name, plan.name),
+            trial_dirname_creator=partial(_trial_name, plan.name),
+        ),
+        run_config=tune.RunConfig(
+            name=plan.name,
+            storage_path=scratch,
+            callbacks=[recorder],
+            failure_config=tune.FailureConfig(max_failures=LANE_RESTARTS),
+            verbose=0,
+        ),
+    ).fit()
+
+
+def _trial_name(study: str, trial: Any) -> str:
+    """A function of its own: Tune pickles it with every trial, and a lambda here would take the plan's pack along."""
+    return f"{study}-{trial.config['trial']}"
 
 
 def _score_finalists(plan: Plan, records: list[Record]) -> None:

@@ -5,7 +5,6 @@ Checkpoints are the study's own, in its store: a trial that starts where one sta
 lane died, the study was killed, or it is resumed on another machine.
 """
 
-import tempfile
 import threading
 from typing import Any
 
@@ -26,8 +25,8 @@ class LaneError(RuntimeError):
 class WorkerGroup:
     """A TorchTrainer whose workers serve commands; started in the background, so that lanes start side by side."""
 
-    def __init__(self, settings: LaneSettings):
-        self._settings = settings
+    def __init__(self, settings: LaneSettings, scratch: str):
+        self._settings, self._scratch = settings, scratch
         self._mailbox = open_mailbox()
         self._next = 0
         self._error: BaseException | None = None
@@ -36,7 +35,7 @@ class WorkerGroup:
 
     def _fit(self) -> None:
         try:
-            _trainer(self._settings, self._mailbox).fit()
+            _trainer(self._settings, self._mailbox, self._scratch).fit()
         except BaseException as error:  # handed on by whoever waits for an answer
             self._error = error
 
@@ -61,7 +60,7 @@ class WorkerGroup:
         self._thread.join(timeout=60)
 
 
-def _trainer(settings: LaneSettings, mailbox: Any) -> Any:
+def _trainer(settings: LaneSettings, mailbox: Any, scratch: str) -> Any:
     import ray.train.torch
     from ray.train.v2.api.config import FailureConfig
 
@@ -76,14 +75,14 @@ def _trainer(settings: LaneSettings, mailbox: Any) -> Any:
             num_workers=settings.workers, use_gpu=on_gpu, resources_per_worker=resources
         ),
         run_config=ray.train.RunConfig(
-            storage_path=tempfile.mkdtemp(prefix="lane-"),
+            storage_path=scratch,
             failure_config=FailureConfig(max_failures=0, controller_failure_limit=0),
         ),
     )
 
 
 class Lane(tune.Trainable):
-    """`config`: `settings` (LaneSettings), `trial` (number), `experiment` (JSON)."""
+    """`config`: `settings` (LaneSettings), `scratch` (a folder, the driver's to remove), `trial`, `experiment` (JSON)."""
 
     def setup(self, config: dict[str, Any]) -> None:
         self._group: WorkerGroup | None = None
@@ -95,7 +94,7 @@ class Lane(tune.Trainable):
 
     def _begin(self, config: dict[str, Any]) -> None:
         if self._group is None:
-            self._group = WorkerGroup(config["settings"])
+            self._group = WorkerGroup(config["settings"], config["scratch"])
         self._objective = config["settings"].objective
         self._epochs = config["experiment"]["epochs"]
         self._starting: int | None = self._group.post(StartTrial(config["trial"], config["experiment"]))

@@ -113,7 +113,7 @@ def main() -> None:
             folder, str(packed.folder), None, objective, workers=1, gpus_per_worker=0, threads=threads
         )
         began = time.perf_counter()
-        group = WorkerGroup(settings)
+        group = WorkerGroup(settings, folder)
         chosen = experiment(given.image_size, given.epochs)
         lane_start_seconds(group, 1, chosen)
         once = time.perf_counter() - began
