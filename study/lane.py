@@ -82,7 +82,7 @@ def _trainer(settings: LaneSettings, mailbox: Any, scratch: str) -> Any:
 
 
 class Lane(tune.Trainable):
-    """`config`: `settings` (LaneSettings), `scratch` (a folder, the driver's to remove), `trial`, `experiment` (JSON)."""
+    """`config`: `settings` (LaneSettings), `scratch` (folder, the driver's to remove), `trial`, `experiment` (JSON)."""
 
     def setup(self, config: dict[str, Any]) -> None:
         self._group: WorkerGroup | None = None
