@@ -18,6 +18,7 @@ from seg.evaluate import Evaluation, evaluate, precision, predict_classes
 from seg.experiment import Experiment
 from seg.losses import LOSSES
 from seg.metrics import Counts
+from seg.models.segmenter import Segmenter
 from seg.pack import Pack
 from seg.ranks import Ranks
 
@@ -50,7 +51,7 @@ class Run:
     data: Data
     device: torch.device
     ranks: Ranks
-    model: nn.Module
+    model: Segmenter
     wrapped: nn.Module
     """The model as training calls it: DDP around it where there are several ranks."""
     optimizer: torch.optim.Optimizer
@@ -108,8 +109,8 @@ def start(
         pretrained = experiment.encoder_weights == "imagenet"
         model = models.build(experiment.model, data.classes, weights_dir if pretrained else None)
     if ranks.world > 1 and device.type == "cuda":
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        nn.SyncBatchNorm.convert_sync_batchnorm(model)  # in place: the model itself is no BatchNorm
+    model.to(device).to(memory_format=torch.channels_last)
     if experiment.encoder_freeze:
         optim.freeze_encoder(model)
     optimizer = optim.build(model, experiment, device)

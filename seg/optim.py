@@ -1,32 +1,34 @@
 """Optimiser and learning-rate schedule: separate rates for encoder and decoder."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import nn
 
 from seg.experiment import Experiment
+from seg.models.segmenter import Segmenter
 
-OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
 
-def freeze_encoder(model: nn.Module) -> None:
+def freeze_encoder(model: Segmenter) -> None:
     """No gradients in the encoder. Its BatchNorm statistics stay fixed through `train_mode`."""
-    model.encoder.requires_grad_(False)  # type: ignore[union-attr]
+    model.encoder.requires_grad_(False)
 
 
-def train_mode(model: nn.Module, encoder_frozen: bool) -> None:
+def train_mode(model: Segmenter, encoder_frozen: bool) -> None:
     """Training mode, but a frozen encoder stays in evaluation mode: no dropout, BatchNorm statistics untouched."""
     model.train()
     if encoder_frozen:
-        model.encoder.eval()  # type: ignore[union-attr]
+        model.encoder.eval()
 
 
-def build(model: nn.Module, experiment: Experiment, device: torch.device) -> torch.optim.Optimizer:
+def build(model: Segmenter, experiment: Experiment, device: torch.device) -> torch.optim.Optimizer:
     """Parameter groups `encoder` (absent when frozen) and `decoder`, each with its `initial_lr`."""
-    encoder = list(model.encoder.parameters())  # type: ignore[union-attr]
+    encoder = list(model.encoder.parameters())
     within = {id(parameter) for parameter in encoder}
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"name": "encoder", "params": encoder, "lr": experiment.encoder_lr},
         {
             "name": "decoder",

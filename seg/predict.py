@@ -85,7 +85,7 @@ def from_bytes(content: bytes, device: torch.device) -> Predictor:
     experiment = checkpoint.experiment_of(header)
     model = models.build(experiment.model, len(header["class_names"]))
     model.load_state_dict(tensors)
-    model = model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    model.to(device).to(memory_format=torch.channels_last).eval()
     return Predictor(model, experiment, tuple(header["class_names"]), device)
 
 

@@ -9,6 +9,7 @@ import torch
 from seg import data, models, split
 from seg.data import Dataset
 from study import space
+from study.preparation import check_objective
 from study.progress import duration
 from study.resources import Allotment, Machine, allot
 from study.spec import Spec
@@ -22,6 +23,7 @@ def show(spec: Spec, store: Store, data_dir: Path, machine: Machine) -> None:
     """Print trials, epochs, lanes, data, search space and an estimated time. Raises what `prepare` would raise,
     MissingData instead of downloading."""
     dataset = data.load(spec.dataset, data_dir, download=False)
+    check_objective(spec, dataset.classes)
     allotment = allot(spec, machine)
     images = _images(dataset)
     lines = {

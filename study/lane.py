@@ -121,15 +121,10 @@ class Lane(tune.Trainable):
         return self._group.answer(index)
 
     def _passed(self) -> dict[str, Any]:
-        best = self._objective.best_row(self._rows)
-        assert best is not None
-        epoch = self._rows[-1]["epoch"]
-        return {
-            "epoch": epoch,
-            "objective": best[self._objective.metric],
-            "row": self._rows[-1],
-            "done": epoch >= self._epochs,
-        }
+        """Without an `objective` where no epoch has had one yet: such a result is no reason to stop a trial."""
+        best, epoch = self._objective.best_row(self._rows), self._rows[-1]["epoch"]
+        score = {"objective": best[self._objective.metric]} if best else {}
+        return {"epoch": epoch, "row": self._rows[-1], "done": epoch >= self._epochs, **score}
 
     def _failed(self, failure: Failure) -> dict[str, Any]:
         if not failure.lane_lives:

@@ -27,8 +27,8 @@ from seg.ranks import Ranks
 from seg.weights import WeightsError
 from study import counts
 from study.ls import open_study
-from study.records import Record, read_record
-from study.store import Store
+from study.records import FormatError, Record, read_record
+from study.store import Store, StoreError
 
 MATCHED, DIFFERENT, BAD_INPUT = 0, 1, 2
 
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         store = open_study(given.study)
         return _report(store, given)
-    except (ReplayError, FileNotFoundError, DataError, WeightsError) as error:
+    except (ReplayError, FileNotFoundError, DataError, WeightsError, StoreError, FormatError) as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
 

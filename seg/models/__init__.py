@@ -7,12 +7,11 @@ To add an architecture, write its file and name its class in MODELS.
 from collections.abc import Callable
 from pathlib import Path
 
-from torch import nn
-
 from seg.models.mobilenetv2_plain import MobileNetV2Plain
 from seg.models.mobilenetv2_skip import MobileNetV2Skip
+from seg.models.segmenter import Segmenter
 
-MODELS: dict[str, Callable[..., nn.Module]] = {
+MODELS: dict[str, Callable[..., Segmenter]] = {
     "mobilenetv2_plain": MobileNetV2Plain,
     "mobilenetv2_skip": MobileNetV2Skip,
 }
@@ -24,7 +23,7 @@ WEIGHTS: dict[str, str] = {
 """File of each architecture's ImageNet encoder weights; see seg.weights."""
 
 
-def build(name: str, classes: int, weights_dir: Path | None = None) -> nn.Module:
+def build(name: str, classes: int, weights_dir: Path | None = None) -> Segmenter:
     """The architecture `name` for `classes` classes, background included.
 
     With `weights_dir`, the encoder carries ImageNet weights from that folder, downloaded into it where they are
@@ -37,11 +36,11 @@ def build(name: str, classes: int, weights_dir: Path | None = None) -> nn.Module
         raise ValueError(f"classes: {classes} given, but background and one more make at least 2")
     model = MODELS[name](channels=1 if classes == 2 else classes)
     if weights_dir is not None:
-        model.load_encoder(Path(weights_dir))  # type: ignore[operator]
+        model.load_encoder(Path(weights_dir))
     return model
 
 
-def parameter_counts(model: nn.Module) -> tuple[int, int]:
+def parameter_counts(model: Segmenter) -> tuple[int, int]:
     """Parameters of the encoder, and of all the rest."""
-    encoder = sum(p.numel() for p in model.encoder.parameters())  # type: ignore[union-attr]
+    encoder = sum(p.numel() for p in model.encoder.parameters())
     return encoder, sum(p.numel() for p in model.parameters()) - encoder

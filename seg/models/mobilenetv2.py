@@ -6,6 +6,7 @@ import torchvision
 from torch import Tensor, nn
 
 from seg import weights
+from seg.models.segmenter import Segmenter
 
 CHANNELS = {0: 32, 1: 16, 3: 24, 4: 32, 7: 64, 11: 96, 14: 160, 17: 320, 18: 1280}
 """Channels after features[i]."""
@@ -18,8 +19,10 @@ def features() -> nn.Sequential:
     return torchvision.models.mobilenet_v2(weights=None).features
 
 
-class MobileNetV2Segmenter(nn.Module):
+class MobileNetV2Segmenter(Segmenter):
     """An encoder of MobileNetV2 features; subclasses add `.decoder`."""
+
+    encoder: nn.Sequential
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,0 +1,73 @@
+import pytest
+import torch
+from torch import Tensor
+
+from seg.augment import AUGMENTATIONS, DRAWS, Augmentation, apply, draw
+
+
+def pairs(images: int = 6, height: int = 32, width: int = 32) -> tuple[Tensor, Tensor]:
+    """Masks, and images that show them: where an image and its mask move together, they go on agreeing."""
+    masks = (torch.rand(images, height // 8, width // 8) < 0.4).to(torch.uint8)
+    masks = masks.repeat_interleave(8, 1).repeat_interleave(8, 2)
+    return masks.unsqueeze(1).expand(-1, 3, -1, -1).float(), masks
+
+
+def draws(images: int, seed: int = 0) -> Tensor:
+    return draw(images, torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_image_and_mask_move_together(name: str) -> None:
+    images, masks = apply(AUGMENTATIONS[name], *pairs(), draws(6))
+    agree = (images[:, 0] > 0.5) == masks.bool()
+    assert agree.float().mean() > 0.98  # bilinear against nearest differ on edges
+    assert set(masks.unique().tolist()) <= {0, 1}
+
+
+def test_none_is_bitwise_the_same() -> None:
+    images, masks = pairs()
+    same_images, same_masks = apply(AUGMENTATIONS["none"], images, masks, draws(6))
+    assert torch.equal(images, same_images) and torch.equal(masks, same_masks)
+
+
+def test_flips_are_exact_and_each_image_has_its_own() -> None:
+    images, masks = torch.rand(64, 3, 8, 8), torch.randint(0, 2, (64, 8, 8), dtype=torch.uint8)
+    turned, _ = apply(AUGMENTATIONS["flips"], images, masks, draws(64))
+    kinds = [images, images.flip(-1), images.flip(-2), images.flip(-1, -2)]
+    which = torch.stack([(turned == kind).flatten(1).all(1) for kind in kinds])
+    assert (which.sum(0) == 1).all()
+    assert (which.sum(1) > 5).all()
+
+
+@pytest.mark.parametrize(("chance", "turns"), [(1.0, 1), (0.0, -1)])
+def test_a_quarter_turn_equals_rot90(chance: float, turns: int) -> None:
+    images, masks = torch.rand(2, 3, 16, 16), torch.randint(0, 2, (2, 16, 16), dtype=torch.uint8)
+    turned, turned_masks = apply(Augmentation(rotation_degrees=90), images, masks, torch.full((2, DRAWS), chance))
+    assert torch.allclose(turned, images.rot90(turns, (-2, -1)), atol=1e-4) or torch.allclose(
+        turned, images.rot90(-turns, (-2, -1)), atol=1e-4
+    )
+    assert torch.equal(turned_masks, masks.rot90(1, (-2, -1))) or torch.equal(turned_masks, masks.rot90(-1, (-2, -1)))
+
+
+def test_no_rotation_is_the_identity() -> None:
+    images, masks = torch.rand(2, 3, 16, 24), torch.randint(0, 2, (2, 16, 24), dtype=torch.uint8)
+    same, same_masks = apply(Augmentation(rotation_degrees=60), images, masks, torch.full((2, DRAWS), 0.5))
+    assert torch.allclose(same, images, atol=1e-5) and torch.equal(same_masks, masks)
+
+
+def test_a_rotated_disc_stays_a_disc_on_an_oblong_image() -> None:
+    y, x = torch.meshgrid(torch.arange(60.0), torch.arange(100.0), indexing="ij")
+    radius = ((y - 29.5) ** 2 + (x - 49.5) ** 2).sqrt()
+    mask = (radius < 20).to(torch.uint8).unsqueeze(0)
+    image = mask.unsqueeze(1).expand(-1, 3, -1, -1).float()
+    _, turned = apply(Augmentation(rotation_degrees=60), image, mask, torch.tensor([[0.0, 0.0, 0.9]]))
+    within = radius < 29  # further out, what came in from outside is the disc's own reflection
+    assert (turned != mask)[0, within].float().mean() < 0.02
+
+
+def test_an_image_is_augmented_the_same_in_any_batch() -> None:
+    images, masks = pairs(8)
+    rows = draws(8)
+    whole, _ = apply(AUGMENTATIONS["flips_rotate"], images, masks, rows)
+    part, _ = apply(AUGMENTATIONS["flips_rotate"], images[3:5], masks[3:5], rows[3:5])
+    assert torch.equal(whole[3:5], part)

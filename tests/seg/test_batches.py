@@ -1,0 +1,60 @@
+import pytest
+import torch
+
+from seg.batches import normalise, plan_epoch
+from seg.loop import Data
+
+CPU = torch.device("cpu")
+
+
+def plans(images: int, batch_size: int, world: int, epoch: int = 1) -> list:
+    return [plan_epoch(images, batch_size, seed=7, epoch=epoch, rank=r, world=world, device=CPU) for r in range(world)]
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+@pytest.mark.parametrize(("images", "batch_size"), [(20, 6), (18, 6), (23, 5), (7, 16)])
+def test_every_image_once_an_epoch_over_all_ranks(images: int, batch_size: int, world: int) -> None:
+    ranks = plans(images, batch_size, world)
+    seen = torch.cat([plan.batch(step).indices for plan in ranks for step in range(plan.steps)])
+    rest = images % batch_size
+    left_out = rest if 0 < rest < world else 0  # a rank would have nothing to do
+    assert len(seen) == len(seen.unique()) == images - left_out
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_the_ranks_shares_of_a_step_are_the_single_ranks_step(world: int) -> None:
+    (alone,), ranks = plans(23, 6, 1), plans(23, 6, world)
+    for step in range(alone.steps):
+        whole, parts = alone.batch(step), [plan.batch(step) for plan in ranks]
+        assert set(whole.indices.tolist()) == {i for part in parts for i in part.indices.tolist()}
+        draws = {i: tuple(row) for i, row in zip(whole.indices.tolist(), whole.draws_ND.tolist(), strict=True)}
+        for part in parts:
+            for i, row in zip(part.indices.tolist(), part.draws_ND.tolist(), strict=True):
+                assert draws[i] == tuple(row)
+        assert sum(part.share for part in parts) / world == pytest.approx(1)
+
+
+def test_order_differs_by_epoch_and_repeats_by_seed() -> None:
+    first, again, second = plans(40, 8, 1)[0], plans(40, 8, 1)[0], plans(40, 8, 1, epoch=2)[0]
+    assert torch.equal(first.order, again.order) and torch.equal(first.draws_ND, again.draws_ND)
+    assert not torch.equal(first.order, second.order)
+
+
+def test_more_workers_than_images_are_refused() -> None:
+    with pytest.raises(ValueError, match="2 training images cannot be shared by 3 workers"):
+        plan_epoch(2, 4, 0, 1, 0, 3, CPU)
+
+
+def test_images_are_the_packs_in_channels_last(tiny: Data) -> None:
+    images, masks = tiny.train.take(torch.tensor([3, 0]))
+    row = tiny.train.rows[3]
+    assert images.shape == (2, 3, 64, 64) and masks.shape == (2, 64, 64)
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal((images[0] * 255).round().byte(), tiny.train.images_MHW3[row].permute(2, 0, 1))
+
+
+def test_imagenet_normalisation() -> None:
+    white = torch.ones(1, 3, 1, 1)
+    assert normalise(white, "unit") is white
+    expected = [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225]
+    assert normalise(white, "imagenet").flatten().tolist() == pytest.approx(expected)

@@ -1,0 +1,102 @@
+"""Two ranks against one: plain torch.distributed on this machine, no Ray."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing
+from torch import Tensor, nn
+
+from seg import loop, models, pack
+from seg.evaluate import evaluate
+from seg.experiment import Experiment
+from seg.models.segmenter import Segmenter
+from seg.pack import Pack
+from seg.ranks import Ranks
+
+CPU = torch.device("cpu")
+
+
+class Plain(Segmenter):
+    """Neither BatchNorm nor dropout: what one rank computes of an image does not depend on the others."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU())
+        self.decoder = nn.Conv2d(8, channels, 3, padding=1)
+
+    def forward(self, images_N3HW: Tensor) -> Tensor:
+        logits: Tensor = self.decoder(self.encoder(images_N3HW))
+        return logits
+
+
+def results(pack_folder: Path, chosen: Experiment, ranks: Ranks) -> dict[str, Any]:
+    """What one epoch leaves behind: weights, buffers, losses, and the counts of the validation images."""
+    models.MODELS["mobilenetv2_plain"] = Plain if chosen.model == "mobilenetv2_plain" else models.MobileNetV2Plain
+    run = loop.start(chosen, loop.load(pack.open_pack(pack_folder), CPU), CPU, ranks=ranks)
+    before = evaluate(run.model, run.data.val, chosen, 2, ranks, CPU)
+    epoch = next(loop.epochs(run))
+    return {
+        "counts_before": before.counts.hard,
+        "soft_before": before.counts.soft,
+        "loss_before": before.loss,
+        "train_loss": epoch.train_loss,
+        "train_iou": epoch.train_iou,
+        "weights": run.model.state_dict(),
+    }
+
+
+def work(rank: int, pack_folder: Path, chosen: Experiment, out: Path) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{out / 'group'}", rank=rank, world_size=2)
+    torch.save(results(pack_folder, chosen, Ranks.current()), out / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+def on_two_ranks(tiny_pack: Pack, chosen: Experiment, out: Path) -> list[dict[str, Any]]:
+    torch.multiprocessing.spawn(work, (tiny_pack.folder, chosen, out), nprocs=2)
+    return [torch.load(out / f"{rank}.pt", weights_only=True) for rank in range(2)]
+
+
+@pytest.fixture
+def original_models() -> Any:
+    kept = dict(models.MODELS)
+    yield
+    models.MODELS.update(kept)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("original_models")
+@pytest.mark.parametrize("batch_size", [9, 16])
+def test_two_ranks_train_as_one(tiny_pack: Pack, make_experiment: Any, tmp_path: Path, batch_size: int) -> None:
+    """The same global batch, odd ones and a short last one included: equal within floating-point noise."""
+    chosen = make_experiment(model="mobilenetv2_plain", batch_size=batch_size, epochs=1, optimizer="adam")
+    alone = results(tiny_pack.folder, chosen, Ranks())
+    for rank in on_two_ranks(tiny_pack, chosen, tmp_path):
+        assert torch.equal(rank["counts_before"], alone["counts_before"])
+        assert torch.equal(rank["soft_before"], alone["soft_before"])
+        assert rank["loss_before"] == alone["loss_before"]
+        assert rank["train_loss"] == pytest.approx(alone["train_loss"], rel=1e-6)
+        assert rank["train_iou"] == pytest.approx(alone["train_iou"], abs=1e-3)
+        for name, value in alone["weights"].items():
+            assert torch.allclose(rank["weights"][name], value, atol=2e-6), name
+
+
+@pytest.mark.slow
+def test_ranks_agree_on_weights_and_statistics(tiny_pack: Pack, make_experiment: Any, tmp_path: Path) -> None:
+    """With BatchNorm each rank normalises by its own images; the statistics kept are rank 0's, on every rank."""
+    one, other = on_two_ranks(tiny_pack, make_experiment(epochs=1), tmp_path)
+    assert one["train_loss"] == other["train_loss"]
+    for name, value in one["weights"].items():
+        assert torch.equal(value, other["weights"][name]), name
+
+
+@pytest.mark.slow
+def test_a_real_model_is_counted_the_same_on_two_ranks(tiny_pack: Pack, make_experiment: Any, tmp_path: Path) -> None:
+    chosen = make_experiment(epochs=1)
+    alone = results(tiny_pack.folder, chosen, Ranks())
+    for rank in on_two_ranks(tiny_pack, chosen, tmp_path):
+        assert torch.equal(rank["counts_before"], alone["counts_before"])
+        assert rank["loss_before"] == pytest.approx(alone["loss_before"], rel=1e-9)

@@ -1,0 +1,51 @@
+import json
+import re
+from typing import Any
+
+import pytest
+
+from seg.experiment import Experiment
+
+
+def test_json_round_trip(make_experiment: Any) -> None:
+    for chosen in (make_experiment(), make_experiment(loss="dice_bce", loss_parameters={"dice_weight": 0.1})):
+        assert Experiment.from_json(json.loads(json.dumps(chosen.to_json()))) == chosen
+
+
+def test_a_losss_parameters_have_defaults(make_experiment: Any) -> None:
+    assert make_experiment(loss="dice_bce").loss_parameters == {"dice_weight": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"model": "unet5"}, "model: 'unet5' is not known; choose from mobilenetv2_plain"),
+        ({"loss": "l2"}, "loss: 'l2' is not known; choose from bce, dice_bce"),
+        ({"augment": "mirror"}, "augment: 'mirror' is not known; choose from none, flips"),
+        ({"optimizer": "sgd"}, "optimizer: 'sgd' is not known; choose from adam, adamw"),
+        ({"schedule": "step"}, "schedule: 'step' is not known"),
+        ({"normalize": "z"}, "normalize: 'z' is not known; choose from imagenet, unit"),
+        ({"epochs": 0}, "epochs: 0 must be a whole number of at least 1"),
+        ({"batch_size": 1.5}, "batch_size: 1.5 must be a whole number"),
+        ({"decoder_lr": 0.0}, "decoder_lr: 0.0 must be above 0"),
+        ({"encoder_lr": None}, "encoder_lr: None must be above 0 where the encoder is not frozen"),
+        ({"encoder_freeze": True}, "encoder_lr: 0.0001 is given, but encoder_freeze is true"),
+        ({"weight_decay": -1.0}, "weight_decay: -1.0 must be 0 or more"),
+        ({"oversample": 0.5}, "oversample: 0.5 must be 0"),
+        ({"loss_parameters": {"gamma": 2}}, "loss_gamma: the loss bce has no such parameter; it has none"),
+    ],
+)
+def test_every_refusal_names_field_value_and_what_is_allowed(
+    make_experiment: Any, changes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}"):
+        make_experiment(**changes)
+
+
+def test_unknown_and_missing_fields_are_named(make_experiment: Any) -> None:
+    raw = make_experiment().to_json()
+    with pytest.raises(ValueError, match="lr: not a field of an experiment"):
+        Experiment.from_json(raw | {"lr": 1})
+    del raw["epochs"]
+    with pytest.raises(ValueError, match="epochs: missing"):
+        Experiment.from_json(raw)

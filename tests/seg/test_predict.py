@@ -1,0 +1,111 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from seg import checkpoint, data, loop, native, predict
+from seg.data import Dataset
+from seg.evaluate import evaluate
+from seg.loop import Data
+from seg.picture import overlay, strip
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def weights(tiny: Data, make_experiment: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights file as a study leaves it, in a folder that could be a study's."""
+    path = tmp_path_factory.mktemp("study") / "best.safetensors"
+    path.write_bytes(checkpoint.snapshot_weights(loop.start(make_experiment(), tiny, CPU)).to_bytes())
+    return path
+
+
+def photo(path: Path, width: int, height: int) -> Path:
+    pixels = np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def test_masks_and_overlays_have_the_images_own_size(weights: Path, tmp_path: Path) -> None:
+    sizes = {"a": (100, 80), "b": (31, 77), "c": (640, 480)}
+    photos = [photo(tmp_path / f"{name}.png", *size) for name, size in sizes.items()]
+    assert predict.main([str(weights), *map(str, photos), "--out", str(tmp_path / "out")]) == 0
+    for name, size in sizes.items():
+        mask = Image.open(tmp_path / "out" / f"{name}_mask.png")
+        assert mask.size == size and set(np.unique(np.asarray(mask))) <= {0, 255}
+        assert Image.open(tmp_path / "out" / f"{name}_overlay.png").size == size
+
+
+def test_a_studys_folder_stands_for_its_best_weights(weights: Path, tmp_path: Path) -> None:
+    image = photo(tmp_path / "a.png", 64, 64)
+    assert predict.main([str(weights.parent), str(image), "--out", str(tmp_path)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("weights_name", "image_name", "said"),
+    [
+        ("best.safetensors", "absent.png", "absent.png: cannot be read as an image"),
+        ("best.safetensors", "broken.jpg", "broken.jpg: cannot be read as an image"),
+        ("nothing.safetensors", "good.png", "nothing.safetensors: missing"),
+        ("broken.jpg", "good.png", "not a safetensors file"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(
+    weights: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    weights_name: str,
+    image_name: str,
+    said: str,
+) -> None:
+    (tmp_path / "best.safetensors").write_bytes(weights.read_bytes())
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff not a picture")
+    photo(tmp_path / "good.png", 64, 64)
+    assert predict.main([str(tmp_path / weights_name), str(tmp_path / image_name), "--out", str(tmp_path / "o")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and said in error and error.count("\n") == 1
+
+
+def test_images_of_one_name_are_refused(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "other").mkdir()
+    photos = [photo(tmp_path / "a.png", 64, 64), photo(tmp_path / "other" / "a.png", 64, 64)]
+    assert predict.main([str(weights), *map(str, photos), "--out", str(tmp_path / "out")]) == 2
+    assert "overwrite" in capsys.readouterr().err
+
+
+def test_predictions_at_training_size_are_the_evaluations(tiny: Data, weights: Path) -> None:
+    """An image that has the training size already: prediction, native scoring and evaluation are the same counts."""
+    predictor = predict.load(weights, CPU)
+    images, masks = tiny.val.images_MHW3[tiny.val.rows], tiny.val.masks_MHW[tiny.val.rows]
+
+    class InMemory:
+        def __init__(self, place: int):
+            self.place = place
+
+    class Small(Dataset):
+        def read(self, sample: Any) -> tuple[np.ndarray, np.ndarray]:
+            return images[sample.place].numpy(), masks[sample.place].numpy()
+
+    samples: list[Any] = [InMemory(place) for place in range(len(images))]
+    counts = native.count_native(predictor, Small("phantom", samples, tiny.class_names), samples)
+    ranks = loop.Ranks()
+    evaluated = evaluate(predictor.model, tiny.val, predictor.experiment, 2, ranks, CPU)
+    assert (counts.hard - evaluated.counts.hard).abs().max() <= 2  # batches of another size: the last digit of a logit
+    assert torch.allclose(counts.soft, evaluated.counts.soft, rtol=1e-4)
+
+
+def test_overlay_paints_the_mask_only() -> None:
+    image, mask = np.full((40, 50, 3), 100, np.uint8), np.zeros((40, 50), np.uint8)
+    mask[10:30, 10:30] = 1
+    painted = overlay(image, mask)
+    assert (painted[mask == 0] == 100).all() and (painted[mask == 1] != 100).any(axis=-1).all()
+    assert strip(image, mask, mask).size == (3 * 320 + 12, 256)
+
+
+def test_phantom_samples_are_read_at_their_own_size() -> None:
+    dataset = data.load("phantom", Path("nowhere"))
+    image, mask = dataset.read(dataset.samples[0])
+    assert image.shape[:2] == mask.shape
