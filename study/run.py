@@ -155,6 +155,8 @@ def _conduct(given: argparse.Namespace, name: str, spec: Spec, store: Store) -> 
     from study import conduct, preparation
 
     prepared = preparation.prepare(spec, given.data, given.weights, _machine(given.address))
+    if given.resume:
+        _check_same_data(store, prepared.pack.key)
     store.check_writable()
     with conduct.ray_session(prepared.allotment) as dashboard:
         plan = conduct.Plan(name=name, spec=spec, store=store, command=_typed(), prepared=prepared)
@@ -171,6 +173,14 @@ def _conduct(given: argparse.Namespace, name: str, spec: Spec, store: Store) -> 
     if not given.no_report:
         subprocess.run([sys.executable, "-m", "analysis.report", store.uri], check=False)
     return OK
+
+
+def _check_same_data(store: Store, pack_key: str) -> None:
+    if store.read_json("study.json")["dataset"]["pack"] != pack_key:
+        raise InputError(
+            f"{store.uri}: the images or masks are not those it began with, so its trials would not compare; "
+            "give the same --data, or start a new study"
+        )
 
 
 def _machine(address: str | None) -> "Machine":

@@ -140,6 +140,21 @@ def test_interrupted_then_killed_then_resumed(shell: Any) -> None:
         assert "MATCHED" in shell.run("study.replay", folder, trial)
 
 
+def test_the_same_seed_twice_gives_identical_records(shell: Any) -> None:
+    found = []
+    for name in ("once", "twice"):
+        shell.study(*SMALL, *ONE_MODEL, "--trials", 2, "--epochs", 2, "--seed", 5, "--name", name)
+        found.append(read_records(Store(str(shell.storage / name))))
+    for one, other in zip(*found, strict=True):
+        assert results(one) == results(other)
+        assert (one.experiment, one.state, one.best_epoch, one.test) == (
+            other.experiment,
+            other.state,
+            other.best_epoch,
+            other.test,
+        )
+
+
 def test_a_diverging_trial_is_recorded_and_the_study_goes_on(shell: Any, tmp_path: Path) -> None:
     spec = tmp_path / "diverging.yaml"
     spec.write_text(

@@ -302,3 +302,11 @@ def test_a_stored_spec_from_elsewhere_is_checked(refused: Refused, begun: Path) 
     stored["spec"]["epochs"] = 0
     (begun / "study.json").write_text(json.dumps(stored))
     assert refused("phantom", "--resume", "--name", "mine").startswith(f"{begun}/study.json: epochs: 0 given")
+
+
+def test_resuming_on_other_data_is_refused(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "s"))
+    store.write_json("study.json", {"dataset": {"pack": "one"}})
+    run._check_same_data(store, "one")
+    with pytest.raises(run.InputError, match="not those it began with"):
+        run._check_same_data(store, "other")
