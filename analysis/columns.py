@@ -1,50 +1,60 @@
-"""The leaderboard's columns: heading, what is measured and how, and how a value is written."""
+"""Columns of a study's tables: which, in which order, of which type."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from typing import Any
 
+import pandas as pd
 
-@dataclass(frozen=True)
-class Column:
-    name: str
-    """In the table of analysis.load."""
-    title: str
-    meaning: str
-    form: str = ""
-    """Format of a number; empty for text."""
+IDENTITY = ("trial", "id", "state", "reason", "source", "model", "loss")
+HYPERPARAMETERS = ("encoder_freeze", "encoder_lr", "decoder_lr", "loss_*", "oversample", "batch_size")
+SCORES = ("val_loss", "val_iou", "val_dice", "val_pixel_accuracy")
+COSTS = ("params_trainable", "params_frozen", "train_seconds", "gpu_seconds", "images_per_second", "device")
+LAST = ("epochs_planned", "dataset", "image_size", "started", "finished")
+"""After what is promised; every other score and cost follows."""
+EPOCH = ("trial", "epoch", "train_loss", "train_iou", *SCORES, "seconds", "encoder_lr", "decoder_lr")
+"""Columns of `python -m analysis.table --epochs`."""
 
-    @property
-    def number(self) -> bool:
-        return bool(self.form)
-
-    def text(self, value: object) -> str:
-        if value is None or value != value:
-            return ""
-        return f"{value:{self.form}}" if self.form else str(value)
+TEXTS = frozenset({"id", "state", "reason", "source", "model", "loss", "device", "started", "finished", "dataset"})
+NO_HYPERPARAMETERS = frozenset({"dataset", "image_size", "model", "loss", "loss_parameters", "epochs", "seed"})
+"""Fields of an experiment that have a place of their own."""
 
 
-PER_IMAGE = "of each image at threshold 0.5, then the mean; both masks empty = 1 (multi-class: macro over classes)"
+def trial_columns(rows: list[dict[str, Any]]) -> list[str]:
+    searched = _hyperparameters(rows)
+    scored = _names(rows, "test_")
+    fixed = [*IDENTITY, *searched, "seed", "epochs", *SCORES, "best_epoch", *COSTS, *scored, *LAST]
+    return with_rest(fixed, rows)
 
-COLUMNS = (
-    Column("trial", "trial", "number of the trial, from 0", "d"),
-    Column("state", "state", "COMPLETE, PRUNED (stopped early at a rung), FAILED or INFEASIBLE (out of memory)"),
-    Column("val_iou", "val IoU", f"TP / (TP + FP + FN) {PER_IMAGE}; validation split, training size", ".4f"),
-    Column("val_dice", "val Dice", f"2 TP / (2 TP + FP + FN) {PER_IMAGE}; validation split, training size", ".4f"),
-    Column("val_loss", "val loss", "the trial's own loss: comparable within one loss only", ".4f"),
-    Column("test_iou", "test IoU", f"as val IoU, on the sealed test split, training size, {PER_IMAGE}", ".4f"),
-    Column("test_native_iou", "test IoU, native", "as test IoU, but at the masks' own size (the ISIC rule)", ".4f"),
-    Column("test_native_dice", "test Dice, native", "Dice on the sealed test split, at the masks' own size", ".4f"),
-    Column("test_soft_iou", "test soft IoU", "unthresholded probabilities times masks, as some papers measure", ".4f"),
-    Column("best_epoch", "best epoch", "epoch of the scores and of the kept weights", ".0f"),
-    Column("epochs", "epochs", "epochs trained", "d"),
-    Column("model", "model", "architecture"),
-    Column("loss", "loss", "training loss"),
-    Column("loss_dice_weight", "Dice weight", "dice_weight · Dice + BCE", ".3g"),
-    Column("encoder_freeze", "frozen", "encoder frozen: no gradients, fixed BatchNorm statistics"),
-    Column("encoder_lr", "encoder lr", "initial learning rate of the encoder", ".2e"),
-    Column("decoder_lr", "decoder lr", "initial learning rate of the decoder", ".2e"),
-    Column("augment", "augmentation", "random flips and rotations, the same on image and mask"),
-    Column("batch_size", "batch", "images in one optimiser step, over all workers", "d"),
-    Column("source", "source", "search, or the name of a published baseline"),
-    Column("train_seconds", "seconds", "training and validation, all epochs", ".0f"),
-    Column("images_per_second", "images/s", "training images a second", ".0f"),
-)
+
+def _hyperparameters(rows: list[dict[str, Any]]) -> list[str]:
+    """The named ones in their order, a loss's parameters among them, then what else an experiment holds."""
+    known = [name for name in HYPERPARAMETERS if name != "loss_*"]
+    place = HYPERPARAMETERS.index("loss_*")
+    others = ["optimizer", "weight_decay", "schedule", "augment", "normalize", "encoder_weights"]
+    present = {name for row in rows for name in row}
+    return known[:place] + sorted(_names(rows, "loss_")) + known[place:] + [name for name in others if name in present]
+
+
+def _names(rows: list[dict[str, Any]], prefix: str) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row if name.startswith(prefix)))
+
+
+def with_rest(first: Iterable[str], rows: list[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys([*first, *(name for row in rows for name in row)]))
+
+
+def frame(rows: list[dict[str, Any]], columns: list[str], info: dict[str, Any]) -> pd.DataFrame:
+    table = pd.DataFrame({name: _column(name, [row.get(name) for row in rows]) for name in columns})
+    table.attrs["study"] = info
+    return table
+
+
+def _column(name: str, values: list[Any]) -> pd.Series:
+    """Whole numbers and flags stay so where some are missing: pandas would make them floats and objects."""
+    kinds = {type(value) for value in values if value is not None}
+    if name in TEXTS or str in kinds:
+        return pd.Series(["" if value is None else str(value) for value in values], dtype="str")
+    for kind, dtype in ((bool, "boolean"), (int, "Int64")):
+        if kinds == {kind}:
+            return pd.Series(values, dtype=dtype)
+    return pd.Series(values, dtype="float64")

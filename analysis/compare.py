@@ -1,84 +1,127 @@
-"""Numbers behind the figures: tables in, tables out, nothing drawn."""
+"""The numbers behind the figures: tables in, tables out, nothing drawn.
 
-import math
+Only COMPLETE trials lead: a trial that was stopped early has seen fewer epochs, a running one may yet change.
+"""
+
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from analysis.load import HYPERPARAMETERS, MORE_HYPERPARAMETERS
-from study.importance import ped_anova
+from analysis.columns import HYPERPARAMETERS
 
-SCORED = ("COMPLETE", "PRUNED")
-ENOUGH_TRIALS = 20
-"""Below this many scored trials an importance is a guess."""
-
-
-def is_baseline(table: pd.DataFrame) -> pd.Series:
-    return table["source"] != "search"
-
-
-def leaderboard(trials: pd.DataFrame, metric: str = "val_iou", mode: str = "max") -> pd.DataFrame:
-    """Scored trials, best first, then those without a score, by number."""
-    return trials.sort_values([metric, "trial"], ascending=[mode == "min", True], na_position="last")
-
-
-def best_so_far(trials: pd.DataFrame, metric: str = "val_iou", mode: str = "max") -> pd.DataFrame:
-    """Ended, scored trials in the order they ended: `trial`, `order` (from 1), `score`, `best` (running), `hours` of
-    training until then, `source`, `state`, `model`, `loss`."""
-    ended = trials[trials["state"].isin(SCORED) & trials[metric].notna()].sort_values(["finished", "trial"])
-    running = ended[metric].cummax() if mode == "max" else ended[metric].cummin()
-    return pd.DataFrame(
-        {
-            "trial": ended["trial"],
-            "order": range(1, len(ended) + 1),
-            "score": ended[metric],
-            "best": running,
-            "hours": ended["train_seconds"].cumsum() / 3600,
-            **{name: ended[name] for name in ("source", "state", "model", "loss")},
-        }
-    ).reset_index(drop=True)
-
-
-def hyperparameters(trials: pd.DataFrame) -> list[str]:
-    """Columns that are choices, in the table's order."""
-    losses = [str(name) for name in trials if str(name).startswith("loss_")]
-    return ["model", "loss", *HYPERPARAMETERS, *losses, *MORE_HYPERPARAMETERS]
-
-
-def varied(trials: pd.DataFrame) -> list[str]:
-    """Choices that differ between these trials; where one is absent it does not count."""
-    return [name for name in hyperparameters(trials) if trials[name].nunique(dropna=True) > 1]
+SEARCH = "search"
+ENDED_WITH_SCORE = ("COMPLETE", "PRUNED")
 
 
 @dataclass(frozen=True)
-class Importance:
-    shares: pd.DataFrame
-    """`hyperparameter`, `importance` (they add up to 1), most important first."""
-    warning: str
-    """What keeps it from being trusted; empty where nothing does."""
+class Objective:
+    """The column that trials compare by, and whether more of it (`max`) or less (`min`) is better."""
+
+    metric: str
+    mode: str
+
+    @property
+    def ascending(self) -> bool:
+        return self.mode == "min"
 
 
-def importance(trials: pd.DataFrame, metric: str = "val_iou", mode: str = "max") -> Importance:
-    """How much of what makes a trial good each choice explains: PED-ANOVA (Watanabe et al. 2023, arXiv:2304.10255).
+def objective(table: pd.DataFrame) -> Objective:
+    """The study's own; validation IoU where the table remembers no study, as one read from CSV."""
+    spec = table.attrs.get("study", {}).get("spec", {})
+    return Objective(**spec.get("objective", {"metric": "val_iou", "mode": "max"}))
 
-    Searched trials that have a score, pruned ones included at their best epoch.
+
+def baselines(trials: pd.DataFrame) -> pd.DataFrame:
+    """The published configurations among the trials."""
+    return trials[trials["source"] != SEARCH]
+
+
+def ranked(trials: pd.DataFrame) -> pd.DataFrame:
+    """Best first, whatever the state; ties by number; those without a score last."""
+    aim = objective(trials)
+    return trials.sort_values([aim.metric, "trial"], ascending=[aim.ascending, True], na_position="last")
+
+
+def best(trials: pd.DataFrame) -> pd.Series | None:
+    """The leading COMPLETE trial; None where none has finished."""
+    finished = ranked(trials[trials["state"] == "COMPLETE"].dropna(subset=[objective(trials).metric]))
+    return None if finished.empty else finished.iloc[0]
+
+
+def history(trials: pd.DataFrame) -> pd.DataFrame:
+    """Scored trials in the order they ended: `trial`, `source`, `state`, `score`, `ended` (how many had, from 1),
+    `seconds` (of training, of all trials ended by then, failed ones included), `best` (the best score of a COMPLETE
+    trial so far, missing before the first)."""
+    aim = objective(trials)
+    ended = trials[trials["state"] != "RUNNING"].sort_values(["finished", "trial"])
+    steps = ended[["trial", "source", "state"]].assign(score=ended[aim.metric])
+    steps["seconds"] = ended["train_seconds"].fillna(0).cumsum()
+    steps = steps[steps["state"].isin(ENDED_WITH_SCORE) & steps["score"].notna()].reset_index(drop=True)
+    complete = steps["score"].where(steps["state"] == "COMPLETE")
+    steps["best"] = (complete.cummin() if aim.ascending else complete.cummax()).ffill()
+    steps.insert(4, "ended", range(1, len(steps) + 1))
+    return steps
+
+
+def hyperparameters(trials: pd.DataFrame) -> list[str]:
+    """Columns of choices, in the table's order."""
+    named = [name for name in HYPERPARAMETERS if name in trials]
+    losses = [str(name) for name in trials if str(name).startswith("loss_")]
+    others = ["augment", "optimizer", "weight_decay", "schedule", "normalize", "encoder_weights"]
+    return ["model", "loss", *named[:3], *losses, *named[3:], *(name for name in others if name in trials)]
+
+
+def varied(trials: pd.DataFrame) -> list[str]:
+    """Choices of which the trials made more than one; a choice that only some of them have counts too."""
+    return [name for name in hyperparameters(trials) if trials[name].nunique(dropna=False) > 1]
+
+
+def configuration(row: pd.Series, names: list[str]) -> dict[str, str]:
+    """The trial's choices as text, without those it does not have."""
+    return {name: text(row[name]) for name in names if not pd.isna(row[name])}
+
+
+def text(value: Any) -> str:
+    """A value as people write it: 1.5e-4 as it is, yes and no for flags."""
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.1e}".replace("e-0", "e-").replace("e+0", "e+") if 0 < abs(value) < 0.01 else f"{value:.3g}"
+    return str(value)
+
+
+def image_iou(counts: pd.DataFrame) -> pd.Series:
+    """IoU of each image by its id, TP / (TP + FP + FN), 1 where prediction and truth are both empty.
+
+    Binary tasks: of class 1. Multi-class: the mean over the classes, background included, that are in the image's
+    truth or prediction.
     """
-    rows = trials[(trials["source"] == "search") & trials["state"].isin(SCORED) & trials[metric].notna()]
-    names = varied(rows)
-    if len(rows) < 4 or not names or rows[metric].nunique() < 2:
-        return Importance(pd.DataFrame({"hyperparameter": [], "importance": []}), "Too few searched trials.")
-    choices = [{name: row[name] for name in names if pd.notna(row[name])} for _, row in rows.iterrows()]
-    found = ped_anova(choices, rows[metric].tolist(), maximise=mode == "max")
-    shares = pd.DataFrame({"hyperparameter": list(found), "importance": list(found.values())})
-    few = f"Only {len(rows)} searched trials: take these shares as a hint." if len(rows) < ENOUGH_TRIALS else ""
-    return Importance(shares.sort_values("importance", ascending=False, ignore_index=True), few)
+    rows = counts[counts["class"] == 1] if counts["class"].max() == 1 else counts
+    union = rows["tp"] + rows["fp"] + rows["fn"]
+    ratio = (rows["tp"] / union).where(union > 0, 1.0 if counts["class"].max() == 1 else np.nan)
+    return ratio.groupby(rows["id"]).mean()
 
 
-def is_number(values: pd.Series) -> bool:
-    return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+def interval(values: pd.Series, draws: int = 2000) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of the mean (Efron & Tibshirani 1993), the same at every call."""
+    sample = np.random.default_rng(0).choice(values.to_numpy(float), (draws, len(values)))
+    low, high = np.percentile(sample.mean(axis=1), [2.5, 97.5])
+    return float(low), float(high)
 
 
-def is_logarithmic(values: pd.Series) -> bool:
-    """Positive numbers over more than a decade are read on a logarithmic scale."""
-    present = values.dropna()
-    return is_number(present) and present.min() > 0 and math.log10(present.max() / present.min()) > 1
+def radar_scores(trials: pd.DataFrame) -> pd.DataFrame:
+    """One row for the best trial and each published baseline, indexed by trial; one column a score from 0 to 1.
+
+    On the sealed test split where all of them were scored there, else on the validation split; `attrs["split"]`.
+    """
+    leader = best(trials)
+    chosen = trials[(trials["source"] != SEARCH) | (trials["trial"] == (-1 if leader is None else leader["trial"]))]
+    scored = chosen[chosen[objective(trials).metric].notna()].set_index("trial")
+    tested = "test_iou" in scored and bool(scored["test_iou"].notna().all()) and len(scored) > 0
+    split = "test" if tested else "val"
+    names = ("iou", "dice", "soft_iou", "soft_dice", "pixel_accuracy", "sensitivity", "specificity")
+    scores = pd.DataFrame({name: scored[f"{split}_{name}"] for name in names if f"{split}_{name}" in scored})
+    scores.attrs = {"split": split}
+    return scores

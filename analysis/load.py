@@ -1,111 +1,163 @@
-"""A study's records as data frames. STUDY is `<storage>/<name>`, a local folder or any fsspec URI such as s3://..."""
+"""A study's records as data frames.
 
+Every function takes a study as `<storage>/<name>` (a folder or an fsspec URI) or as what `open_study` returned.
+A table remembers its study in `table.attrs["study"]`: a figure reads the objective and the search space there.
+"""
+
+import io
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from study.records import Record, read_records
-from study.store import Store
+from analysis import columns
+from study.records import FormatError, Record, read_records, trial_folder
+from study.store import Store, StoreError
 
-FIRST = ("trial", "id", "state", "reason", "source", "model", "loss")
-HYPERPARAMETERS = ("encoder_freeze", "encoder_lr", "decoder_lr")
-MORE_HYPERPARAMETERS = (
-    "oversample",
-    "batch_size",
-    "augment",
-    "optimizer",
-    "weight_decay",
-    "schedule",
-    "normalize",
-    "encoder_weights",
-    "image_size",
-)
-SCORES = ("val_loss", "val_iou", "val_dice", "val_pixel_accuracy")
-COSTS = ("params_trainable", "params_frozen", "train_seconds", "gpu_seconds", "images_per_second", "device")
-EPOCH_COLUMNS = ("train_loss", "train_iou", *SCORES, "seconds", "encoder_lr", "decoder_lr")
+FORMAT = 1
 
 
-class StudyNotFound(Exception):
-    """There is no study at that place. One line: where, what to do."""
+class StudyNotFound(ValueError):
+    """There is no study at the address, or none that this version reads. The message is one line."""
 
 
-def open_study(study: str | Path) -> Store:
-    """StudyNotFound where `study` is none."""
-    uri = str(study)
-    store = Store(uri if "://" in uri else str(Path(uri).resolve()))
-    if not store.exists("study.json"):
-        raise StudyNotFound(f"{uri}: no study here (study.json is missing); give <storage>/<name>")
-    return store
+@dataclass(frozen=True)
+class Study:
+    address: str
+    """As the user gave it."""
+    store: Store
+    info: dict[str, Any]
+    """study.json: spec, dataset, machine, versions."""
+    records: list[Record]
 
 
-def study_info(study: str | Path) -> dict[str, Any]:
-    """study.json: name, spec, dataset, machine, versions."""
-    info: dict[str, Any] = open_study(study).read_json("study.json")
+@dataclass(frozen=True)
+class Picture:
+    """One validation image of the best trial: image, truth and prediction side by side."""
+
+    id: str
+    rank: str
+    """`worst` or `median`."""
+    iou: float
+    png: bytes
+
+
+def open_study(study: str | Study) -> Study:
+    """Read study.json and every record. StudyNotFound where there is none, or it is damaged."""
+    if isinstance(study, Study):
+        return study
+    address = str(study).rstrip("/")
+    try:
+        store = Store(address if "://" in address else str(Path(address).expanduser().resolve()))
+        return Study(address, store, _read_info(store, address), read_records(store))
+    except (StoreError, FormatError) as error:
+        raise StudyNotFound(str(error)) from error
+    except StudyNotFound:
+        raise
+    except (ValueError, TypeError, KeyError) as error:
+        raise StudyNotFound(f"{address}: a trial's record cannot be read ({error}); restore or remove it") from error
+
+
+def _read_info(store: Store, address: str) -> dict[str, Any]:
+    try:
+        info = store.read_json("study.json")
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        raise StudyNotFound(
+            f"{address}: no study here (study.json is missing); give <storage>/<name>, a folder or s3://..."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise StudyNotFound(f"{address}: its study.json cannot be read ({error}); check the address") from error
+    if not isinstance(info, dict) or info.get("format") != FORMAT:
+        raise StudyNotFound(f"{address}: its study.json is not of format {FORMAT}, the one this version reads")
     return info
 
 
-def trials(study: str | Path) -> pd.DataFrame:
-    """One row a trial, ordered by number. Scores are those of the trial's best epoch; missing where there is none."""
-    return trial_table(read_records(open_study(study)))
+def study_info(study: str | Study) -> dict[str, Any]:
+    """study.json: name, spec, dataset, machine, software. StudyNotFound where there is none."""
+    return open_study(study).info
 
 
-def epochs(study: str | Path) -> pd.DataFrame:
-    """One row a trial and epoch: `trial`, `epoch`, losses, scores, seconds, learning rates, then every other score."""
-    return epoch_table(read_records(open_study(study)))
+def trials(study: str | Study) -> pd.DataFrame:
+    """One row a trial, by number. Scores (0 to 1, losses aside) are those of its best epoch; `*_seconds` are in
+    seconds; `test_*` are there only where a finalist was scored. What a trial does not have is missing.
+    StudyNotFound where there is no study.
+    """
+    opened = open_study(study)
+    rows = [_trial_row(record) for record in opened.records]
+    return columns.frame(rows, columns.trial_columns(rows), opened.info)
 
 
-def trial_table(records: list[Record]) -> pd.DataFrame:
-    rows = pd.DataFrame([_trial_row(record) for record in records])
-    losses = sorted(str(name) for name in rows if str(name).startswith("loss_"))
-    tests = [str(name) for name in rows if str(name).startswith("test_")]
-    planned = ["seed", "epochs", *SCORES, "best_epoch", *COSTS]
-    order = [*FIRST, *HYPERPARAMETERS, *losses, *MORE_HYPERPARAMETERS, *planned, *tests]
-    rest = [name for name in rows if name not in order]
-    return rows.reindex(columns=[*order, *rest])
+def epochs(study: str | Study) -> pd.DataFrame:
+    """One row a trial and epoch: columns.EPOCH, then every other score, state and source."""
+    opened = open_study(study)
+    rows = [
+        {"trial": record.trial, **epoch, "state": str(record.state), "source": record.source}
+        for record in opened.records
+        for epoch in record.epochs
+    ]
+    return columns.frame(rows, columns.with_rest(columns.EPOCH, rows), opened.info)
 
 
-def epoch_table(records: list[Record]) -> pd.DataFrame:
-    told = ("state", "source", "model", "loss")
-    rows = pd.DataFrame(
-        [
-            {"trial": record.trial, **row} | dict(zip(told, _told(record), strict=True))
-            for record in records
-            for row in record.epochs
+def failures(study: str | Study) -> pd.DataFrame:
+    """Trials that ended without a score by right: trial, state, reason, traceback."""
+    broken = [record for record in open_study(study).records if record.state in ("FAILED", "INFEASIBLE")]
+    rows = [{"trial": r.trial, "state": str(r.state), "reason": r.reason, "traceback": r.traceback} for r in broken]
+    return pd.DataFrame(rows, columns=["trial", "state", "reason", "traceback"])
+
+
+def counts(study: str | Study, trial: int, split: str = "val") -> pd.DataFrame | None:
+    """Counts of each image and class at the trial's best epoch, or on the sealed `test` split; None where not kept."""
+    try:
+        content = open_study(study).store.read(f"{trial_folder(trial)}/{split}_counts.parquet")
+    except FileNotFoundError:
+        return None
+    return pd.read_parquet(io.BytesIO(content))
+
+
+def gallery(study: str | Study) -> tuple[int | None, list[Picture]]:
+    """The trial that the pictures show, and the pictures; (None, []) where the study has none yet."""
+    store = open_study(study).store
+    try:
+        listed = store.read_json("gallery/gallery.json")
+        pictures = [
+            Picture(image["id"], image["rank"], image["iou"], store.read(f"gallery/{image['file']}"))
+            for image in listed["images"]
         ]
-    )
-    order = ["trial", "epoch", *EPOCH_COLUMNS]
-    return rows.reindex(columns=[*order, *(name for name in rows if name not in order)])
-
-
-def _told(record: Record) -> tuple[str, str, str, str]:
-    return str(record.state), record.source, record.experiment["model"], record.experiment["loss"]
+    except FileNotFoundError:
+        return None, []
+    return listed["trial"], pictures
 
 
 def _trial_row(record: Record) -> dict[str, Any]:
-    experiment = dict(record.experiment)
-    loss_parameters = experiment.pop("loss_parameters")
-    best = {name: value for name, value in record.best.items() if name.startswith("val_")}
-    speeds = [row["images_per_second"] for row in record.epochs]
+    experiment = record.experiment
     return {
         "trial": record.trial,
         "id": record.id,
         "state": str(record.state),
         "reason": record.reason,
         "source": record.source,
-        **experiment,
-        **{f"loss_{name}": value for name, value in loss_parameters.items()},
+        **{name: experiment.get(name) for name in ("model", "loss", "seed", "dataset", "image_size")},
+        **{name: value for name, value in experiment.items() if name not in columns.NO_HYPERPARAMETERS},
+        **{f"loss_{name}": value for name, value in experiment.get("loss_parameters", {}).items()},
         "epochs": len(record.epochs),
+        "epochs_planned": experiment.get("epochs"),
+        **{name: value for name, value in record.best.items() if name.startswith("val_")},
+        **{f"test_{name}": value for name, value in (record.test or {}).items()},
+        **_costs(record),
+    }
+
+
+def _costs(record: Record) -> dict[str, Any]:
+    seconds = record.train_seconds
+    images = sum((row["images_per_second"] or 0) * row["seconds"] for row in record.epochs)
+    return {
         "best_epoch": record.best_epoch,
-        **best,
         "params_trainable": record.params_trainable,
         "params_frozen": record.params_frozen,
-        "train_seconds": record.train_seconds,
-        "gpu_seconds": record.train_seconds * record.gpus,
-        "images_per_second": sum(speeds) / len(speeds) if speeds else None,
+        "train_seconds": seconds if record.epochs else None,
+        "gpu_seconds": seconds * record.gpus if record.epochs else None,
+        "images_per_second": images / seconds if seconds else None,
         "device": record.device,
-        **{f"test_{name}": value for name, value in (record.test or {}).items()},
-        "epochs_planned": record.experiment["epochs"],
-        "started": record.started,
-        "finished": record.finished,
+        **{name: getattr(record, name) for name in ("workers", "gpus", "threads", "started", "finished")},
     }

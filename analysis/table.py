@@ -1,55 +1,80 @@
-"""The trials of a study as a table.
+"""A study's trials as a table.
 
 python -m analysis.table STUDY [--format csv|json|md] [--epochs]
 """
 
 import argparse
+import json
+import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pandas as pd
 
-from analysis.load import StudyNotFound, epochs, trials
+from analysis import columns, load
 
 
 def to_csv(table: pd.DataFrame) -> str:
-    return table.to_csv(index=False)
+    """RFC 4180 with a header; what is missing is an empty field."""
+    return table.to_csv(index=False, lineterminator="\n")
 
 
 def to_json(table: pd.DataFrame) -> str:
-    """A list of objects; what is missing is null."""
-    return table.to_json(orient="records", indent=1, double_precision=15) + "\n"
+    """A list of one object a row, strict JSON; what is missing is null."""
+    return json.dumps(rows(table), indent=1, allow_nan=False) + "\n"
 
 
 def to_markdown(table: pd.DataFrame) -> str:
-    lines = ["| " + " | ".join(table.columns) + " |", "|" + "---|" * len(table.columns)]
-    for row in table.itertuples(index=False):
-        lines.append("| " + " | ".join(_cell(value) for value in row) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def _cell(value: object) -> str:
-    if value is None or value is pd.NA or value != value:
-        return ""
-    text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return text.replace("|", "\\|").replace("\n", " ")
+    """A GitHub table; what is missing is an empty cell."""
+    numeric = [pd.api.types.is_numeric_dtype(dtype) for dtype in table.dtypes]
+    lines = [list(table.columns), ["---:" if right else "---" for right in numeric]]
+    lines += [[_cell(value) for value in row.values()] for row in rows(table)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 FORMATS: dict[str, Callable[[pd.DataFrame], str]] = {"csv": to_csv, "json": to_json, "md": to_markdown}
 
 
+def rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Plain Python values by column; what is missing is None."""
+    return [
+        {str(name): None if pd.isna(value) else value for name, value in row.items()}
+        for row in table.astype(object).to_dict("records")
+    ]
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return " ".join(text.replace("|", "\\|").split())
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog="python -m analysis.table", description="A study's trials, one row each.")
+    p.add_argument("study", metavar="STUDY", help="<storage>/<name>, a folder or s3://...")
+    p.add_argument("--format", choices=list(FORMATS), default="csv", help="default: csv")
+    p.add_argument("--epochs", action="store_true", help="one row a trial and epoch")
+    return p
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m analysis.table", description="The trials of a study as a table.")
-    parser.add_argument("study", metavar="STUDY", help="<storage>/<name>, a folder or s3://...")
-    parser.add_argument("--format", choices=FORMATS, default="csv")
-    parser.add_argument("--epochs", action="store_true", help="one row a trial and epoch")
-    given = parser.parse_args(arguments)
+    given = parser().parse_args(arguments)
     try:
-        table = epochs(given.study) if given.epochs else trials(given.study)
-    except StudyNotFound as error:
+        table = load.epochs(given.study)[list(columns.EPOCH)] if given.epochs else load.trials(given.study)
+    except load.StudyNotFound as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    sys.stdout.write(FORMATS[given.format](table))
+    return _print(FORMATS[given.format](table))
+
+
+def _print(text: str) -> int:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has read enough; Python would complain again while it shuts down
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

@@ -1,9 +1,12 @@
 """A small study, written by the code that writes real ones."""
 
 import base64
+import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from seg.experiment import Experiment
@@ -13,16 +16,29 @@ from study.store import Store
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYGBgAAAABQABpfZFQAAAAABJRU5ErkJggg=="
 )
+BASELINES = {0: "R1 model 1 <frozen>", 1: "R3 experiment 2"}
+BEST = 9
+STATES = {3: State.PRUNED, 6: State.PRUNED, 7: State.FAILED, 10: State.INFEASIBLE, 11: State.RUNNING}
+EPOCHS = {3: 2, 6: 1, 7: 0, 10: 0, 11: 1}
+"""Of the trials that have not run their four epochs."""
+SEARCH = {
+    "model": ["mobilenetv2_plain", "mobilenetv2_skip"],
+    "encoder_freeze": [True, False],
+    "encoder_lr": {"low": 1e-5, "high": 1e-3, "log": True},
+    "decoder_lr": {"low": 1e-4, "high": 1e-2, "log": True},
+    "loss": {"bce": {}, "dice_bce": {"dice_weight": {"low": 0.1, "high": 2.0, "log": True}}},
+}
 
 
 def experiment(trial: int) -> Experiment:
-    frozen = trial % 3 == 0
+    """Every third encoder is frozen; every other trial has the skip model and the weighted loss."""
+    frozen, odd = trial % 3 == 0, trial % 2 == 1
     return Experiment(
         dataset="phantom",
         image_size=64,
-        model=("mobilenetv2_plain", "mobilenetv2_skip")[trial % 2],
-        loss=("bce", "dice_bce")[trial % 2],
-        loss_parameters={"dice_weight": 0.1 + trial / 10} if trial % 2 else {},
+        model="mobilenetv2_skip" if odd else "mobilenetv2_plain",
+        loss="dice_bce" if odd else "bce",
+        loss_parameters={"dice_weight": 0.1 + trial / 10} if odd else {},
         epochs=4,
         decoder_lr=10 ** (-4 + trial / 6),
         encoder_lr=None if frozen else 10 ** (-5 + trial / 6),
@@ -31,16 +47,13 @@ def experiment(trial: int) -> Experiment:
 
 
 def epoch_row(epoch: int, iou: float) -> dict[str, Any]:
+    scores = {"iou": iou, "dice": 2 * iou / (1 + iou), "pixel_accuracy": 0.9, "sensitivity": 0.8, "specificity": 0.95}
     return {
         "epoch": epoch,
         "train_loss": 1 / epoch,
         "train_iou": iou + 0.02,
         "val_loss": 1.1 / epoch,
-        "val_iou": iou,
-        "val_dice": 2 * iou / (1 + iou),
-        "val_pixel_accuracy": 0.9,
-        "val_sensitivity": 0.8,
-        "val_specificity": 0.95,
+        **{f"val_{name}": value for name, value in scores.items()},
         "seconds": 2.0,
         "images_per_second": 50.0,
         "encoder_lr": None,
@@ -48,62 +61,100 @@ def epoch_row(epoch: int, iou: float) -> dict[str, Any]:
     }
 
 
-def record(trial: int, state: State, epochs: int) -> Record:
-    rows = [epoch_row(e, 0.3 + 0.03 * trial + 0.02 * e) for e in range(1, epochs + 1)]
-    failed = state is State.FAILED
+def score(trial: int, epoch: int) -> float:
+    return 0.3 + 0.03 * trial + 0.02 * epoch
+
+
+def record(trial: int) -> Record:
+    state, epochs = STATES.get(trial, State.COMPLETE), EPOCHS.get(trial, 4)
+    tested = {"iou": 0.6, "native_iou": 0.61, "dice": 0.7}
     return Record(
         trial=trial,
         id=f"{trial:08x}",
         state=state,
-        source="R1 model 1 <frozen>" if trial == 0 else "search",
+        source=BASELINES.get(trial, "search"),
         experiment=experiment(trial).to_json(),
-        reason="training loss is nan in epoch 1" if failed else "",
-        traceback="Traceback\nDiverged: <nan>" if failed else "",
+        reason="training loss is nan in epoch 1" if state is State.FAILED else "",
+        traceback="Traceback\nDiverged: <nan>" if state is State.FAILED else "",
         started=f"2026-01-01T00:{trial:02d}:00+00:00",
         finished="" if state is State.RUNNING else f"2026-01-01T00:{trial:02d}:50+00:00",
-        epochs=rows,
+        epochs=[epoch_row(epoch, score(trial, epoch)) for epoch in range(1, epochs + 1)],
         best_epoch=epochs or None,
         gpus=2.0,
         device="cpu",
         params_trainable=10,
         params_frozen=5,
-        test={"iou": 0.6, "native_iou": 0.61} if trial == 9 else None,
+        test=tested if trial in (BEST, *BASELINES) else None,
     )
 
 
-STATES = {3: State.PRUNED, 6: State.PRUNED, 7: State.FAILED, 10: State.INFEASIBLE, 11: State.RUNNING}
-EPOCHS = {3: 2, 6: 1, 7: 0, 10: 0, 11: 1}
-
-
-@pytest.fixture
-def study(tmp_path: Path) -> Path:
-    """Twelve trials: a baseline, pruned, failed, infeasible and running ones; trial 9 is the best, and a finalist."""
-    folder = tmp_path / "small"
-    store = Store(str(folder))
-    for trial in range(12):
-        write_record(store, record(trial, STATES.get(trial, State.COMPLETE), EPOCHS.get(trial, 4)))
-    store.write_json("study.json", study_json())
-    images = [{"file": f"{rank}.png", "id": rank, "rank": rank, "iou": 0.5} for rank in ("worst", "median")]
-    for image in images:
-        store.write(f"gallery/{image['file']}", PIXEL)
-    store.write_json("gallery/gallery.json", {"trial": 9, "id": "x", "split": "val", "images": images})
-    return folder
+def counts() -> pd.DataFrame:
+    """Four images of 100 pixels: IoU 1 (both empty), 0.5, 0.25, 0."""
+    lesions = {"a": (0, 0, 0, 100), "b": (10, 5, 5, 80), "c": (5, 10, 5, 80), "d": (0, 10, 10, 80)}
+    rows = []
+    for image, (tp, fp, fn, tn) in lesions.items():
+        rows.append({"id": image, "class": 0, "tp": tn, "fp": fn, "fn": fp, "tn": tp})
+        rows.append({"id": image, "class": 1, "tp": tp, "fp": fp, "fn": fn, "tn": tn})
+    return pd.DataFrame(rows)
 
 
 def study_json() -> dict[str, Any]:
+    baselines = [{"name": name, "published": {"iou": 0.5}} for name in BASELINES.values()]
+    objective = {"metric": "val_iou", "mode": "max"}
     return {
         "format": 1,
         "name": "small",
         "created": "2026-01-01T00:00:00+00:00",
         "finished": "",
         "command": "python -m study.run phantom",
-        "spec": {"image_size": 64, "objective": {"metric": "val_iou", "mode": "max"}},
+        "spec": {"image_size": 64, "objective": objective, "search": SEARCH, "baselines": baselines},
         "dataset": {
             "name": "phantom",
             "synthetic": True,
-            "remark": "",
+            "remark": "generated",
             "class_names": ["background", "lesion"],
-            "images": {"train": 6, "val": 2, "test": 2},
+            "images": {"train": 6, "val": 4, "test": 2},
         },
+        "machine": {"cpus": 2, "gpus": 0, "host": "here"},
         "software": {"torch": "2", "python": "3"},
     }
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> Path:
+    """A study of which only study.json is written."""
+    folder = tmp_path / "small"
+    Store(str(folder)).write_json("study.json", study_json())
+    return folder
+
+
+@pytest.fixture
+def study(begun: Path) -> Path:
+    """Twelve trials: two published, then searched ones that also were pruned, failed, did not fit, or still run.
+    Scores rise with the trial's number; trial 9 is the best that finished."""
+    store = Store(str(begun))
+    for trial in range(12):
+        write_record(store, record(trial))
+    buffer = io.BytesIO()
+    counts().to_parquet(buffer, index=False)
+    store.write(f"trials/{BEST:05d}/val_counts.parquet", buffer.getvalue())
+    images = [{"file": f"{rank}.png", "id": rank, "rank": rank, "iou": 0.5} for rank in ("worst", "median")]
+    for image in images:
+        store.write(f"gallery/{image['file']}", PIXEL)
+    store.write_json("gallery/gallery.json", {"trial": BEST, "id": "x", "split": "val", "images": images})
+    return begun
+
+
+@pytest.fixture
+def change(study: Path) -> Callable[..., None]:
+    """Change fields of a trial's record."""
+    from study.records import read_record
+
+    def changed(trial: int, **fields: Any) -> None:
+        store = Store(str(study))
+        found = read_record(store, trial)
+        for name, value in fields.items():
+            setattr(found, name, value)
+        write_record(store, found)
+
+    return changed

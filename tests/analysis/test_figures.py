@@ -1,72 +1,125 @@
-from pathlib import Path
+"""Figures by their traces: what is drawn, how it is told apart, what the pointer shows."""
 
-import numpy as np
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 
-from analysis import compare, figures, load
+from analysis import figures, load, theme
+from analysis.axes import ABSENT, axes, round_numbers
+
+OF_TRIALS = (
+    figures.history,
+    figures.history_by_time,
+    figures.parallel_coordinates,
+    figures.importance,
+    figures.radar,
+)
+PUBLISHED = ["R1 model 1 <frozen> (published)", "R3 experiment 2 (published)"]
 
 
-def test_best_so_far_never_gets_worse_and_counts_ended_trials_only(study: Path) -> None:
-    points = compare.best_so_far(load.trials(study))
-    assert points["trial"].tolist() == [0, 1, 2, 3, 4, 5, 6, 8, 9]
-    assert points["best"].is_monotonic_increasing
-    assert points["best"].iloc[-1] == points["score"].max()
+@pytest.fixture
+def trials(study: Path) -> pd.DataFrame:
+    return load.trials(str(study))
 
 
-def test_best_so_far_of_a_loss_falls(study: Path) -> None:
-    assert compare.best_so_far(load.trials(study), "val_loss", "min")["best"].is_monotonic_decreasing
+def named(figure: go.Figure) -> dict[str, Any]:
+    return {trace.name: trace for trace in figure.data if trace.showlegend is not False}
 
 
-def test_leaderboard_puts_the_best_first_and_the_unscored_last(study: Path) -> None:
-    order = compare.leaderboard(load.trials(study))["trial"].tolist()
-    assert order[-2:] == [7, 10]
-    scored = compare.leaderboard(load.trials(study))["val_iou"].dropna()
-    assert scored.is_monotonic_decreasing
+def test_baselines_have_a_name_and_a_symbol_of_their_own_everywhere(study: Path, trials: pd.DataFrame) -> None:
+    drawn = [figures.history(trials), figures.parallel_coordinates(trials), figures.radar(trials)]
+    for figure in [*drawn, figures.learning_curves(load.epochs(str(study)))]:
+        traces = named(figure)
+        assert set(PUBLISHED) <= set(traces)
+        colours = [traces[name].marker.color for name in [*PUBLISHED, "best: trial 9"]]
+        assert colours == [theme.BASELINES[0][0], theme.BASELINES[1][0], theme.VERMILION]
 
 
-def test_importance_finds_the_choice_that_matters() -> None:
-    rng = np.random.default_rng(0)
-    rows = pd.DataFrame({name: [None] * 60 for name in compare.hyperparameters(pd.DataFrame())})
-    rows["decoder_lr"] = 10 ** rng.uniform(-4, -2, 60)
-    rows["model"] = rng.choice(["a", "b"], 60)
-    rows["source"], rows["state"] = "search", "COMPLETE"
-    rows["val_iou"] = np.log10(rows["decoder_lr"]) + 0.01 * rng.normal(size=60)
-    found = compare.importance(rows)
-    assert found.warning == ""
-    assert found.shares["hyperparameter"].iloc[0] == "decoder_lr"
-    assert found.shares["importance"].sum() == pytest.approx(1)
+def test_history_shows_every_scored_trial_once(trials: pd.DataFrame) -> None:
+    line, *points = figures.history(trials).data
+    assert line.name == "best so far" and list(line.y) == sorted(line.y)
+    assert sorted(x for trace in points for x in trace.x) == list(range(1, 10))
+    assert len(named(figures.history(trials))["stopped early"].x) == 2
 
 
-def test_importance_of_few_trials_warns(study: Path) -> None:
-    assert "hint" in compare.importance(load.trials(study)).warning
-    assert "Too few" in compare.importance(load.trials(study).head(2)).warning
+def test_hover_tells_trial_score_and_configuration(trials: pd.DataFrame) -> None:
+    (text,) = named(figures.history(trials))["best: trial 9"].hovertemplate
+    for part in ("trial 9", "complete", "val IoU 0.6500", "model mobilenetv2_skip", "loss_dice_weight 1"):
+        assert part in text
+    (text,) = named(figures.history(trials))[PUBLISHED[0]].hovertemplate
+    assert "&lt;frozen&gt;" in text
 
 
-def test_history_marks_the_published_baseline(study: Path) -> None:
-    traces = {trace.name: trace for trace in figures.history(load.trials(study)).data}
-    assert list(traces["published baseline"].x) == [1]
-    assert traces["published baseline"].marker.symbol == "star"
-    assert len(traces["stopped early"].x) == 2
-
-
-def test_learning_curves_name_the_best_trial_and_the_baselines(study: Path) -> None:
-    figure = figures.learning_curves(load.epochs(study))
+def test_learning_curves_draw_the_best_last_and_the_stopped_in_grey(study: Path) -> None:
+    figure = figures.learning_curves(load.epochs(str(study)))
     assert len(figure.data) == 10
-    assert figure.data[-1].name == "best: trial 11" or figure.data[-1].name == "best: trial 9"
-    assert [trace.name for trace in figure.data if trace.showlegend] == ["R1 model 1 <frozen>", figure.data[-1].name]
+    assert figure.data[-1].name == "best: trial 9" and figure.data[-1].line.width > 3
+    stopped = [trace for trace in figure.data if trace.name == "stopped early"]
+    assert {trace.line.color for trace in stopped} == {theme.GREY} and len(stopped) == 2
+    assert sum(trace.showlegend for trace in stopped) == 1
+    assert named(figure)["running"].line.dash == "dot"
 
 
-def test_parallel_coordinates_give_every_line_a_place_on_every_axis(study: Path) -> None:
-    axes = figures.parallel_coordinates(load.trials(study)).data[0].dimensions
-    labels = [axis.label for axis in axes]
-    assert labels[-1] == "val_iou" and {"model", "encoder_lr", "decoder_lr"} <= set(labels)
-    assert not any(np.isnan(np.asarray(axis.values, float)).any() for axis in axes)
-    rate = axes[labels.index("encoder_lr")]
-    assert rate.ticktext[0] == "none"
+def test_parallel_coordinates_give_every_trial_a_place_on_every_axis(trials: pd.DataFrame) -> None:
+    figure = figures.parallel_coordinates(trials)
+    assert len(figure.data) == 10
+    names = [note.text for note in figure.layout.annotations if note.name != "tick"]
+    assert [name.strip("</b>") for name in names][-1] == "val IoU" and len(names) == 7
+    assert all(len(trace.y) == 7 and not pd.isna(list(trace.y)).any() for trace in figure.data)
 
 
-def test_figures_of_a_single_running_trial_do_not_fail(study: Path) -> None:
-    rows = load.trials(study).tail(1)
-    for figure in (figures.history, figures.parallel_coordinates, figures.importance, figures.radar):
-        figure(rows)
+def test_axes_are_logarithmic_for_rates_and_name_choices(trials: pd.DataFrame) -> None:
+    scored = trials[trials["val_iou"].notna()]
+    found = {axis.name: axis for axis in axes(scored)}
+    assert [text for _, text in found["model"].ticks] == ["mobilenetv2_plain", "mobilenetv2_skip"]
+    assert [text for _, text in found["encoder_freeze"].ticks] == ["no", "yes"]
+    texts = [text for _, text in found["encoder_lr"].ticks]
+    assert texts[0] == "none" and {"1e-5", "1e-4"} <= set(texts)
+    frozen = scored["encoder_freeze"].astype(bool)
+    assert (found["encoder_lr"].places[frozen] == ABSENT).all()
+    assert found["encoder_lr"].places[~frozen].between(0, 1).all()
+    assert found["val_iou"].places.min() == 0 and found["val_iou"].places.max() == 1
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (0.41, 0.79), (16, 48), (1e-4, 2.5e-4), (0.69, 0.71)])
+def test_ticks_are_few_round_and_inside(low: float, high: float) -> None:
+    ticks = round_numbers(low, high)
+    assert 3 <= len(ticks) <= 11 and low <= ticks[0] and ticks[-1] <= high
+    assert all(len(f"{tick:.12g}".strip("0.").replace("e-0", "")) <= 4 for tick in ticks)
+
+
+def test_importance_warns_in_the_figure(trials: pd.DataFrame) -> None:
+    figure = figures.importance(trials)
+    assert "a hint" in figure.layout.annotations[0].text
+    assert sum(figure.data[0].x) == pytest.approx(1)
+
+
+def test_image_scores_count_every_image(study: Path) -> None:
+    counts = load.counts(str(study), 9)
+    assert counts is not None
+    figure = figures.image_scores(counts)
+    assert len(figure.data[0].x) == 4
+    assert {note.text for note in figure.layout.annotations} == {"mean 0.438", "median 0.375"}
+
+
+@pytest.mark.parametrize("draw", OF_TRIALS, ids=lambda draw: draw.__name__)
+def test_no_trial_and_a_single_one_of_any_state_can_be_drawn(
+    trials: pd.DataFrame, draw: Callable[[pd.DataFrame], go.Figure]
+) -> None:
+    draw(trials.head(0))
+    for place in range(len(trials)):
+        draw(trials.iloc[[place]])
+
+
+def test_learning_curves_of_nothing_can_be_drawn(begun: Path) -> None:
+    assert len(figures.learning_curves(load.epochs(str(begun))).data) == 0
+
+
+def test_a_table_read_from_csv_can_be_drawn(trials: pd.DataFrame, tmp_path: Path) -> None:
+    trials.to_csv(tmp_path / "trials.csv", index=False)
+    for draw in OF_TRIALS:
+        draw(pd.read_csv(tmp_path / "trials.csv"))

@@ -1,80 +1,129 @@
-import json
+"""A study's records as tables, held to the promised columns."""
+
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from analysis import load, table
+from analysis import load
+from study.store import Store
 
-TRIAL_COLUMNS = """
+TRIAL_TEXT = """
     trial id state reason source model loss encoder_freeze encoder_lr decoder_lr loss_dice_weight oversample batch_size
+    optimizer weight_decay schedule augment normalize encoder_weights seed epochs val_loss val_iou val_dice
+    val_pixel_accuracy best_epoch params_trainable params_frozen train_seconds gpu_seconds images_per_second device
+    test_iou test_native_iou test_dice
 """
-SCORE_COLUMNS = """
-    seed epochs val_loss val_iou val_dice val_pixel_accuracy best_epoch params_trainable params_frozen train_seconds
-    gpu_seconds images_per_second device test_iou test_native_iou
+EPOCH_TEXT = """
+    trial epoch train_loss train_iou val_loss val_iou val_dice val_pixel_accuracy seconds encoder_lr decoder_lr
 """
+TRIAL_COLUMNS, EPOCH_COLUMNS = list(TRIAL_TEXT.split()), list(EPOCH_TEXT.split())
 
 
-def test_trials_have_the_contracts_columns_in_order(study: Path) -> None:
-    columns = load.trials(study).columns.tolist()
-    assert columns[:13] == TRIAL_COLUMNS.split()
-    start = columns.index("seed")
-    assert columns[start : start + 15] == SCORE_COLUMNS.split()
+def test_trials_have_the_promised_columns_in_order(study: Path) -> None:
+    columns = load.trials(str(study)).columns.tolist()
+    assert columns[: len(TRIAL_COLUMNS)] == TRIAL_COLUMNS
+    rest = columns[len(TRIAL_COLUMNS) :]
+    assert {"val_sensitivity", "epochs_planned", "dataset", "image_size", "started", "finished"} <= set(rest)
+    assert len(set(columns)) == len(columns)
 
 
-def test_epochs_have_the_contracts_columns_in_order(study: Path) -> None:
-    wanted = (
-        "trial epoch train_loss train_iou val_loss val_iou val_dice val_pixel_accuracy seconds encoder_lr decoder_lr"
-    )
-    assert load.epochs(study).columns.tolist()[:11] == wanted.split()
+def test_epochs_have_the_promised_columns_in_order(study: Path) -> None:
+    table = load.epochs(str(study))
+    assert table.columns.tolist()[: len(EPOCH_COLUMNS)] == EPOCH_COLUMNS
+    assert len(table) == 7 * 4 + 2 + 1 + 1
 
 
-def test_scores_are_those_of_the_best_epoch(study: Path) -> None:
-    rows = load.trials(study).set_index("trial")
-    assert rows.loc[9, "val_iou"] == pytest.approx(0.3 + 0.27 + 0.08)
-    assert rows.loc[9, "best_epoch"] == 4
+def test_scores_are_those_of_the_best_epoch(study: Path, change: Callable[..., None]) -> None:
+    change(9, best_epoch=2)
+    rows = load.trials(str(study)).set_index("trial")
+    assert rows.loc[9, "val_iou"] == pytest.approx(0.3 + 0.27 + 0.04)
+    assert rows.loc[9, "val_loss"] == pytest.approx(0.55)
+    assert rows.loc[9, "epochs"] == 4 and rows.loc[9, "epochs_planned"] == 4
     assert rows.loc[9, "train_seconds"] == 8.0
     assert rows.loc[9, "gpu_seconds"] == 16.0
 
 
-def test_trials_without_an_epoch_have_no_score(study: Path) -> None:
-    rows = load.trials(study).set_index("trial")
-    assert rows.loc[[7, 10], "val_iou"].isna().all()
-    assert rows.loc[7, "reason"] == "training loss is nan in epoch 1"
-    assert rows["test_iou"].notna().sum() == 1
+def test_images_per_second_weigh_each_epoch_by_its_time(study: Path, change: Callable[..., None]) -> None:
+    rows = [{"epoch": 1, "seconds": 1.0, "images_per_second": 10.0}]
+    rows += [{"epoch": 2, "seconds": 3.0, "images_per_second": 30.0}]
+    change(9, epochs=rows, best_epoch=1)
+    assert load.trials(str(study)).set_index("trial").loc[9, "images_per_second"] == 25.0
 
 
-def test_no_test_columns_without_a_finalist(study: Path) -> None:
-    path = study / "trials" / "00009" / "record.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"test": None}))
-    assert not [name for name in load.trials(study) if name.startswith("test_")]
+def test_what_a_trial_does_not_have_is_missing(study: Path) -> None:
+    rows = load.trials(str(study)).set_index("trial")
+    for name in ("val_iou", "best_epoch", "train_seconds", "images_per_second"):
+        assert rows.loc[[7, 10], name].isna().all(), name
+    assert rows.loc[0, "encoder_freeze"] and pd.isna(rows.loc[0, "encoder_lr"])
+    assert pd.isna(rows.loc[2, "loss_dice_weight"])
+    assert rows["test_iou"].notna().sum() == 3
+    assert rows.loc[9, "reason"] == ""
 
 
-def test_json_is_strict_and_csv_round_trips(study: Path) -> None:
-    def refuse(name: str) -> None:
-        raise AssertionError(name)
-
-    rows = json.loads(table.to_json(load.trials(study)), parse_constant=refuse)
-    assert len(rows) == 12 and rows[7]["val_iou"] is None
-    assert rows[9]["val_iou"] == load.trials(study)["val_iou"][9]
-
-
-def test_markdown_has_a_line_a_trial(study: Path) -> None:
-    lines = table.to_markdown(load.trials(study)).splitlines()
-    assert len(lines) == 14 and {line.count(" | ") for line in (lines[0], lines[5])} == {lines[0].count(" | ")}
+def test_whole_numbers_stay_whole_where_some_are_missing(study: Path) -> None:
+    rows = load.trials(str(study))
+    for name in ("trial", "epochs", "best_epoch", "batch_size", "seed", "params_trainable"):
+        assert rows[name].dtype == "Int64", name
+    assert rows["encoder_freeze"].dtype == "boolean"
+    assert rows["val_iou"].dtype == "float64"
 
 
-def test_the_command_prints_what_was_asked_for(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert table.main([str(study), "--epochs", "--format", "csv"]) == 0
-    assert capsys.readouterr().out.startswith("trial,epoch,train_loss")
+def test_no_test_columns_without_a_finalist(study: Path, change: Callable[..., None]) -> None:
+    for trial in (0, 1, 9):
+        change(trial, test=None)
+    assert not [name for name in load.trials(str(study)) if name.startswith("test_")]
 
 
-def test_no_study_is_one_line_and_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert table.main([str(tmp_path)]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: ") and error.count("\n") == 1
+def test_a_study_without_trials_has_the_columns(begun: Path) -> None:
+    first = ["trial", "id", "state", "reason", "source", "model", "loss"]
+    assert load.trials(str(begun)).columns.tolist()[:7] == first
+    assert load.epochs(str(begun)).columns.tolist() == EPOCH_COLUMNS
+    assert load.gallery(str(begun)) == (None, [])
 
 
-def test_an_empty_study_has_the_columns(tmp_path: Path) -> None:
-    assert load.trial_table([]).columns.tolist()[:3] == ["trial", "id", "state"]
-    assert isinstance(load.epoch_table([]), pd.DataFrame)
+def test_a_table_remembers_its_study(study: Path) -> None:
+    assert load.trials(str(study)).attrs["study"] == load.study_info(str(study))
+    assert load.epochs(str(study)).attrs["study"]["name"] == "small"
+
+
+def test_failures_come_with_reason_and_traceback(study: Path) -> None:
+    found = load.failures(str(study)).set_index("trial")
+    assert found.index.tolist() == [7, 10]
+    assert "Diverged" in found.loc[7, "traceback"]
+
+
+def test_counts_of_a_trial(study: Path) -> None:
+    counts = load.counts(str(study), 9)
+    assert counts is not None and counts["id"].nunique() == 4
+    assert load.counts(str(study), 8) is None
+
+
+@pytest.mark.parametrize("content", [None, b"{", b"[]", b'{"format": 99}'])
+def test_what_is_no_study_is_refused_in_one_line(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        Store(str(tmp_path)).write("study.json", content)
+    with pytest.raises(load.StudyNotFound, match=r"study\.json") as caught:
+        load.trials(str(tmp_path))
+    assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"{", b'{"format": 99}', b'{"format": 1}'])
+def test_a_damaged_record_is_refused_in_one_line(study: Path, content: bytes) -> None:
+    (study / "trials" / "00004" / "record.json").write_bytes(content)
+    with pytest.raises(load.StudyNotFound) as caught:
+        load.trials(str(study))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_address_of_an_unknown_kind_is_refused() -> None:
+    with pytest.raises(load.StudyNotFound, match="nowhere://x"):
+        load.study_info("nowhere://x")
+
+
+def test_a_study_in_memory_is_read_like_one_on_disk(study: Path) -> None:
+    import fsspec
+
+    fsspec.filesystem("memory").put(str(study), "/copied", recursive=True)
+    assert load.trials("memory://copied").equals(load.trials(str(study)))

@@ -1,47 +1,123 @@
-import base64
+"""The report: what it says, and that it is one file that asks nobody for anything."""
+
 import json
 import re
 import shutil
-import subprocess
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from analysis import report
-
-CHROMIUM = shutil.which("chromium")
-
-
-def test_report_is_one_file_that_loads_nothing(study: Path) -> None:
-    place = Path(report.write_report([str(study)]))
-    assert place == study / "report.html"
-    assert place.stat().st_size < 8_000_000
-    html = place.read_text()
-    own = re.sub(r"<script>.*?</script>", "", html, flags=re.DOTALL)
-    assert not re.findall(r"""(?:src|href|action)\s*=\s*["'](?!data:|#)""", own)
-    assert "url(" not in own and "@import" not in own
-    assert html.count("plotly.js v") >= 1
+from analysis.measures import explain, label
+from analysis.views import duration
 
 
-def test_report_says_what_a_reader_must_know(study: Path) -> None:
-    html = Path(report.write_report([str(study)])).read_text()
-    assert "Synthetic data" in html
-    assert "training loss is nan in epoch 1" in html
-    assert "python -m study.replay" in html
-    assert html.count("<img alt=") == 2
+def html_of(*studies: Path) -> str:
+    place = report.write_report([str(study) for study in studies], str(studies[0] / "report.html"))
+    return Path(place).read_text()
 
 
-def test_names_are_escaped(study: Path) -> None:
-    html = Path(report.write_report([str(study)])).read_text()
-    table = html[html.index("<table>") : html.index("</table>")]
-    assert "R1 model 1 &lt;frozen&gt;" in table and "<frozen>" not in table
+def without_scripts(html: str) -> str:
+    return re.sub(r"<script.*?</script>", "", html, flags=re.DOTALL)
 
 
-def test_several_studies_and_a_place_of_ones_own(study: Path, tmp_path: Path) -> None:
+def test_it_is_one_file_that_loads_nothing(study: Path) -> None:
+    html = html_of(study)
+    assert len(html.encode()) < 8_000_000
+    own = without_scripts(html)
+    assert not re.findall(r"""(?:src|href|action|srcset)\s*=\s*["'](?!data:|#)""", own)
+    assert "url(" not in own and "@import" not in own and "http://" not in own and "https://" not in own
+    assert "<script src" not in html and html.count("plotly.js v") == 1
+    assert "default-src 'none'" in html
+
+
+def test_it_lies_in_the_study_by_default(study: Path) -> None:
+    assert report.write_report([str(study)]) == str(study / "report.html")
+    assert (study / "report.html").is_file()
+
+
+def test_a_study_in_an_object_store_gets_its_report_there(study: Path) -> None:
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    memory.put(str(study), "/bucket/small", recursive=True)
+    assert report.write_report(["memory://bucket/small"]) == "memory://bucket/small/report.html"
+    assert memory.exists("/bucket/small/report.html")
+
+
+def test_it_says_what_a_reader_must_know(study: Path) -> None:
+    text = without_scripts(html_of(study))
+    wanted = (
+        "Synthetic data.",
+        "Trial 9 of the search leads: mobilenetv2_skip trained with dice_bce.",
+        "val IoU 0.6500 at epoch 4 of 4",
+        "6 train · 4 val · 2 test",
+        "not finished",
+        "training loss is nan in epoch 1",
+        f"python -m study.replay {study} 9",
+    )
+    assert [part for part in wanted if part not in text] == []
+    assert text.count("<img ") == 2
+
+
+def test_names_and_tracebacks_are_escaped(study: Path) -> None:
+    html = html_of(study)
+    assert "R1 model 1 &lt;frozen&gt;" in html and "Diverged: &lt;nan&gt;" in html
+    assert "<frozen>" not in html and "<nan>" not in html
+
+
+def test_figures_in_the_page_are_strict_json(study: Path) -> None:
+    found = re.findall(r'<script type="application/json" data-plot="plot-1-(\w+)">(.*?)</script>', html_of(study), re.S)
+    drawn = {name: json.loads(text) for name, text in found}
+    names = "history history_by_time learning_curves parallel_coordinates importance radar image_scores"
+    assert list(drawn) == names.split()
+    assert all(figure["data"] for figure in drawn.values())
+
+
+def test_the_leaderboard_marks_the_best_and_the_published(study: Path) -> None:
+    board = html_of(study).split("<h2>Leaderboard")[1].split("</table>")[0]
+    rows = re.findall(r"<tr class.*?</tr>", board, re.S)
+    assert len(rows) == 12
+    assert [i for i, row in enumerate(rows) if "published</span>" in row] == [8, 9]
+    (best,) = [row for row in rows if 'class="best"' in row]
+    assert ">9<" in best and "0.6500" in best and "0.6000" in best
+    assert 'title="TP / (TP + FP + FN)' in board
+
+
+def test_a_long_leaderboard_unfolds(study: Path) -> None:
+    for trial in range(20, 40):
+        shutil.copytree(study / "trials" / "00008", study / "trials" / f"{trial:05d}")
+        path = study / "trials" / f"{trial:05d}" / "record.json"
+        path.write_text(path.read_text().replace('"trial": 8', f'"trial": {trial}'))
+    text = html_of(study)
+    assert "all 32 trials" in text
+    first = text.split("<h2>Leaderboard")[1].split("</table>")[0]
+    assert first.count("<tr class") == 17 and first.count("published</span>") == 2
+
+
+def test_published_figures_stand_beside_ours(study: Path) -> None:
+    table = html_of(study).split("As published, and here")[1].split("</table>")[0]
+    cells = re.findall(r"<td.*?>(.*?)</td>", table)
+    assert cells[:5] == ["R1 model 1 &lt;frozen&gt;", "IoU", "0.5000", "0.3800", "0.6000"]
+
+
+def test_several_studies_share_one_drawing_library(study: Path, tmp_path: Path) -> None:
     out = tmp_path / "new" / "both.html"
     assert report.main([str(study), str(study), "--out", str(out)]) == 0
-    assert out.read_text().count("<h1>small</h1>") == 2
+    html = out.read_text()
+    assert html.count("<h1>small") == 2 and html.count("plotly.js v") == 1 and "<h1>2 studies</h1>" in html
+
+
+def test_a_study_that_has_just_begun_has_a_report(begun: Path) -> None:
+    text = without_scripts(html_of(begun))
+    assert "No trial has begun yet." in text and "Leaderboard" in text
+
+
+def test_a_study_of_which_nothing_finished_has_a_report(study: Path, change: Callable[..., None]) -> None:
+    for trial in range(12):
+        change(trial, state="RUNNING", finished="", test=None)
+    assert "No trial has finished yet." in html_of(study)
 
 
 def test_no_study_is_one_line_and_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -50,63 +126,28 @@ def test_no_study_is_one_line_and_exit_2(tmp_path: Path, capsys: pytest.CaptureF
     assert error.startswith("error: ") and error.count("\n") == 1
 
 
-def test_a_study_that_has_just_begun_has_a_report(study: Path) -> None:
-    shutil.rmtree(study / "trials")
-    shutil.rmtree(study / "gallery")
-    assert "No trial has a score yet" in Path(report.write_report([str(study)])).read_text()
+def test_a_place_that_cannot_be_written_is_one_line_and_exit_2(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert report.main([str(study), "--out", str(tmp_path / "file" / "report.html")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1
 
 
-WATCH = """<script>const seen = [];
-addEventListener("error", event => seen.push(event.message || event.target.outerHTML), true);
-addEventListener("unhandledrejection", event => seen.push(String(event.reason)));
-console.error = (...words) => seen.push(words.join(" "));</script>"""
-TELL = """<script>setTimeout(() => {
-  const entries = performance.getEntriesByType("resource").map(entry => entry.name);
-  const asked = entries.filter(name => !name.startsWith("data:"));
-  const drawn = document.querySelectorAll("svg").length;
-  document.body.textContent = "told:" + btoa(JSON.stringify({seen, asked, drawn})) + ":told";
-}, 3000)</script>"""
+LABELS = [("val_iou", "val IoU"), ("test_native_soft_dice", "test native soft Dice"), ("encoder_lr", "encoder_lr")]
 
 
-@pytest.mark.e2e
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (see apt.txt)")
-def test_report_in_a_browser_without_error_or_request(study: Path, tmp_path: Path) -> None:
-    html = Path(report.write_report([str(study)])).read_text()
-    told = look(html, tmp_path)
-    assert told["seen"] == [] and told["asked"] == []
-    assert told["drawn"] > 4
+@pytest.mark.parametrize(("name", "text"), LABELS)
+def test_columns_as_people_read_them(name: str, text: str) -> None:
+    assert label(name) == text
 
 
-@pytest.mark.e2e
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (see apt.txt)")
-def test_the_look_in_a_browser_can_fail(tmp_path: Path) -> None:
-    html = "<html><head></head><body><img src='http://127.0.0.1:9/x.png'><script>missing()</script></body></html>"
-    told = look(html, tmp_path)
-    assert any("missing" in text for text in told["seen"]) and told["asked"] == ["http://127.0.0.1:9/x.png"]
+def test_how_a_score_is_measured() -> None:
+    assert "masks' own size" in explain("test_native_iou") and "TP" in explain("test_native_iou")
+    assert explain("encoder_lr") == ""
 
 
-def look(html: str, folder: Path) -> dict[str, Any]:
-    """What a page in headless Chromium, cut off from every network, complained of, asked for and drew."""
-    page = folder / "watched.html"
-    page.write_text(html.replace("<head>", f"<head>{WATCH}", 1).replace("</body>", f"{TELL}</body>"))
-    quiet = "--headless --no-sandbox --disable-gpu --enable-unsafe-swiftshader --disable-quic --no-first-run"
-    done = subprocess.run(
-        [
-            str(CHROMIUM),
-            *quiet.split(),
-            "--disable-background-networking",
-            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-            f"--user-data-dir={folder / 'profile'}",
-            "--virtual-time-budget=8000",
-            "--dump-dom",
-            f"file://{page}",
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    match = re.search("told:([A-Za-z0-9+/=]+):told", done.stdout)
-    assert match, done.stdout[-2000:]
-    told: dict[str, Any] = json.loads(base64.b64decode(match[1]))
-    return told
+@pytest.mark.parametrize(("seconds", "text"), [(12.4, "12 s"), (90, "2 min"), (7380, "2 h 03 min")])
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

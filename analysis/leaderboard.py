@@ -1,0 +1,114 @@
+"""The report's leaderboard: which columns, and each cell as text."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from analysis import compare, theme
+from analysis.measures import explain, label
+
+SHOWN = 15
+"""Rows in sight; the rest unfolds."""
+TESTS = ("test_iou", "test_dice", "test_native_iou")
+
+HEADINGS = {
+    "trial": "trial",
+    "state": "state",
+    "source": "source",
+    "best_epoch": "best epoch",
+    "train_seconds": "training",
+    "encoder_freeze": "frozen",
+    "loss_dice_weight": "Dice weight",
+    "batch_size": "batch",
+}
+HINTS = {
+    "trial": "Number of the trial, from 0, in the order they began.",
+    "state": "COMPLETE, PRUNED (stopped early at a rung), FAILED, INFEASIBLE (does not fit) or RUNNING.",
+    "source": "search, or the name of the published configuration.",
+    "best_epoch": "Epoch with the best objective, of the epochs that ran; scores and weights are of that epoch.",
+    "train_seconds": "Seconds in all its epochs, validation included.",
+    "encoder_freeze": "The encoder gets no gradients and keeps its BatchNorm statistics.",
+    "encoder_lr": "Learning rate of the encoder at the start; empty where it is frozen.",
+    "decoder_lr": "Learning rate of the decoder at the start.",
+    "batch_size": "Images in one optimiser step.",
+}
+
+
+@dataclass(frozen=True)
+class Heading:
+    name: str
+    text: str
+    hint: str
+    number: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    trial: int
+    state: str
+    baseline: bool
+    leads: bool
+    colour: str
+    glyph: str
+    cells: list[str]
+
+
+@dataclass(frozen=True)
+class Board:
+    headings: list[Heading]
+    rows: list[Row]
+    scores: list[str]
+    """Columns among the headings that are scores."""
+
+    @property
+    def top(self) -> list[Row]:
+        """The first rows, and every published baseline below them."""
+        return [row for place, row in enumerate(self.rows) if place < SHOWN or row.baseline]
+
+    @property
+    def hidden(self) -> bool:
+        return len(self.top) < len(self.rows)
+
+
+def leaderboard(trials: pd.DataFrame) -> Board:
+    """Every trial, best first; those without a score last."""
+    scores = _scores(trials)
+    names = [*scores[:1], "source", "state", *scores[1:], "best_epoch", *compare.varied(trials), "train_seconds"]
+    looks, leader = theme.looks(trials), compare.best(trials)
+    best = None if leader is None else int(leader["trial"])
+    rows = [
+        Row(
+            trial=int(row["trial"]),
+            state=row["state"],
+            baseline=row["source"] != compare.SEARCH,
+            leads=row["trial"] == best,
+            colour=looks[int(row["trial"])].colour,
+            glyph=looks[int(row["trial"])].glyph,
+            cells=[_cell(row, name, scores) for name in names],
+        )
+        for _, row in compare.ranked(trials).iterrows()
+    ]
+    numeric = {*scores, "best_epoch", "train_seconds"}
+    headings = [_heading(name, name in numeric or pd.api.types.is_float_dtype(trials[name])) for name in names]
+    return Board(headings, rows, scores)
+
+
+def _scores(trials: pd.DataFrame) -> list[str]:
+    wanted = [compare.objective(trials).metric, "val_iou", "val_dice", *TESTS]
+    return [name for name in dict.fromkeys(wanted) if name in trials]
+
+
+def _heading(name: str, number: bool) -> Heading:
+    text = HEADINGS.get(name) or label(name).replace("_", " ")
+    return Heading(name, text, explain(name) or HINTS.get(name, ""), number)
+
+
+def _cell(row: pd.Series, name: str, scores: list[str]) -> str:
+    value = row[name]
+    if pd.isna(value):
+        return ""
+    if name in scores:
+        return f"{value:.4f}"
+    if name == "best_epoch":
+        return f"{value} of {row['epochs']}"
+    return f"{value:.0f} s" if name == "train_seconds" else compare.text(value)

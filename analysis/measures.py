@@ -1,0 +1,59 @@
+"""What each score is called, and exactly how it is measured."""
+
+_BINARY = "of each image at threshold 0.5, then the mean; empty against empty counts as 1"
+_MULTI = "With more than two classes: the mean over classes of one pooled confusion matrix, background included."
+
+_NAMES = {
+    "iou": "IoU",
+    "dice": "Dice",
+    "loss": "loss",
+    "pixel_accuracy": "pixel accuracy",
+    "iou_pooled": "IoU, pooled",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "soft_iou": "soft IoU",
+    "soft_dice": "soft Dice",
+    "class_accuracy": "class accuracy",
+    "iou_foreground": "IoU, foreground",
+    "dice_foreground": "Dice, foreground",
+}
+_HOW = {
+    "iou": f"TP / (TP + FP + FN) {_BINARY}. {_MULTI}",
+    "dice": f"2 TP / (2 TP + FP + FN) {_BINARY}. {_MULTI}",
+    "loss": "The trial's own training loss; comparable only between trials with the same loss.",
+    "pixel_accuracy": "Share of all pixels with the right class.",
+    "iou_pooled": "TP / (TP + FP + FN) of the counts summed over all images.",
+    "sensitivity": "TP / (TP + FN) of each image, then the mean.",
+    "specificity": "TN / (TN + FP) of each image, then the mean.",
+    "soft_iou": "Of probabilities, not thresholded: Σpt / (Σp + Σt − Σpt) of each image, then the mean.",
+    "soft_dice": "Of probabilities, not thresholded: 2 Σpt / (Σp + Σt) of each image, then the mean.",
+    "class_accuracy": "TP / (TP + FN) of each class, then the mean.",
+    "iou_foreground": "IoU without the background class.",
+    "dice_foreground": "Dice without the background class.",
+}
+_WHERE = {
+    "val_": ("val", "Validation images, at training size, at the trial's best epoch."),
+    "test_native_": ("test native", "Sealed test images, at the masks' own size; finalists only."),
+    "test_": ("test", "Sealed test images, at training size; finalists only."),
+    "train_": ("train", "Training images, augmented, while the weights were changing."),
+}
+
+
+def _split(name: str) -> tuple[str, str, str]:
+    """Prefix, where it is measured, and the bare score of a column."""
+    for prefix in sorted(_WHERE, key=len, reverse=True):
+        if name.startswith(prefix):
+            return _WHERE[prefix][0], _WHERE[prefix][1], name.removeprefix(prefix)
+    return "", "", name
+
+
+def label(name: str) -> str:
+    """A column as people read it: `val_iou` is `val IoU`; what is no score keeps its name."""
+    prefix, _, score = _split(name)
+    return f"{prefix} {_NAMES.get(score, score.replace('_', ' '))}".strip() if prefix or score in _NAMES else name
+
+
+def explain(name: str) -> str:
+    """How the score of a column is measured, and on what; empty for a column that is none."""
+    _, where, score = _split(name)
+    return " ".join(part for part in (_HOW.get(score, ""), where) if part) if where or score in _HOW else ""

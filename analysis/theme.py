@@ -1,0 +1,120 @@
+"""How figures look: one template, and one look for each trial, the same in every figure."""
+
+from dataclasses import dataclass
+from html import escape
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis import compare
+
+# Okabe & Ito 2008, told apart with every kind of colour vision; grey for what was given up.
+BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#8C929B"
+BASELINES = (
+    ("#009E73", "diamond"),
+    ("#CC79A7", "square"),
+    ("#E69F00", "triangle-up"),
+    ("#56B4E9", "pentagon"),
+    ("#B8A800", "hexagram"),
+)
+"""Colour and symbol of each published baseline, in the order of their first trials; more begin again."""
+
+GLYPHS = {
+    "circle": "●",
+    "circle-open": "○",
+    "circle-x-open": "⊗",
+    "x-thin": "✕",
+    "star": "★",
+    "diamond": "◆",
+    "square": "■",
+    "triangle-up": "▲",
+    "pentagon": "⬟",
+    "hexagram": "✶",
+}
+"""The same symbols in text."""
+
+CLEAR = "rgba(0,0,0,0)"
+GRID = "rgba(128,134,145,0.25)"
+TEXT = "#5B6472"
+FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
+
+_RING = {"gridcolor": GRID, "linecolor": GRID}
+_AXIS = {**_RING, "zeroline": False, "automargin": True, "title": {"standoff": 12}, "ticklabelstandoff": 4}
+TEMPLATE = go.layout.Template(
+    layout={
+        "font": {"family": FONT, "size": 13, "color": TEXT},
+        "paper_bgcolor": CLEAR,
+        "plot_bgcolor": CLEAR,
+        "margin": {"l": 56, "r": 20, "t": 20, "b": 48},
+        "xaxis": _AXIS,
+        "yaxis": _AXIS,
+        "polar": {"bgcolor": CLEAR, "radialaxis": _RING, "angularaxis": _RING},
+        "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": -0.2, "yanchor": "top", "bgcolor": CLEAR},
+        "hovermode": "closest",
+        "hoverlabel": {"align": "left", "font": {"family": FONT, "size": 12}},
+    }
+)
+"""Transparent, so that a figure stands on a light page and on a dark one."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a trial is drawn."""
+
+    group: str
+    """Its entry in the legend."""
+    colour: str
+    symbol: str
+    rank: int
+    """Drawn in this order: what matters most lies on top."""
+    width: float = 1.5
+    dash: str = "solid"
+    opacity: float = 1.0
+
+    @property
+    def glyph(self) -> str:
+        return GLYPHS[self.symbol]
+
+    @property
+    def size(self) -> float:
+        return 12 if self.rank >= 3 else 8
+
+
+SEARCHED = Look("searched", BLUE, "circle", 2, opacity=0.85)
+STOPPED = Look("stopped early", GREY, "x-thin", 1, 1, opacity=0.7)
+RUNNING = Look("running", BLUE, "circle-open", 2, 1.5, "dot")
+BROKEN = Look("failed", GREY, "circle-x-open", 0, 1, "dot", 0.7)
+BY_STATE = {"COMPLETE": SEARCHED, "PRUNED": STOPPED, "RUNNING": RUNNING}
+
+
+def looks(trials: pd.DataFrame) -> dict[int, Look]:
+    """How to draw each trial, by its number."""
+    leader = compare.best(trials)
+    named = list(dict.fromkeys(compare.baselines(trials)["source"]))
+    return {
+        int(row["trial"]): _look(row, named, leader is not None and row["trial"] == leader["trial"])
+        for _, row in trials.iterrows()
+    }
+
+
+def _look(row: pd.Series, named: list[str], leads: bool) -> Look:
+    if row["source"] in named:
+        colour, symbol = BASELINES[named.index(row["source"]) % len(BASELINES)]
+        name = f"{row['source']} (published)" + (", best" if leads else "")
+        return Look(name, colour, symbol, 4 if leads else 3, 3.5 if leads else 2, "solid" if leads else "dash")
+    if leads:
+        return Look(f"best: trial {row['trial']}", VERMILION, "star", 4, 3.5)
+    return BY_STATE.get(row["state"], BROKEN)
+
+
+def figure(height_px: int = 400, x_title: str = "", y_title: str = "") -> go.Figure:
+    drawn = go.Figure(layout={"template": TEMPLATE, "height": height_px})
+    return drawn.update_xaxes(title_text=x_title).update_yaxes(title_text=y_title)
+
+
+def hover(row: pd.Series, score: str, names: list[str]) -> str:
+    """Trial number, score, state and source, then its configuration: what a figure shows under the pointer."""
+    source = "" if row["source"] == compare.SEARCH else f" · {escape(row['source'])} (published)"
+    lines = [f"<b>trial {row['trial']}</b> · {str(row['state']).lower()}{source}", score]
+    lines += [f"{name} {escape(value)}" for name, value in compare.configuration(row, names).items()]
+    return "<br>".join(line for line in lines if line) + "<extra></extra>"

@@ -1,0 +1,79 @@
+"""The report in headless Chromium: it draws, complains of nothing and asks no network for anything."""
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis import report
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = """
+    --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
+    --disable-component-update --disable-sync --disable-default-apps --virtual-time-budget=8000
+    --enable-logging=stderr --v=0 --window-size=1280,1000 --dump-dom
+"""
+TELL = """<script>addEventListener("load", () => setTimeout(() => {
+  const plots = [...document.querySelectorAll(".plot")];
+  const told = {
+    drawn: plots.filter(plot => plot.querySelector("svg .trace, svg .barlayer .point")).length,
+    plots: plots.length,
+    wider: document.documentElement.scrollWidth > innerWidth,
+    overflowing: plots.filter(plot => plot.querySelector("svg.main-svg").clientWidth > plot.clientWidth).length,
+  };
+  document.body.textContent = "told:" + btoa(JSON.stringify(told)) + ":told";
+}, 1500))</script>"""
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt-get install chromium"),
+]
+
+
+def look(html: str, folder: Path) -> dict[str, Any]:
+    """What a page drew, what it wrote to the console, and which addresses it asked for, by the browser's own log."""
+    page, log = folder / "page.html", folder / "net.json"
+    page.write_text(html.replace("</body>", f"{TELL}</body>"))
+    alone = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+    places = [alone, f"--user-data-dir={folder / 'profile'}", f"--log-net-log={log}", f"file://{page}"]
+    done = subprocess.run([str(CHROMIUM), *FLAGS.split(), *places], capture_output=True, text=True, timeout=120)
+    told = re.search("told:([A-Za-z0-9+/=]+):told", done.stdout)
+    assert told, done.stderr[-2000:]
+    console = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
+    return {**json.loads(base64.b64decode(told[1])), "console": console, "asked": asked(log.read_text())}
+
+
+def asked(net_log: str) -> list[str]:
+    """Addresses of every network request that a page began; the browser's own housekeeping has no origin."""
+    begun = [event.get("params", {}) for event in json.loads(net_log)["events"]]
+    pages = [params for params in begun if params.get("initiator", "not an origin") != "not an origin"]
+    return sorted({params["url"] for params in pages if not params["url"].startswith(("file:", "data:", "blob:"))})
+
+
+def test_it_draws_everything_without_error_or_request(study: Path, tmp_path: Path) -> None:
+    seen = look(Path(report.write_report([str(study)])).read_text(), tmp_path)
+    assert seen["console"] == [] and seen["asked"] == []
+    assert seen["drawn"] == seen["plots"] == 7
+    assert not seen["wider"] and seen["overflowing"] == 0
+
+
+def test_the_look_can_fail(tmp_path: Path) -> None:
+    html = "<html><body><img src='http://127.0.0.1:9/x.png'><script>missing()</script></body></html>"
+    seen = look(html, tmp_path)
+    assert any("missing" in line for line in seen["console"])
+    assert seen["asked"] == ["http://127.0.0.1:9/x.png"]
+
+
+def test_nothing_in_a_page_can_make_it_ask(study: Path, tmp_path: Path) -> None:
+    """The page's own policy holds, whatever a name in it might smuggle in."""
+    html = Path(report.write_report([str(study)])).read_text()
+    smuggled = html.replace("<main>", "<main><img src='http://127.0.0.1:9/x.png'>", 1)
+    seen = look(smuggled, tmp_path)
+    assert any("Content Security Policy" in line for line in seen["console"])
+    assert seen["asked"] == []
