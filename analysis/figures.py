@@ -29,6 +29,8 @@ def _history(trials: pd.DataFrame, x: str, x_title: str) -> go.Figure:
     steps = compare.history(trials)
     steps["minutes"] = steps["seconds"] / 60
     figure = theme.figure(340, x_title, label(compare.objective(trials).metric))
+    if x == "ended":
+        figure.update_xaxes(dtick=_whole_step(len(steps)))
     line = {"shape": "hv", "color": theme.VERMILION, "width": 2}
     figure.add_scatter(x=steps[x], y=steps["best"], mode="lines", line=line, name="best so far", hoverinfo="skip")
     for look, rows in _groups(trials, steps):
@@ -73,7 +75,12 @@ def learning_curves(epochs: pd.DataFrame) -> go.Figure:
         rows, look = epochs[epochs["trial"] == trial], looks[trial]
         figure.add_scatter(x=rows["epoch"], y=rows[metric], **_line(look, shown), **_ends(look, len(rows)))
         figure.data[-1].hovertemplate = _curve_hover(trials[trials["trial"] == trial].iloc[0], metric)
-    return figure
+    return figure.update_xaxes(dtick=_whole_step(epochs["epoch"].max()))
+
+
+def _whole_step(count: int) -> int:
+    """Between ticks that count something: whole, and about ten of them."""
+    return next(step for step in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, count) if count <= 12 * step)
 
 
 def _last_rows(epochs: pd.DataFrame) -> pd.DataFrame:
@@ -180,9 +187,9 @@ def importance(trials: pd.DataFrame) -> go.Figure:
 def _warn(figure: go.Figure, sentence: str) -> go.Figure:
     if not sentence:
         return figure
-    place = {"xref": "paper", "yref": "paper", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom"}
-    figure.add_annotation(text=f"⚠ {sentence}", showarrow=False, font={"color": theme.VERMILION}, **place)
-    return figure.update_layout(margin={"t": 44})
+    lines = sentence.replace(": ", ":<br>")
+    title = {"text": f"⚠ {lines}", "x": 0, "xref": "container", "y": 1, "yanchor": "top", "pad": {"t": 18, "l": 8}}
+    return figure.update_layout(title=title | {"font": {"color": theme.VERMILION, "size": 13}}, margin={"t": 60})
 
 
 def radar(trials: pd.DataFrame) -> go.Figure:

@@ -185,7 +185,7 @@ def _charts(
         yield _chart("radar", trials, "Best and published, score by score", how)
     if leader is not None and counts is not None:
         title = f"Image by image, trial {leader['trial']}"
-        yield _chart("image_scores", counts, title, "How IoU spreads over the validation images.", wide=True)
+        yield _chart("image_scores", counts, title, "How IoU spreads over the validation images.", wide=len(scores) > 1)
 
 
 def _chart(name: str, table: pd.DataFrame, title: str, caption: str, wide: bool = False) -> Chart:

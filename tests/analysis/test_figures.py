@@ -94,7 +94,7 @@ def test_ticks_are_few_round_and_inside(low: float, high: float) -> None:
 
 def test_importance_warns_in_the_figure(trials: pd.DataFrame) -> None:
     figure = figures.importance(trials)
-    assert "a hint" in figure.layout.annotations[0].text
+    assert "a hint" in figure.layout.title.text
     assert sum(figure.data[0].x) == pytest.approx(1)
 
 
