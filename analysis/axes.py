@@ -76,7 +76,7 @@ def _logarithmic(values: pd.Series, name: str) -> Axis:
     logs = values.map(math.log10, na_action="ignore").astype(float)
     low, high = math.floor(2 * logs.min()) / 2, math.ceil(2 * logs.max()) / 2
     high = high if high > low else low + 0.5
-    decades = range(math.ceil(low), math.floor(high) + 1)
+    decades = range(math.ceil(low), math.floor(high) + 1, math.ceil((high - low) / 8))
     ticks = [((decade - low) / (high - low), f"1e{decade}") for decade in decades]
     return _placed(name, (logs - low) / (high - low), ticks)
 

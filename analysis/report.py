@@ -3,7 +3,6 @@
 python -m analysis.report STUDY [STUDY ...] [--out report.html]
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import jinja2
 from plotly.offline import get_plotlyjs
 
 from analysis import load, views
+from study.arguments import ArgumentParser
 from study.store import Store, StoreError
 
 NAME = "report.html"
@@ -41,8 +41,8 @@ def build(studies: Sequence[load.Study]) -> str:
     return template.render(studies=[views.view(study) for study in studies], plotly_js=get_plotlyjs())
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="python -m analysis.report", description="One HTML file of one study or several.")
+def parser() -> ArgumentParser:
+    p = ArgumentParser(prog="python -m analysis.report", description="One HTML file of one study or several.")
     p.add_argument("studies", nargs="+", metavar="STUDY", help="<storage>/<name>, a folder or s3://...")
     p.add_argument("--out", metavar="FILE", help=f"default: STUDY/{NAME}; ./{NAME} for several studies")
     return p

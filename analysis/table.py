@@ -3,7 +3,6 @@
 python -m analysis.table STUDY [--format csv|json|md] [--epochs]
 """
 
-import argparse
 import json
 import os
 import sys
@@ -13,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from analysis import columns, load
+from study.arguments import ArgumentParser
 
 
 def to_csv(table: pd.DataFrame) -> str:
@@ -51,8 +51,8 @@ def _cell(value: object) -> str:
     return " ".join(text.replace("|", "\\|").split())
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="python -m analysis.table", description="A study's trials, one row each.")
+def parser() -> ArgumentParser:
+    p = ArgumentParser(prog="python -m analysis.table", description="A study's trials, one row each.")
     p.add_argument("study", metavar="STUDY", help="<storage>/<name>, a folder or s3://...")
     p.add_argument("--format", choices=list(FORMATS), default="csv", help="default: csv")
     p.add_argument("--epochs", action="store_true", help="one row a trial and epoch")

@@ -56,6 +56,14 @@ def test_epochs_are_the_promised_columns_and_no_others(study: Path, capsys: pyte
     assert len(lines) == len(load.epochs(str(study)))
 
 
+@pytest.mark.parametrize("arguments", [[], ["a", "--format", "xml"]])
+def test_a_mistyped_command_is_one_line_and_exit_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        table.main(arguments)
+    error = capsys.readouterr().err
+    assert ended.value.code == 2 and error.startswith("error: ") and error.count("\n") == 1
+
+
 def test_no_study_is_one_line_and_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert table.main([str(tmp_path)]) == 2
     printed = capsys.readouterr()
