@@ -95,7 +95,7 @@ def _address(address: str) -> str:
 def _headline(trials: pd.DataFrame, leader: pd.Series | None) -> str:
     if leader is None:
         return "No trial has finished yet." if len(trials) else "No trial has begun yet."
-    who = "of the search" if leader["source"] == compare.SEARCH else f"the published {leader['source']},"
+    who = "of the search" if leader["source"] == compare.SEARCH else f"(published: {leader['source']})"
     return f"Trial {leader['trial']} {who} leads: {leader['model']} trained with {leader['loss']}."
 
 

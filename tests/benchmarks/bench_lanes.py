@@ -102,7 +102,7 @@ def epoch_seconds(group: WorkerGroup, chosen: Experiment, settings: LaneSettings
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--trials", type=int, default=3, help="starts of each kind")
-    parser.add_argument("--epochs", type=int, default=6, help="of the throughput comparison")
+    parser.add_argument("--epochs", type=int, default=14, help="of the throughput comparison")
     parser.add_argument("--image-size", type=int, default=128)
     given = parser.parse_args()
     packed = pack.build(data.load("phantom", Path("data")), given.image_size, pack.default_root())
