@@ -4,6 +4,7 @@ run = start(experiment, data, device)
 for result in epochs(run): ...
 """
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from seg.ranks import Ranks
 
 
 class Diverged(Exception):
-    """The training loss stopped being a number."""
+    """A loss stopped being a number."""
 
 
 @dataclass(frozen=True)
@@ -131,10 +132,10 @@ def _epoch(run: Run) -> EpochResult:
         torch.manual_seed(batches.seed_of(run.experiment.seed, "dropout", epoch, run.ranks.rank))
         loss, counts = _train(run, epoch)
     trained = time.perf_counter()
-    if loss != loss or loss in (float("inf"), float("-inf")):
-        raise Diverged(f"training loss is {loss} in epoch {epoch}; lower the learning rates")
+    _check_finite("training", loss, epoch)
     run.ranks.share_buffers(run.model)
     validation = evaluate(run.model, run.data.val, run.experiment, run.data.classes, run.ranks, run.device)
+    _check_finite("validation", validation.loss, epoch)
     run.epoch = epoch
     return EpochResult(
         epoch=epoch,
@@ -145,6 +146,12 @@ def _epoch(run: Run) -> EpochResult:
         images_per_second=len(counts.hard) / (trained - began),
         rates=optim.rates(run.optimizer),
     )
+
+
+def _check_finite(kind: str, loss: float, epoch: int) -> None:
+    """Of validation too: weights that the epoch's last step broke show there first, and their masks have an IoU."""
+    if not math.isfinite(loss):
+        raise Diverged(f"{kind} loss is {loss} in epoch {epoch}; lower the learning rates")
 
 
 def _train(run: Run, epoch: int) -> tuple[float, Counts]:
