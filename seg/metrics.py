@@ -22,10 +22,9 @@ def count(prediction_NHW: Tensor, target_NHW: Tensor, classes: int) -> Tensor:
     # One joint histogram an image: cell (truth, prediction), ignored pixels in a spare last cell.
     cells = target_NHW.long() * classes + prediction_NHW.long()
     cells = torch.where(counted, cells, classes * classes).flatten(1)
-    images = cells.shape[0]
-    offsets = torch.arange(images, device=cells.device).unsqueeze(1) * (classes * classes + 1)
-    joint = torch.bincount((cells + offsets).flatten(), minlength=images * (classes * classes + 1))
-    joint = joint.view(images, -1)[:, :-1].view(images, classes, classes)
+    joint = cells.new_zeros(len(cells), classes * classes + 1)
+    joint.scatter_add_(1, cells, torch.ones_like(cells))  # torch.bincount would make the host wait for a GPU
+    joint = joint[:, :-1].view(-1, classes, classes)
     hits = joint.diagonal(dim1=1, dim2=2)
     predicted, true = joint.sum(1), joint.sum(2)
     everything = joint.sum((1, 2)).unsqueeze(1)
@@ -110,18 +109,24 @@ def _binary_scores(counts: Counts) -> dict[str, Tensor]:
 
 def _multiclass_scores(counts: Counts) -> dict[str, Tensor]:
     pooled = counts.hard.sum(0)
-    present = pooled[:, TP] + pooled[:, FP] + pooled[:, FN] > 0
+    true = pooled[:, TP] + pooled[:, FN] > 0
+    present = true | (pooled[:, FP] > 0)
     foreground = present.clone()
     foreground[0] = False
     named = {
-        "iou": iou(pooled)[present].mean(),
-        "dice": dice(pooled)[present].mean(),
+        "iou": _mean(iou(pooled), present),
+        "dice": _mean(dice(pooled), present),
         "pixel_accuracy": _ratio(pooled[:, TP].sum(), pooled[0].sum()),
-        "class_accuracy": sensitivity(pooled)[present].mean(),
-        "iou_foreground": iou(pooled)[foreground].mean(),
-        "dice_foreground": dice(pooled)[foreground].mean(),
-        "soft_iou": soft_iou(counts.soft.sum(0))[present].mean(),
-        "soft_dice": soft_dice(counts.soft.sum(0))[present].mean(),
+        "class_accuracy": _mean(sensitivity(pooled), true),
+        "iou_foreground": _mean(iou(pooled), foreground),
+        "dice_foreground": _mean(dice(pooled), foreground),
+        "soft_iou": _mean(soft_iou(counts.soft.sum(0)), present),
+        "soft_dice": _mean(soft_dice(counts.soft.sum(0)), present),
     }
     named |= {f"iou_class{c}": value for c, value in enumerate(iou(pooled)) if present[c]}
     return named
+
+
+def _mean(ratios: Tensor, which: Tensor) -> Tensor:
+    """Over the classes that `which` marks; 1 where it marks none: empty against empty."""
+    return ratios[which].mean() if which.any() else ratios.new_ones(())

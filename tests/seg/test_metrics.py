@@ -90,3 +90,35 @@ def test_multiclass_perfect_is_one() -> None:
     target = torch.randint(0, 3, (2, 8, 8))
     found = scores(Counts(count(target, target, 3), torch.ones(2, 3, 3, dtype=torch.float64)))
     assert found["iou"] == found["dice"] == found["pixel_accuracy"] == 1
+
+
+def multiclass(prediction: list[int], target: list[int], classes: int) -> dict[str, float]:
+    images = [torch.tensor([[values]]) for values in (prediction, target)]
+    return scores(Counts(count(*images, classes), torch.zeros(1, classes, 3, dtype=torch.float64)))
+
+
+def test_class_accuracy_is_over_the_classes_that_are_there() -> None:
+    """A class that is predicted but nowhere in the truth has no accuracy; it is not a perfect one."""
+    found = multiclass([0, 1, 2, 2], [0, 1, 1, 1], classes=4)
+    assert found["class_accuracy"] == pytest.approx((1 + 1 / 3) / 2)
+    assert found["iou"] == pytest.approx((1 + 1 / 3 + 0) / 3)
+
+
+def test_no_foreground_anywhere_is_one_and_never_a_nan() -> None:
+    found = multiclass([0, 0], [0, 0], classes=3)
+    assert found["iou_foreground"] == found["dice_foreground"] == 1
+    assert all(value == value for value in found.values())
+    assert all(value == value for value in multiclass([0, 1], [255, 255], classes=3).values())
+
+
+def test_scores_have_the_names_that_records_keep() -> None:
+    both = {"iou", "dice", "pixel_accuracy", "soft_iou", "soft_dice"}
+    zeros = torch.zeros(1, 2, 3, dtype=torch.float64)
+    one = torch.ones(1, 1, 1, dtype=torch.int64)
+    assert scores(Counts(count(one, one, 2), zeros)).keys() == both | {"iou_pooled", "sensitivity", "specificity"}
+    per_class = {"iou_class0", "iou_class2"}
+    assert multiclass([0, 2], [0, 2], classes=3).keys() == both | per_class | {
+        "class_accuracy",
+        "iou_foreground",
+        "dice_foreground",
+    }
