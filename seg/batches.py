@@ -1,5 +1,6 @@
 """Resident data: a split's pixels held where training runs, batches indexed out of them there."""
 
+import functools
 import hashlib
 import warnings
 from dataclasses import dataclass
@@ -56,9 +57,16 @@ def normalise(images_N3HW: Tensor, normalize: str) -> Tensor:
     """[0, 1] pixels as the model takes them; see Experiment.normalize."""
     if normalize == "unit":
         return images_N3HW
-    mean = images_N3HW.new_tensor(IMAGENET_MEAN).view(1, 3, 1, 1)
-    std = images_N3HW.new_tensor(IMAGENET_STD).view(1, 3, 1, 1)
+    mean, std = _imagenet(images_N3HW.device, images_N3HW.dtype)
     return (images_N3HW - mean) / std
+
+
+@functools.cache
+def _imagenet(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Mean and deviation (1, 3, 1, 1), copied to a device once: every copy makes the host wait for the device."""
+    with torch.inference_mode(False):  # training uses them too, whoever came first
+        mean, std = (torch.tensor(values, device=device, dtype=dtype) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return mean.view(1, 3, 1, 1), std.view(1, 3, 1, 1)
 
 
 def seed_of(*parts: int | str) -> int:
@@ -105,9 +113,11 @@ class Plan:
 def plan_epoch(
     images: int, batch_size: int, seed: int, epoch: int, rank: int, world: int, device: torch.device
 ) -> Plan:
-    """Every image once, shuffled; the same for every number of ranks."""
+    """Every image once, shuffled; the same for every number of ranks. ValueError where a rank would have no image."""
     if images < world:
         raise ValueError(f"{images} training images cannot be shared by {world} workers; use fewer workers")
+    if batch_size < world:
+        raise ValueError(f"batch_size: {batch_size} images cannot be shared by {world} workers; use fewer workers")
     generator = torch.Generator().manual_seed(seed_of(seed, "order", epoch))
     order = torch.randperm(images, generator=generator)
     draws = augment.draw(images, generator)

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from seg import batches
 from seg.batches import normalise, plan_epoch
 from seg.loop import Data
 
@@ -45,6 +46,11 @@ def test_more_workers_than_images_are_refused() -> None:
         plan_epoch(2, 4, 0, 1, 0, 3, CPU)
 
 
+def test_more_workers_than_images_of_a_batch_are_refused() -> None:
+    with pytest.raises(ValueError, match="batch_size: 2 images cannot be shared by 3 workers"):
+        plan_epoch(20, 2, 0, 1, 0, 3, CPU)
+
+
 def test_images_are_the_packs_in_channels_last(tiny: Data) -> None:
     images, masks = tiny.train.take(torch.tensor([3, 0]))
     row = tiny.train.rows[3]
@@ -58,3 +64,13 @@ def test_imagenet_normalisation() -> None:
     assert normalise(white, "unit") is white
     expected = [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225]
     assert normalise(white, "imagenet").flatten().tolist() == pytest.approx(expected)
+
+
+def test_constants_made_while_scoring_serve_training() -> None:
+    """They are made once a device; autograd refuses to keep tensors that were made in inference mode."""
+    batches._imagenet.cache_clear()
+    with torch.inference_mode():
+        normalise(torch.ones(1, 3, 1, 1), "imagenet")
+    pixels = torch.ones(1, 3, 1, 1, requires_grad=True)
+    normalise(pixels, "imagenet").sum().backward()
+    assert pixels.grad is not None
