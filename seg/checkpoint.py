@@ -12,7 +12,7 @@ from typing import Any
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from seg.experiment import Experiment
 from seg.loop import Run
@@ -60,8 +60,9 @@ def restore(run: Run, content: bytes) -> dict[str, Any]:
     tensors, header = read(content)
     if header["experiment"] != run.experiment.to_json():
         raise CheckpointError("the checkpoint belongs to another experiment")
-    model = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
-    run.model.load_state_dict(model)
+    if header["class_names"] != list(run.data.class_names):
+        raise CheckpointError(f"the checkpoint belongs to other classes: {', '.join(header['class_names'])}")
+    load_model(run.model, {n.removeprefix("model."): value for n, value in tensors.items() if n.startswith("model.")})
     _restore_optimizer(run.optimizer, tensors)
     run.epoch = header["epoch"]
     return header
@@ -81,7 +82,19 @@ def read(content: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def experiment_of(header: Mapping[str, Any]) -> Experiment:
-    return Experiment.from_json(header["experiment"])
+    """CheckpointError where another version of this project wrote it."""
+    try:
+        return Experiment.from_json(header["experiment"])
+    except ValueError as error:
+        raise CheckpointError(f"its experiment is not one of this version: {error}") from error
+
+
+def load_model(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """CheckpointError where they are not all of the model's tensors, and no others."""
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise CheckpointError("its tensors are not those of the model alone; is it another kind of file?") from error
 
 
 def _on_host(value: Tensor) -> Tensor:

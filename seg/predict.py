@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from seg import checkpoint, models, picture
 from seg.batches import normalise
 from seg.checkpoint import CheckpointError
+from seg.data.sample import UNREADABLE
 from seg.evaluate import precision, probabilities
 from seg.experiment import Experiment
 from seg.resample import resize_image
@@ -75,8 +76,9 @@ def load(weights: Path, device: torch.device) -> Predictor:
         raise PredictError(f"{path}: missing; {hint}")
     try:
         return from_bytes(path.read_bytes(), device)
-    except CheckpointError as error:
-        raise PredictError(f"{path}: {error}; give a study's folder or a trial's best.safetensors") from error
+    except (CheckpointError, OSError) as error:
+        reason = (error.strerror or str(error)) if isinstance(error, OSError) else error
+        raise PredictError(f"{path}: {reason}; give a study's folder or a trial's best.safetensors") from error
 
 
 def from_bytes(content: bytes, device: torch.device) -> Predictor:
@@ -84,7 +86,7 @@ def from_bytes(content: bytes, device: torch.device) -> Predictor:
     tensors, header = checkpoint.read(content)
     experiment = checkpoint.experiment_of(header)
     model = models.build(experiment.model, len(header["class_names"]))
-    model.load_state_dict(tensors)
+    checkpoint.load_model(model, tensors)
     model.to(device).to(memory_format=torch.channels_last).eval()
     return Predictor(model, experiment, tuple(header["class_names"]), device)
 
@@ -94,12 +96,19 @@ def predict_file(predictor: Predictor, path: Path, out_dir: Path) -> None:
     try:
         with Image.open(path) as file:
             image = np.asarray(file.convert("RGB"))
-    except (OSError, UnidentifiedImageError) as error:
+    except UNREADABLE as error:
         raise PredictError(f"{path}: cannot be read as an image: {error}") from error
     mask = predictor.mask(image)
     binary = len(predictor.class_names) == 2
     Image.fromarray(mask * 255 if binary else mask).save(out_dir / f"{path.stem}_mask.png")
     Image.fromarray(picture.overlay(image, mask)).save(out_dir / f"{path.stem}_overlay.png")
+
+
+def _make_folder(out_dir: Path) -> None:
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PredictError(f"{out_dir}: cannot be made ({error.strerror}); name another folder with --out") from error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -113,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stems = [path.stem for path in given.images]
         if doubled := sorted({stem for stem in stems if stems.count(stem) > 1}):
             raise PredictError(f"{doubled[0]}: two images of this name would overwrite each other's masks; rename one")
-        given.out.mkdir(parents=True, exist_ok=True)
+        _make_folder(given.out)
         for path in tqdm(given.images, unit="image", disable=not sys.stderr.isatty()):
             predict_file(predictor, path, given.out)
     except PredictError as error:

@@ -15,7 +15,7 @@ IGNORED = 255
 """Mask value of a pixel that no loss and no metric counts."""
 
 # What Pillow raises for files that are cut off, of no known format, or damaged inside.
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 
 
 class DataError(Exception):
@@ -101,7 +101,7 @@ def _reading(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise DataError(f"{path}: the file is missing; restore it or remove its partner too") from error
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise DataError(f"{path}: cannot be read ({error}); replace the file or remove image and mask") from error
 
 

@@ -16,10 +16,15 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def weights(tiny: Data, make_experiment: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(tiny: Data, make_experiment: Any) -> loop.Run:
+    return loop.start(make_experiment(), tiny, CPU)
+
+
+@pytest.fixture(scope="module")
+def weights(run: loop.Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A weights file as a study leaves it, in a folder that could be a study's."""
     path = tmp_path_factory.mktemp("study") / "best.safetensors"
-    path.write_bytes(checkpoint.snapshot_weights(loop.start(make_experiment(), tiny, CPU)).to_bytes())
+    path.write_bytes(checkpoint.snapshot_weights(run).to_bytes())
     return path
 
 
@@ -51,10 +56,13 @@ def test_a_studys_folder_stands_for_its_best_weights(weights: Path, tmp_path: Pa
         ("best.safetensors", "broken.jpg", "broken.jpg: cannot be read as an image"),
         ("nothing.safetensors", "good.png", "nothing.safetensors: missing"),
         ("broken.jpg", "good.png", "not a safetensors file"),
+        ("checkpoint.safetensors", "good.png", "not those of the model alone"),
+        ("best.safetensors", "cut.png", "cut.png: cannot be read as an image"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(
     weights: Path,
+    run: loop.Run,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     weights_name: str,
@@ -63,7 +71,9 @@ def test_bad_input_is_one_line_and_exit_2(
 ) -> None:
     (tmp_path / "best.safetensors").write_bytes(weights.read_bytes())
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff not a picture")
-    photo(tmp_path / "good.png", 64, 64)
+    (tmp_path / "checkpoint.safetensors").write_bytes(checkpoint.snapshot(run).to_bytes())
+    whole = photo(tmp_path / "good.png", 64, 64).read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
     assert predict.main([str(tmp_path / weights_name), str(tmp_path / image_name), "--out", str(tmp_path / "o")]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and said in error and error.count("\n") == 1
@@ -74,6 +84,14 @@ def test_images_of_one_name_are_refused(weights: Path, tmp_path: Path, capsys: p
     photos = [photo(tmp_path / "a.png", 64, 64), photo(tmp_path / "other" / "a.png", 64, 64)]
     assert predict.main([str(weights), *map(str, photos), "--out", str(tmp_path / "out")]) == 2
     assert "overwrite" in capsys.readouterr().err
+
+
+def test_an_output_folder_that_cannot_be_made_is_said(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = photo(tmp_path / "a.png", 64, 64)
+    assert predict.main([str(weights), str(image), "--out", str(image)]) == 2
+    assert "a.png: cannot be made (File exists); name another folder with --out" in capsys.readouterr().err
 
 
 def test_predictions_at_training_size_are_the_evaluations(tiny: Data, weights: Path) -> None:
