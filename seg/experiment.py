@@ -1,9 +1,10 @@
 """An experiment: one fully determined training run. Every choice is a field, the seed included."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 from seg.augment import AUGMENTATIONS
 from seg.losses import DEFAULTS, LOSSES
@@ -55,30 +56,32 @@ class Experiment:
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}: {getattr(self, name)!r} is not known; choose from {', '.join(allowed)}")
         for name in ("image_size", "epochs", "batch_size"):
-            if int(getattr(self, name)) != getattr(self, name) or getattr(self, name) < 1:
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise ValueError(f"{name}: {getattr(self, name)!r} must be a whole number of at least 1")
         self._check_rates()
-        if self.weight_decay < 0:
+        if not (_finite(self.weight_decay) and self.weight_decay >= 0):
             raise ValueError(f"weight_decay: {self.weight_decay!r} must be 0 or more")
         if self.oversample != 0:
             raise ValueError(f"oversample: {self.oversample!r} must be 0: oversampling is not implemented yet")
         self._check_loss_parameters()
 
     def _check_rates(self) -> None:
-        if not self.decoder_lr > 0:
+        if not (_finite(self.decoder_lr) and self.decoder_lr > 0):
             raise ValueError(f"decoder_lr: {self.decoder_lr!r} must be above 0")
         if self.encoder_freeze and self.encoder_lr is not None:
             raise ValueError(f"encoder_lr: {self.encoder_lr!r} is given, but encoder_freeze is true; leave it out")
-        if not self.encoder_freeze and not (self.encoder_lr or 0) > 0:
+        if not self.encoder_freeze and not (_finite(self.encoder_lr) and self.encoder_lr > 0):
             raise ValueError(f"encoder_lr: {self.encoder_lr!r} must be above 0 where the encoder is not frozen")
 
     def _check_loss_parameters(self) -> None:
         allowed = DEFAULTS[self.loss]
-        for name in self.loss_parameters:
+        for name, value in self.loss_parameters.items():
             if name not in allowed:
                 raise ValueError(
                     f"loss_{name}: the loss {self.loss} has no such parameter; it has {', '.join(allowed) or 'none'}"
                 )
+            if not _finite(value):
+                raise ValueError(f"loss_{name}: {value!r} must be a finite number")
         object.__setattr__(self, "loss_parameters", {**allowed, **self.loss_parameters})
 
     def to_json(self) -> dict[str, Any]:
@@ -94,3 +97,7 @@ class Experiment:
         if missing := sorted(required - set(raw)):
             raise ValueError(f"{missing[0]}: missing")
         return cls(**raw)
+
+
+def _finite(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and math.isfinite(value)
