@@ -80,6 +80,12 @@ def test_other_weights_are_refused(tmp_path: Path) -> None:
         build("mobilenetv2_skip", 2, tmp_path)
 
 
+def test_a_file_that_holds_no_state_dict_is_refused(tmp_path: Path) -> None:
+    torch.save(torch.zeros(1), tmp_path / "mobilenet_v2.pth")
+    with pytest.raises(weights.WeightsError, match=r"mobilenet_v2.pth: holds a Tensor, not a state dict"):
+        build("mobilenetv2_skip", 2, tmp_path)
+
+
 def test_the_table_of_parameters_is_csv(monkeypatch: pytest.MonkeyPatch) -> None:
     from seg.models.__main__ import main
 
