@@ -41,12 +41,29 @@ def test_flips_are_exact_and_each_image_has_its_own() -> None:
 
 @pytest.mark.parametrize(("chance", "turns"), [(1.0, 1), (0.0, -1)])
 def test_a_quarter_turn_equals_rot90(chance: float, turns: int) -> None:
-    images, masks = torch.rand(2, 3, 16, 16), torch.randint(0, 2, (2, 16, 16), dtype=torch.uint8)
+    images, masks = torch.rand(2, 3, 16, 16), torch.randint(0, 6, (2, 16, 16), dtype=torch.uint8)
     turned, turned_masks = apply(Augmentation(rotation_degrees=90), images, masks, torch.full((2, DRAWS), chance))
-    assert torch.allclose(turned, images.rot90(turns, (-2, -1)), atol=1e-4) or torch.allclose(
-        turned, images.rot90(-turns, (-2, -1)), atol=1e-4
-    )
-    assert torch.equal(turned_masks, masks.rot90(1, (-2, -1))) or torch.equal(turned_masks, masks.rot90(-1, (-2, -1)))
+    assert torch.allclose(turned, images.rot90(turns, (-2, -1)), atol=1e-4)
+    assert torch.equal(turned_masks, masks.rot90(turns, (-2, -1)))
+
+
+def test_a_mask_keeps_its_classes_and_its_ignored_pixels() -> None:
+    masks = torch.tensor([0, 2, 4, 255], dtype=torch.uint8)[torch.randint(0, 4, (8, 16, 16))]
+    _, turned = apply(AUGMENTATIONS["flips_rotate"], torch.rand(8, 3, 16, 16), masks, draws(8))
+    assert set(turned.unique().tolist()) == {0, 2, 4, 255}
+
+
+def test_corners_are_filled_with_the_reflection_in_image_and_mask_alike() -> None:
+    masks = torch.zeros(1, 32, 32, dtype=torch.uint8)
+    masks[:, :8] = 1  # along the upper edge: turned by 45 degrees, a corner lies beyond it
+    images = masks.unsqueeze(1).expand(-1, 3, -1, -1).float()
+    turned, turned_masks = apply(Augmentation(rotation_degrees=45), images, masks, torch.ones(1, DRAWS))
+    y, x = torch.meshgrid(torch.arange(32.0) - 15.5, torch.arange(32.0) - 15.5, indexing="ij")
+    row = (x + y) / 2**0.5 + 15.5  # the row of the original that each pixel shows
+    row = torch.where(row < -0.5, -1 - row, row)
+    expected = (row < 7.5) & (row > -0.5)
+    assert ((turned_masks[0] == 1) == expected).float().mean() > 0.97
+    assert ((turned[0, 0] > 0.5) == expected).float().mean() > 0.97
 
 
 def test_no_rotation_is_the_identity() -> None:

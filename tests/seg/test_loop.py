@@ -1,29 +1,20 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from run_state import row, same, weights
 
-from seg import checkpoint, loop, optim
-from seg.checkpoint import CheckpointError
-from seg.loop import Data, Diverged, Run
+from seg import loop
+from seg.loop import Data, Diverged
+from seg.pack import Pack
 
 CPU = torch.device("cpu")
-TIMINGS = {"seconds", "images_per_second"}
-GOLDEN = Path(__file__).parents[1] / "assets" / "golden_loss.json"
-
-
-def row(result: loop.EpochResult) -> dict[str, Any]:
-    return {key: value for key, value in result.row.items() if key not in TIMINGS}
-
-
-def weights(run: Run) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in run.model.state_dict().items()}
-
-
-def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+ROOT = Path(__file__).parents[2]
+GOLDEN = ROOT / "tests" / "assets" / "golden_loss.json"
 
 
 def test_the_same_seed_twice_is_bitwise_the_same(tiny: Data, make_experiment: Any) -> None:
@@ -36,69 +27,6 @@ def test_the_same_seed_twice_is_bitwise_the_same(tiny: Data, make_experiment: An
 def test_another_seed_is_another_run(tiny: Data, make_experiment: Any) -> None:
     losses = {next(loop.epochs(loop.start(make_experiment(seed=s), tiny, CPU))).train_loss for s in (0, 1)}
     assert len(losses) == 2
-
-
-@pytest.mark.parametrize("model", ["mobilenetv2_skip", "mobilenetv2_plain"])
-@pytest.mark.parametrize("schedule", ["cosine", "constant"])
-def test_interrupted_and_resumed_is_never_stopped(tiny: Data, make_experiment: Any, model: str, schedule: str) -> None:
-    chosen = make_experiment(model=model, schedule=schedule, epochs=2)
-    whole = loop.start(chosen, tiny, CPU)
-    rows = [row(result) for result in loop.epochs(whole)]
-
-    first = loop.start(chosen, tiny, CPU)
-    next(loop.epochs(first))
-    content = checkpoint.snapshot(first, rows=[1]).to_bytes()
-    torch.rand(5)  # the global generator is elsewhere in another process
-    second = loop.start(chosen, tiny, CPU)
-    assert checkpoint.restore(second, content)["rows"] == [1]
-    assert [row(result) for result in loop.epochs(second)] == rows[1:]
-    assert same(weights(second), weights(whole))
-
-
-def test_a_frozen_encoder_keeps_weights_and_statistics(tiny: Data, make_experiment: Any) -> None:
-    run = loop.start(make_experiment(encoder_freeze=True, encoder_lr=None), tiny, CPU)
-    before = weights(run)
-    next(loop.epochs(run))
-    after = weights(run)
-    encoder = [name for name in before if name.startswith("encoder.")]
-    assert all(torch.equal(before[name], after[name]) for name in encoder)
-    assert not same(before, after)
-    assert all(p.grad is None for p in run.model.encoder.parameters())
-    assert [group["name"] for group in run.optimizer.param_groups] == ["decoder"]
-    assert run.params == (1_594_314, 2_223_872)
-
-
-def test_a_trained_encoder_changes_weights_and_statistics(tiny: Data, make_experiment: Any) -> None:
-    run = loop.start(make_experiment(), tiny, CPU)
-    before = weights(run)
-    next(loop.epochs(run))
-    after = weights(run)
-    for name in ("encoder.0.0.weight", "encoder.0.1.running_mean"):
-        assert not torch.equal(before[name], after[name])
-
-
-def test_two_learning_rates_follow_the_cosine(tiny: Data, make_experiment: Any) -> None:
-    run = loop.start(make_experiment(epochs=2), tiny, CPU)
-    first, second = (result.rates for result in loop.epochs(run))
-    steps = -(-len(tiny.train) // 16)
-    for name, initial in (("encoder", 1e-4), ("decoder", 1e-3)):
-        assert first[name] == pytest.approx(initial * optim.rate_factor("cosine", steps - 1, 2 * steps))
-        assert second[name] == pytest.approx(initial * optim.rate_factor("cosine", 2 * steps - 1, 2 * steps))
-    assert optim.rate_factor("cosine", 0, 8) == 1 and optim.rate_factor("cosine", 4, 8) == pytest.approx(0.5)
-
-
-def test_adam_steps_as_torchs_own_does(tiny: Data, make_experiment: Any) -> None:
-    chosen = make_experiment(optimizer="adam", encoder_lr=1e-3)
-    run, reference = loop.start(chosen, tiny, CPU), loop.start(chosen, tiny, CPU)
-    plain = torch.optim.Adam(reference.model.parameters(), lr=1e-3)
-    images, masks = tiny.train.take(torch.arange(4))
-    for trained, optimizer in ((run, run.optimizer), (reference, plain)):
-        trained.model.eval()
-        for _ in range(3):
-            optimizer.zero_grad()
-            torch.nn.functional.binary_cross_entropy_with_logits(trained.model(images)[:, 0], masks.float()).backward()
-            optimizer.step()
-    assert same(weights(run), weights(reference))
 
 
 def test_a_loss_that_is_no_number_is_said(tiny: Data, make_experiment: Any) -> None:
@@ -119,9 +47,29 @@ def test_golden_loss_curve(tiny: Data, make_experiment: Any) -> None:
     assert losses == pytest.approx(json.loads(GOLDEN.read_text()), rel=5e-3)
 
 
-def test_checkpoints_are_refused_where_they_do_not_belong(tiny: Data, make_experiment: Any) -> None:
-    content = checkpoint.snapshot(loop.start(make_experiment(), tiny, CPU)).to_bytes()
-    with pytest.raises(CheckpointError, match="another experiment"):
-        checkpoint.restore(loop.start(make_experiment(seed=1), tiny, CPU), content)
-    with pytest.raises(CheckpointError, match="not a safetensors file"):
-        checkpoint.read(b"pickle")
+def test_weights_broken_by_an_epochs_last_step_are_no_score(tiny: Data, make_experiment: Any) -> None:
+    """The training loss is still a number then, and a mask of NaN logits, which is empty, still has an IoU."""
+    run = loop.start(make_experiment(batch_size=len(tiny.train), decoder_lr=1e36, encoder_lr=1e36), tiny, CPU)
+    with pytest.raises(Diverged, match=r"validation loss is .* in epoch 1; lower the learning rates"):
+        next(loop.epochs(run))
+
+
+def test_rows_have_the_columns_of_the_epoch_table(tiny: Data, make_experiment: Any) -> None:
+    found = next(loop.epochs(loop.start(make_experiment(), tiny, CPU))).row
+    assert {"epoch", "train_loss", "train_iou", "val_loss", "val_iou", "val_dice", "val_pixel_accuracy"} <= found.keys()
+    assert {"seconds", "images_per_second", "encoder_lr", "decoder_lr"} <= found.keys()
+
+
+def test_it_runs_in_a_plain_shell(tiny_pack: Pack) -> None:
+    """Neither Ray nor anything of a study is loaded by training."""
+    script = f"""
+import sys, pathlib, torch
+from seg import loop, pack
+from seg.experiment import Experiment
+chosen = Experiment("phantom", 64, "mobilenetv2_skip", "bce", 1, 1e-3, encoder_lr=1e-4, encoder_weights="none")
+data = loop.load(pack.open_pack(pathlib.Path({str(tiny_pack.folder)!r})), torch.device("cpu"))
+for result in loop.epochs(loop.start(chosen, data, torch.device("cpu"))):
+    print(result.epoch, sorted({{"ray", "optuna", "study", "plotly", "analysis"}} & sys.modules.keys()))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.stdout == "1 []\n", done.stderr

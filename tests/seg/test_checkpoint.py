@@ -1,0 +1,97 @@
+import dataclasses
+import pickle
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from run_state import row, same, weights
+
+from seg import checkpoint, loop
+from seg.checkpoint import CheckpointError
+from seg.loop import Data
+
+CPU = torch.device("cpu")
+
+
+def optimizer_state(run: loop.Run) -> dict[str, torch.Tensor]:
+    states = run.optimizer.state_dict()["state"]
+    return {f"{index}.{key}": value for index, state in states.items() for key, value in state.items()}
+
+
+@pytest.mark.parametrize("model", ["mobilenetv2_skip", "mobilenetv2_plain"])
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+def test_interrupted_and_resumed_is_never_stopped(tiny: Data, make_experiment: Any, model: str, schedule: str) -> None:
+    chosen = make_experiment(model=model, schedule=schedule, epochs=2)
+    whole = loop.start(chosen, tiny, CPU)
+    rows = [row(result) for result in loop.epochs(whole)]
+
+    first = loop.start(chosen, tiny, CPU)
+    next(loop.epochs(first))
+    content = checkpoint.snapshot(first, rows=[1]).to_bytes()
+    torch.rand(5)  # the global generator is elsewhere in another process
+    second = loop.start(chosen, tiny, CPU)
+    assert checkpoint.restore(second, content)["rows"] == [1]
+    assert [row(result) for result in loop.epochs(second)] == rows[1:]
+    assert same(weights(second), weights(whole))
+    assert same(optimizer_state(second), optimizer_state(whole))
+
+
+def test_a_weights_file_is_safetensors_with_what_prediction_needs(tiny: Data, make_experiment: Any) -> None:
+    """Read by the format's own library: tensors by name, and one JSON header."""
+    run = loop.start(make_experiment(), tiny, CPU)
+    content = checkpoint.snapshot_weights(run, trial=7).to_bytes()
+    assert same(safetensors.torch.load(content), weights(run))
+    tensors, header = checkpoint.read(content)
+    assert same(tensors, weights(run))
+    assert checkpoint.experiment_of(header) == run.experiment
+    assert (header["class_names"], header["epoch"], header["trial"]) == (["background", "lesion"], 0, 7)
+
+
+def test_a_snapshot_is_a_copy(tiny: Data, make_experiment: Any) -> None:
+    """Training goes on while it is written."""
+    run = loop.start(make_experiment(), tiny, CPU)
+    kept, before = checkpoint.snapshot(run), weights(run)
+    next(loop.epochs(run))
+    after = {name.removeprefix("model."): value for name, value in kept.tensors.items()}
+    assert same(after, before) and not same(after, weights(run))
+
+
+def refused(tiny: Data, chosen: Any, content: bytes, said: str) -> None:
+    with pytest.raises(CheckpointError, match=said):
+        checkpoint.restore(loop.start(chosen, tiny, CPU), content)
+
+
+def test_a_checkpoint_of_another_experiment_is_refused(tiny: Data, make_experiment: Any) -> None:
+    content = checkpoint.snapshot(loop.start(make_experiment(), tiny, CPU)).to_bytes()
+    refused(tiny, make_experiment(seed=1), content, "another experiment")
+
+
+def test_a_checkpoint_of_other_classes_is_refused(tiny: Data, make_experiment: Any) -> None:
+    content = checkpoint.snapshot(loop.start(make_experiment(), tiny, CPU)).to_bytes()
+    renamed = dataclasses.replace(tiny, class_names=("background", "mole"))
+    refused(renamed, make_experiment(), content, "other classes: background, lesion")
+
+
+def test_a_weights_file_is_no_checkpoint(tiny: Data, make_experiment: Any) -> None:
+    content = checkpoint.snapshot_weights(loop.start(make_experiment(), tiny, CPU)).to_bytes()
+    refused(tiny, make_experiment(), content, "not those of the model alone")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "not a safetensors file"),
+        (pickle.dumps({"weight": 1}), "not a safetensors file"),
+        (safetensors.torch.save({"weight": torch.ones(2)}), "not one that a study wrote"),
+        (safetensors.torch.save({"weight": torch.ones(2)})[:-1], "not a safetensors file"),
+    ],
+)
+def test_other_files_are_refused(content: bytes, said: str) -> None:
+    with pytest.raises(CheckpointError, match=said):
+        checkpoint.read(content)
+
+
+def test_an_experiment_of_another_version_is_refused(make_experiment: Any) -> None:
+    with pytest.raises(CheckpointError, match="not one of this version: momentum: not a field"):
+        checkpoint.experiment_of({"experiment": make_experiment().to_json() | {"momentum": 0.9}})
