@@ -35,10 +35,11 @@ def count_soft(probability_NCHW: Tensor, target_NHW: Tensor) -> Tensor:
     """(N, C, 3) float64: Σ p·t, Σ p and Σ t of each image and class, over the pixels that count."""
     classes = torch.arange(probability_NCHW.shape[1], device=target_NHW.device).view(1, -1, 1, 1)
     counted = (target_NHW != IGNORED).unsqueeze(1)
-    truth = ((target_NHW.unsqueeze(1) == classes) & counted).double()
-    probability = probability_NCHW.double() * counted
-    axes = (-2, -1)
-    return torch.stack([(probability * truth).sum(axes), probability.sum(axes), truth.sum(axes)], dim=-1)
+    truth = (target_NHW.unsqueeze(1) == classes) & counted
+    probability = probability_NCHW * counted
+    # Products with 0 and 1 are exact in any precision; only the sums need float64.
+    parts = (probability * truth, probability, truth)
+    return torch.stack([part.sum((-2, -1), dtype=torch.float64) for part in parts], dim=-1)
 
 
 def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:

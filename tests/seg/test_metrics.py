@@ -122,3 +122,12 @@ def test_scores_have_the_names_that_records_keep() -> None:
         "iou_foreground",
         "dice_foreground",
     }
+
+
+def test_soft_sums_are_added_in_double_precision() -> None:
+    probability, target = torch.rand(1, 2, 256, 256), torch.randint(0, 2, (1, 256, 256))
+    target[:, :9] = 255
+    sums = count_soft(probability, target)
+    for c in range(2):
+        p, t = probability[0, c, 9:].double().numpy(), (target[0, 9:] == c).numpy()
+        assert sums[0, c].tolist() == pytest.approx([(p * t).sum(), p.sum(), t.sum()], rel=1e-12)
