@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -36,8 +37,9 @@ def results(pack_folder: Path, chosen: Experiment, ranks: Ranks) -> dict[str, An
     """What one epoch leaves behind: weights, buffers, losses, and the counts of the validation images."""
     models.MODELS["mobilenetv2_plain"] = Plain if chosen.model == "mobilenetv2_plain" else models.MobileNetV2Plain
     run = loop.start(chosen, loop.load(pack.open_pack(pack_folder), CPU), CPU, ranks=ranks)
-    before = evaluate(run.model, run.data.val, chosen, 2, ranks, CPU)
-    epoch = next(loop.epochs(run))
+    with patch("seg.evaluate.BATCH", 5):  # several batches, the last one short, so that every rank has some to score
+        before = evaluate(run.model, run.data.val, chosen, 2, ranks, CPU)
+        epoch = next(loop.epochs(run))
     return {
         "counts_before": before.counts.hard,
         "soft_before": before.counts.soft,
@@ -69,9 +71,10 @@ def original_models() -> Any:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("original_models")
-@pytest.mark.parametrize("batch_size", [9, 16])
+@pytest.mark.parametrize("batch_size", [9, 11])
 def test_two_ranks_train_as_one(tiny_pack: Pack, make_experiment: Any, tmp_path: Path, batch_size: int) -> None:
-    """The same global batch, odd ones and a short last one included: equal within floating-point noise."""
+    """The same global batch, odd ones and a short odd last one included: equal within floating-point noise."""
+    assert len(tiny_pack.indices("train")) % 11 == 3
     chosen = make_experiment(model="mobilenetv2_plain", batch_size=batch_size, epochs=1, optimizer="adam")
     alone = results(tiny_pack.folder, chosen, Ranks())
     for rank in on_two_ranks(tiny_pack, chosen, tmp_path):
