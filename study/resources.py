@@ -31,7 +31,7 @@ class Allotment:
     """CPU threads of each worker."""
 
     def __str__(self) -> str:
-        place = f"{self.gpus_per_worker:g} GPU" if self.gpus_per_worker else f"{self.threads} CPU threads"
+        place = f"{self.gpus_per_worker:g} GPU" if self.gpus_per_worker else _plural(self.threads, "CPU thread")
         return f"{_plural(self.lanes, 'lane')} of {_plural(self.workers, 'worker')}, {place} a worker"
 
 
