@@ -40,8 +40,6 @@ from study.store import Store
 
 LANE_RESOURCES = {"memory": float(2**20)}
 """Of a lane's own actor, which only passes messages: no CPU, but an empty request is refused."""
-SPARE_CPUS = 6
-"""Promised to Ray for its own helpers, which take next to none: with fewer it warns of too many processes."""
 LANE_RESTARTS = 2
 """Times a trial is taken up again from its last epoch after its lane died."""
 
@@ -98,7 +96,7 @@ def ray_session(allotment: Allotment) -> Iterator[str]:
     """Ray while the study runs: the cluster joined, or one started here for it. Gives the dashboard's address."""
     if not ray.is_initialized():
         # Ray counts CPUs, it does not bind them: a worker counts as one, whatever its threads.
-        ray.init(address="local", num_cpus=allotment.lanes * allotment.workers + SPARE_CPUS, **QUIET)
+        ray.init(address="local", num_cpus=allotment.lanes * allotment.workers, **QUIET)
     url = ray.worker.global_worker.node.webui_url if ray.worker.global_worker.node else ""
     try:
         yield f"http://{url}" if url else "not available"
