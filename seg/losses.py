@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-IGNORED = 255
+from seg.data.sample import IGNORED
 
 
 def bce(logits_NKHW: Tensor, target_NHW: Tensor) -> Tensor:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from seg.data.sample import IGNORED
+
 TP, FP, FN, TN = range(4)
-IGNORED = 255
 
 
 def count(prediction_NHW: Tensor, target_NHW: Tensor, classes: int) -> Tensor:

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from seg.data import DATASETS
+from seg.experiment import Experiment
 from seg.losses import DEFAULTS
 from seg.models.mobilenetv2 import STRIDE
 from study.conditions import by_field, determine, parameter, published
@@ -15,6 +16,7 @@ from study.spec_error import did_you_mean
 if TYPE_CHECKING:
     from study.spec import Spec
 
+DEFAULT_BATCH = Experiment.batch_size
 Problem = tuple[str, str]
 """Path of the key, and what is wrong with it."""
 
@@ -37,6 +39,16 @@ def _budget(spec: "Spec") -> Iterator[Problem]:
         yield "epochs", f"{spec.epochs} given; must be at least early_stopping.min_epochs, {stopping.min_epochs}"
     if spec.finalists > spec.trials:
         yield "finalists", f"{spec.finalists} given; must be at most trials, {spec.trials}"
+    workers, smallest = spec.resources.workers_per_trial, _smallest_batch(spec)
+    if workers > smallest:
+        yield "resources.workers_per_trial", f"{workers} given; must be at most the smallest batch_size, {smallest}"
+
+
+def _smallest_batch(spec: "Spec") -> int:
+    """Of every trial; a batch_size below 1 is refused for itself."""
+    searched = [int(value) for value in ends(by_field(spec).get("batch_size", (DEFAULT_BATCH,)))]
+    given = [*searched, *(baseline.batch_size or DEFAULT_BATCH for baseline in spec.baselines)]
+    return max(min(given), 1)
 
 
 def _data(spec: "Spec") -> Iterator[Problem]:

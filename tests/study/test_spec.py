@@ -171,6 +171,10 @@ def refusal_of(*overrides: str, source: str = "own.yaml") -> str:
         ("epochs=true", "epochs: true given; must be a whole number"),
         ("epochs=1", "epochs: 1 given; must be at least early_stopping.min_epochs, 2"),
         ("finalists=5", "finalists: 5 given; must be at most trials, 4"),
+        (
+            "resources.workers_per_trial=99",
+            "resources.workers_per_trial: 99 given; must be at most the smallest batch_size, 16",
+        ),
         ("seed=-1", "seed: -1 given; must be at least 0"),
         (
             "objective.metric=iou",
