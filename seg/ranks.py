@@ -1,4 +1,9 @@
-"""The ranks that train together, and sums over them. Plain torch.distributed: works wherever a process group exists."""
+"""The ranks that train together, and sums over them. Plain torch.distributed: works wherever a process group exists.
+
+What BatchNorm means over several ranks: on GPUs its statistics are those of the whole batch (SyncBatchNorm). On CPUs,
+where PyTorch has none of that, each rank normalises by its own share of the batch, and the running statistics that
+validation and the weights file have are rank 0's.
+"""
 
 from dataclasses import dataclass
 
