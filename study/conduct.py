@@ -14,7 +14,7 @@ from importlib.metadata import version
 from typing import Any
 
 # Before ray is imported: no result files of Tune's own beside our records, every result may lack the objective
-# (a failed trial has none), Ctrl-C is ours, workers are asked often whether they live.
+# (a failed trial has none), Ctrl-C is ours, and Tune's old display, which prints nothing at verbosity 0.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
@@ -25,6 +25,7 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 import ray
 from ray import tune
 
+from seg.experiment import Experiment
 from study import finalists, leaders, space
 from study.lane import Lane
 from study.messages import LaneSettings
@@ -163,8 +164,6 @@ def _search(plan: Plan, earlier: list[Record], scratch: str) -> list[Record]:
 
 def _given(spec: Spec, earlier: list[Record]) -> Iterator[Proposal]:
     """What needs no searching: trials of an earlier session that had not ended, and baselines not yet begun."""
-    from seg.experiment import Experiment
-
     begun = {record.trial for record in earlier}
     for record in earlier:
         if not record.state.ended:
