@@ -25,7 +25,7 @@ def determine(spec: "Spec", choose: Choose) -> Experiment:
     if encoder_lr is not None and not fields.get("encoder_freeze", Experiment.encoder_freeze):
         fields["encoder_lr"] = choose("encoder_lr", encoder_lr)
     loss = str(fields["loss"])
-    parameters = {name: choose(parameter(loss, name), of) for name, of in spec.search.loss[loss].items()}
+    parameters = {name: choose(parameter(loss, name), of) for name, of in spec.losses[loss].items()}
     return Experiment.from_json({**_common(spec), **fields, "loss_parameters": parameters})
 
 
@@ -35,7 +35,10 @@ def published(spec: "Spec", baseline: "Baseline") -> Experiment:
 
 
 def by_field(spec: "Spec") -> dict[str, Dimension]:
-    """Every dimension by its field of Experiment, the fixed ones too; a loss's parameters are in spec.search.loss."""
+    """Every dimension by its field of Experiment, the fixed ones too; a loss's parameters are in spec.losses.
+    None where nothing is searched."""
+    if spec.search is None:
+        return {}
     found: dict[str, Dimension] = {"model": spec.search.model, "loss": tuple(spec.search.loss)}
     for name in type(spec.fixed).model_fields:
         searched, fixed = getattr(spec.search, name), getattr(spec.fixed, name)

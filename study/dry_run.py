@@ -69,8 +69,7 @@ def _rungs(spec: Spec) -> Iterator[int]:
 
 def _estimate(spec: Spec, images: dict[str, int], allotment: Allotment) -> str:
     """From a few timed training steps of each architecture on this machine, one lane's threads."""
-    names = sorted({*spec.search.model, *(experiment.model for _, experiment in space.baselines(spec))})
-    pace = max(seconds_per_image(name, spec.image_size, allotment.threads) for name in names)
+    pace = max(seconds_per_image(name, spec.image_size, allotment.threads) for name in spec.models)
     # Validation costs about a third of a training step an image: no backward pass.
     epoch_seconds = pace * (images["train"] + images["val"] / 3)
     full = spec.trials * spec.epochs * epoch_seconds / allotment.lanes

@@ -8,7 +8,6 @@ import torch
 
 from seg import data, metrics, models, pack
 from seg.pack import Pack
-from study import space
 from study.resources import Allotment, Machine, allot
 from study.spec import Spec, SpecError
 from study.spec_error import did_you_mean
@@ -65,7 +64,6 @@ def _weights(spec: Spec, data_dir: Path, weights_dir: Path | None) -> Path | Non
     if spec.encoder.weights == "none":
         return None
     folder = (weights_dir or data_dir / "weights").resolve()
-    names = {*spec.search.model, *(experiment.model for _, experiment in space.baselines(spec))}
-    for name in sorted(names):
+    for name in spec.models:
         models.build(name, classes=2, weights_dir=folder)
     return folder

@@ -72,8 +72,10 @@ def parser() -> ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     given = parser().parse_args(arguments)
     if given.list:
-        for name, description in bundled().items():
-            print(f"{name:10s} {description}")
+        found = bundled()
+        width = max(map(len, found))
+        for name, description in found.items():
+            print(f"{name:{width}s}  {description}")
         return OK
     try:
         return _run(given)

@@ -35,6 +35,8 @@ def told(experiment: Experiment, spec: Spec) -> Told | None:
     None where the experiment could not have been suggested, as with a published baseline that has another
     optimizer than all of the search.
     """
+    if spec.search is None:
+        return None
     values = _values(experiment)
     params: dict[str, Value] = {}
     distributions: dict[str, BaseDistribution] = {}
@@ -70,6 +72,8 @@ def distribution(dimension: Dimension) -> BaseDistribution:
 
 def describe(spec: Spec) -> list[str]:
     """The search space as lines to read: each searched dimension with its condition, then what is fixed."""
+    if spec.search is None:
+        return ["none: baselines only"]
     searched, fixed = [], []
     for name, dimension in by_field(spec).items():
         condition = " (where the encoder is not frozen)" if name == "encoder_lr" else ""
@@ -78,7 +82,7 @@ def describe(spec: Spec) -> list[str]:
             searched.append(f"{name}: {_text(dimension)}{condition}")
         else:
             fixed.append(f"{name} {_number(value)}")
-    for loss, parameters in spec.search.loss.items():
+    for loss, parameters in spec.losses.items():
         searched += [f"loss_{name}: {_text(of)} (where the loss is {loss})" for name, of in parameters.items()]
     return [*searched, f"fixed: {', '.join(fixed) or 'nothing'}"]
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from study import spec_file
-from study.dimension import Counts, Flags, Names, Numbers, Strict
+from study.dimension import Counts, Dimension, Flags, Names, Numbers, Strict
 from study.spec_error import SpecError, did_you_mean, from_pydantic, refusal, shown
 
 __all__ = ["Baseline", "EarlyStopping", "Objective", "Resources", "Search", "Spec", "SpecError", "bundled", "load_spec"]
@@ -104,13 +104,21 @@ class Baseline(Fixed):
     model: str
     loss: str
     loss_parameters: dict[str, float] = Field(default_factory=dict)
+    system: str = ""
+    """Which publication this is a configuration of."""
     published: dict[str, float] = Field(default_factory=dict)
-    """The publication's figures by metric, as it measured them: for the table."""
+    """The publication's figures by column, as it measured them, for the table: `train_` and `val_` columns as in the
+    table of epochs, every other name a score on its test images."""
+    protocol: dict[str, int] = Field(default_factory=dict)
+    """Numbers that the publication states of its run (epochs, image_size, batch_size, train_images, test_images, ...):
+    the table names those in which a study differs."""
+    remarks: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """What else keeps its figures from being comparable, a short phrase each."""
 
     @property
     def choices(self) -> dict[str, Any]:
         """Fields of seg.experiment.Experiment."""
-        return self.model_dump(exclude_none=True, exclude={"name", "published"})
+        return self.model_dump(exclude_none=True, exclude={"name", "system", "published", "protocol", "remarks"})
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -137,8 +145,20 @@ class Spec(Strict):
     encoder: Encoder = Encoder()
     resources: Resources = Resources()
     fixed: Fixed = Fixed()
-    search: Search
+    search: Search | None = None
+    """Only a study of nothing but baselines needs none."""
     baselines: Annotated[tuple[Baseline, ...], Field(strict=False)] = ()
+
+    @property
+    def models(self) -> list[str]:
+        """Every architecture that some trial may have, sorted."""
+        searched = self.search.model if self.search else ()
+        return sorted({*searched, *(baseline.model for baseline in self.baselines)})
+
+    @property
+    def losses(self) -> Mapping[str, Mapping[str, Dimension]]:
+        """Searched losses, each with the dimensions of its parameters."""
+        return self.search.loss if self.search else {}
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -174,7 +194,24 @@ def load_spec(name_or_path: str, overrides: Sequence[str] = ()) -> Spec:
         names = _bundled_names()
         advice = f"{did_you_mean(name_or_path, names)} (bundled: {', '.join(names)})"
         raise SpecError(source, "", f"neither a bundled study nor a file{advice}")
-    return Spec.from_json(spec_file.read(path, source), overrides, source)
+    raw = spec_file.read(path, source)
+    return Spec.from_json(raw | {"baselines": _borrowed(raw.get("baselines"), source)}, overrides, source)
+
+
+def _borrowed(baselines: Any, source: str) -> Any:
+    """In place of a bundled spec's name, the baselines of that spec: a published configuration is written once."""
+    if not isinstance(baselines, list):
+        return baselines or []
+    found: list[Any] = []
+    for place, item in enumerate(baselines):
+        if not isinstance(item, str):
+            found.append(item)
+        elif item in (names := _bundled_names()):
+            found += spec_file.read(SPECS / f"{item}.yaml", item).get("baselines", [])
+        else:
+            problem = f"{item!r} is no bundled study{did_you_mean(item, names)}; give one, or a baseline's choices"
+            raise SpecError(source, f"baselines.{place}", problem)
+    return found
 
 
 def bundled() -> dict[str, str]:
@@ -183,4 +220,5 @@ def bundled() -> dict[str, str]:
 
 
 def _bundled_names() -> list[str]:
-    return sorted(path.stem for path in SPECS.glob("*.yaml"))
+    """Those in a folder bear its name: `published/r1-frozen`."""
+    return sorted(path.relative_to(SPECS).with_suffix("").as_posix() for path in SPECS.rglob("*.yaml"))

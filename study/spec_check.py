@@ -26,7 +26,7 @@ def problems(spec: "Spec") -> list[Problem]:
         *_budget(spec),
         *_data(spec),
         *_objective(spec),
-        *(_structure(spec) or _dimensions(spec)),
+        *_searched(spec),
         *_baselines(spec),
     ]
 
@@ -55,8 +55,7 @@ def _data(spec: "Spec") -> Iterator[Problem]:
     if spec.dataset not in DATASETS:
         advice = did_you_mean(spec.dataset, list(DATASETS))
         yield "dataset", f"{spec.dataset!r} is not known{advice} (allowed: {', '.join(DATASETS)})"
-    models = {*spec.search.model, *(baseline.model for baseline in spec.baselines)}
-    mobilenets = any(model.startswith("mobilenetv2") for model in models)
+    mobilenets = any(model.startswith("mobilenetv2") for model in spec.models)
     # BatchNorm of the deepest features needs more than the one pixel that an image of STRIDE would leave.
     if spec.image_size < 2 * STRIDE or (mobilenets and spec.image_size % STRIDE):
         yield "image_size", f"{spec.image_size} given; must be a multiple of {STRIDE}, at least {2 * STRIDE}"
@@ -73,6 +72,15 @@ def _objective(spec: "Spec") -> Iterator[Problem]:
     right = "min" if metric == "val_loss" else "max"
     if mode != right:
         yield "objective.mode", f"{mode!r} given; must be {right} for {metric}"
+
+
+def _searched(spec: "Spec") -> list[Problem]:
+    if spec.search is not None:
+        return _structure(spec) or _dimensions(spec)
+    if spec.trials > len(spec.baselines):
+        count = f"{spec.trials} trials, of which {len(spec.baselines)} are baselines"
+        return [("search", f"missing; must be given for {count}: what the others try")]
+    return []
 
 
 def _structure(spec: "Spec") -> list[Problem]:
@@ -103,7 +111,7 @@ def _places(spec: "Spec") -> Iterator[_Place]:
     for field, dimension in by_field(spec).items():
         folder = "search" if getattr(spec.search, field) is not None else "fixed"
         yield _Place(f"{folder}.{field}", field, field, dimension, {})
-    for loss, parameters in spec.search.loss.items():
+    for loss, parameters in spec.losses.items():
         for name, dimension in parameters.items():
             path = f"search.loss.{loss}.{name}"
             yield _Place(path, f"loss_{name}", parameter(loss, name), dimension, {"loss": loss})

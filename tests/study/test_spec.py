@@ -330,3 +330,30 @@ def test_listing_the_bundled_specs_imports_neither_torch_nor_optuna():
     code = "import sys; from study.spec import bundled; bundled(); print({'torch', 'optuna', 'ray'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+class TestBorrowedBaselines:
+    """A bundled study's name among the baselines stands for its own."""
+
+    def load(self, spec_path, baselines, trials=9):
+        raw = yaml.safe_load(spec_path.read_text()) | {"baselines": baselines, "trials": trials}
+        spec_path.write_text(yaml.safe_dump(raw))
+        return load_spec(str(spec_path))
+
+    def test_stand_in_the_order_given(self, spec_path):
+        own = yaml.safe_load(spec_path.read_text())["baselines"][0]
+        spec = self.load(spec_path, ["published/r3-frozen", own, "published/r1-frozen"])
+        borrowed = [load_spec(f"published/{name}").baselines[0] for name in ("r3-frozen", "r1-frozen")]
+        assert (spec.baselines[0], spec.baselines[1].name, spec.baselines[2]) == (borrowed[0], own["name"], borrowed[1])
+
+    def test_of_no_study_are_refused(self, spec_path):
+        with pytest.raises(SpecError, match=r"baselines.0: 'published/r3-frosen' is no bundled study; did you mean"):
+            self.load(spec_path, ["published/r3-frosen"])
+
+
+def test_a_spec_of_baselines_alone_needs_no_search():
+    spec = load_spec("published/r3-frozen")
+    assert (spec.search, spec.trials, spec.models) == (None, 1, ["mobilenetv2_skip"])
+    assert Spec.from_json(spec.to_json()) == spec
+    with pytest.raises(SpecError, match="search: missing; must be given for 2 trials, of which 1 are baselines"):
+        load_spec("published/r3-frozen", ["trials=2"])
