@@ -53,14 +53,17 @@ def evaluate(
     losses = torch.zeros(len(batches), dtype=torch.float64, device=device)
     hard = torch.zeros(len(data), classes, 4, dtype=torch.int64, device=device)
     soft = torch.zeros(len(data), classes, 3, dtype=torch.float64, device=device)
+    confusion = torch.zeros(classes, classes, dtype=torch.int64, device=device)
     for b in range(ranks.rank, len(batches), ranks.world):
         images, masks = data.take(batches[b])
         with precision(device):
             logits = model(normalise(images, experiment.normalize))
         logits, target = logits.float(), masks.long()
         losses[b] = loss_function(logits, target, **experiment.loss_parameters) * len(images)
-        hard[batches[b]] = metrics.count(predict_classes(logits), target, classes)
+        joint = metrics.confusion(predict_classes(logits), target, classes)
+        confusion += joint.sum(0)
+        hard[batches[b]] = metrics.from_confusion(joint)
         soft[batches[b]] = metrics.count_soft(probabilities(logits), target)
-    for part in (losses, hard, soft):
+    for part in (losses, hard, soft, confusion):
         ranks.sum(part)
-    return Evaluation(float(losses.sum()) / len(data), Counts(hard.cpu(), soft.cpu()))
+    return Evaluation(float(losses.sum()) / len(data), Counts(hard.cpu(), soft.cpu(), confusion.cpu()))

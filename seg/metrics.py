@@ -19,16 +19,25 @@ def count(prediction_NHW: Tensor, target_NHW: Tensor, classes: int) -> Tensor:
 
     Both arguments hold class indices; pixels whose target is 255 are in none of the four.
     """
-    counted = target_NHW != IGNORED
+    return from_confusion(confusion(prediction_NHW, target_NHW, classes))
+
+
+def confusion(prediction_NHW: Tensor, target_NHW: Tensor, classes: int) -> Tensor:
+    """(N, classes, classes) int64: pixels of each image by truth (rows) and prediction (columns), ignored ones left
+    out."""
     # One joint histogram an image: cell (truth, prediction), ignored pixels in a spare last cell.
     cells = target_NHW.long() * classes + prediction_NHW.long()
-    cells = torch.where(counted, cells, classes * classes).flatten(1)
+    cells = torch.where(target_NHW != IGNORED, cells, classes * classes).flatten(1)
     joint = cells.new_zeros(len(cells), classes * classes + 1)
     joint.scatter_add_(1, cells, torch.ones_like(cells))  # torch.bincount would make the host wait for a GPU
-    joint = joint[:, :-1].view(-1, classes, classes)
-    hits = joint.diagonal(dim1=1, dim2=2)
-    predicted, true = joint.sum(1), joint.sum(2)
-    everything = joint.sum((1, 2)).unsqueeze(1)
+    return joint[:, :-1].view(-1, classes, classes)
+
+
+def from_confusion(confusion_NCC: Tensor) -> Tensor:
+    """(N, classes, 4): TP, FP, FN, TN of each image and class."""
+    hits = confusion_NCC.diagonal(dim1=1, dim2=2)
+    predicted, true = confusion_NCC.sum(1), confusion_NCC.sum(2)
+    everything = confusion_NCC.sum((1, 2)).unsqueeze(1)
     return torch.stack([hits, predicted - hits, true - hits, everything - predicted - true + hits], dim=-1)
 
 
@@ -81,10 +90,15 @@ def soft_dice(soft: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Counts:
-    """What a set of N images was counted as: `hard` (N, classes, 4) int64, `soft` (N, classes, 3) float64."""
+    """What a set of N images was counted as."""
 
     hard: Tensor
+    """(N, classes, 4) int64: see `count`."""
     soft: Tensor
+    """(N, classes, 3) float64: see `count_soft`."""
+    confusion: Tensor | None = None
+    """(classes, classes) int64: all images' pixels by truth and prediction. The counts above cannot tell which class
+    a pixel was taken for. None where nobody asked."""
 
 
 def scores(counts: Counts) -> dict[str, float]:

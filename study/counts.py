@@ -1,4 +1,4 @@
-"""Counts of a split's images as a Parquet table: one row an image and class."""
+"""Counts of a split's images as Parquet tables: one row an image and class; and their pooled confusion matrix."""
 
 import io
 
@@ -27,6 +27,16 @@ def from_table(table: pd.DataFrame) -> tuple[list[str], Counts]:
     hard = torch.from_numpy(table[list(HARD)].to_numpy().copy()).view(len(ids), classes, 4)
     soft = torch.from_numpy(table[list(SOFT)].to_numpy().copy()).view(len(ids), classes, 3)
     return ids, Counts(hard, soft)
+
+
+def confusion_table(counts: Counts) -> pd.DataFrame:
+    """Columns truth, prediction (class indices) and pixels, all int64, of the confusion matrix, which must be there."""
+    confusion = counts.confusion
+    assert confusion is not None
+    classes = len(confusion)
+    truth = [row for row in range(classes) for _ in range(classes)]
+    prediction = list(range(classes)) * classes
+    return pd.DataFrame({"truth": truth, "prediction": prediction, "pixels": confusion.flatten().numpy()})
 
 
 def to_parquet(table: pd.DataFrame) -> bytes:

@@ -11,7 +11,6 @@ import torch
 
 from seg import batches, data, evaluate, metrics, native, pack, picture, predict
 from seg.data.sample import Dataset
-from seg.metrics import Counts
 from seg.pack import Pack
 from seg.predict import Predictor
 from seg.ranks import Ranks
@@ -61,14 +60,15 @@ def _score_one(predictor: Predictor, store: Store, packed: Pack, dataset: Datase
     by_id = {sample.id: sample for sample in dataset.samples}
     samples = [by_id[i] for i in test.ids]
     large = native.count_native(predictor, dataset, samples)
-    tables = [_sized(test.ids, small, "train"), _sized(test.ids, large, "native")]
-    store.write(f"{trial_folder(trial)}/test_counts.parquet", counts.to_parquet(pd.concat(tables)))
+    sizes = {"train": small, "native": large}
+    tables = {
+        "counts": [counts.to_table(test.ids, found).assign(size=size) for size, found in sizes.items()],
+        "confusion": [counts.confusion_table(found).assign(size=size) for size, found in sizes.items()],
+    }
+    for name, parts in tables.items():
+        store.write(f"{trial_folder(trial)}/test_{name}.parquet", counts.to_parquet(pd.concat(parts)))
     at_native = {f"native_{name}": value for name, value in metrics.scores(large).items()}
     return metrics.scores(small) | at_native
-
-
-def _sized(ids: list[str], found: Counts, size: str) -> pd.DataFrame:
-    return counts.to_table(ids, found).assign(size=size)
 
 
 def write_gallery(predictor: Predictor, store: Store, dataset: Dataset, trial: int) -> None:

@@ -1,9 +1,10 @@
 """What a study's store keeps of itself and of each trial, and how it is read back.
 
-    study.json                        the study: spec, dataset, machine, versions
-    trials/00003/record.json          the trial: its experiment, state, every epoch, scores
-    trials/00003/val_counts.parquet   TP, FP, FN, TN of each validation image and class, best epoch
-    trials/00003/test_counts.parquet  the same on the sealed test split, finalists only
+    study.json                           the study: spec, dataset, machine, versions
+    trials/00003/record.json             the trial: its experiment, state, every epoch, scores
+    trials/00003/val_counts.parquet      TP, FP, FN, TN of each validation image and class, best epoch
+    trials/00003/val_confusion.parquet   their pixels by true and predicted class
+    trials/00003/test_counts.parquet, test_confusion.parquet   the same on the sealed test split, finalists only
     trials/00003/checkpoint.safetensors, best.safetensors
     gallery/gallery.json, gallery/*.png
 

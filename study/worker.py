@@ -111,9 +111,11 @@ class Attempt:
         files = {}
         if self._objective.best_row(self.rows) is self.rows[-1]:
             weights = checkpoint.snapshot_weights(self._run)
-            table = counts.to_table(self._run.data.val.ids, result.validation.counts)
+            found = result.validation.counts
+            table, confusion = counts.to_table(self._run.data.val.ids, found), counts.confusion_table(found)
             files[f"{self._folder}/best.safetensors"] = weights.to_bytes
             files[f"{self._folder}/val_counts.parquet"] = partial(counts.to_parquet, table)
+            files[f"{self._folder}/val_confusion.parquet"] = partial(counts.to_parquet, confusion)
         last = result.epoch == self._run.experiment.epochs
         if not last:
             files[self._checkpoint_name] = checkpoint.snapshot(self._run, rows=self.rows).to_bytes

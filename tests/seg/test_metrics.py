@@ -29,6 +29,12 @@ def test_counts_agree_with_counting_pixel_by_pixel(classes: int, seed: int) -> N
     assert np.array_equal(found.numpy(), naive(prediction, target, classes))
 
 
+def test_confusion_by_hand() -> None:
+    target = torch.tensor([[[0, 0, 1], [2, 2, 255]]])
+    prediction = torch.tensor([[[0, 1, 1], [1, 2, 0]]])
+    assert metrics.confusion(prediction, target, 3).tolist() == [[[1, 1, 0], [0, 1, 0], [0, 1, 1]]]
+
+
 def test_counts_of_batches_join_to_counts_of_the_whole() -> None:
     prediction, target = torch.randint(0, 2, (2, 6, 4, 4))
     halves = [count(prediction[part], target[part], 2) for part in (slice(0, 2), slice(2, 6))]

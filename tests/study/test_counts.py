@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from seg.metrics import Counts
-from study.counts import from_parquet, from_table, to_parquet, to_table
+from study.counts import confusion_table, from_parquet, from_table, to_parquet, to_table
 
 
 @pytest.mark.parametrize("classes", [2, 5])
@@ -23,3 +23,14 @@ def test_one_row_an_image_and_class() -> None:
     assert table["id"].tolist() == ["x", "x", "y", "y"] and table["class"].tolist() == [0, 1, 0, 1]
     assert table[["tp", "fp", "fn", "tn"]].iloc[2].tolist() == [8, 9, 10, 11]
     assert (table[["tp", "fp", "fn", "tn"]].dtypes == "int64").all()
+
+
+def test_confusion_table_has_a_row_for_each_pair_of_classes() -> None:
+    confusion = torch.tensor([[7, 1, 0], [2, 5, 0], [0, 3, 9]])
+    nothing = torch.zeros(1, 3, 4, dtype=torch.int64)
+    table = confusion_table(Counts(nothing, nothing[..., :3].double(), confusion))
+    assert table.to_dict("list") == {
+        "truth": [0, 0, 0, 1, 1, 1, 2, 2, 2],
+        "prediction": [0, 1, 2] * 3,
+        "pixels": [7, 1, 0, 2, 5, 0, 0, 3, 9],
+    }
