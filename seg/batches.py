@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seg import augment
+from seg import augment, oversample
 from seg.pack import Pack
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -79,6 +79,8 @@ def seed_of(*parts: int | str) -> int:
 class Batch:
     """One rank's share of one optimiser step."""
 
+    positions: Tensor
+    """Where in the epoch each image stands: no two alike, where oversampling may have an image come up twice."""
     indices: Tensor
     draws_ND: Tensor
     share: float
@@ -102,23 +104,34 @@ class Plan:
         full, rest = divmod(len(self.order), self.batch_size)
         return max(full + (rest >= self.world), 1)
 
+    @property
+    def seen(self) -> int:
+        """Images in all steps."""
+        return min(self.steps * self.batch_size, len(self.order))
+
     def batch(self, step: int) -> Batch:
         span = slice(step * self.batch_size, (step + 1) * self.batch_size)
         whole = self.order[span]
         mine = whole[self.rank :: self.world]
+        first = step * self.batch_size
+        positions = torch.arange(first + self.rank, first + len(whole), self.world, device=whole.device)
         draws = self.draws_ND[span][self.rank :: self.world]
-        return Batch(mine, draws, share=len(mine) * self.world / len(whole))
+        return Batch(positions, mine, draws, share=len(mine) * self.world / len(whole))
 
 
 def plan_epoch(
-    images: int, batch_size: int, seed: int, epoch: int, rank: int, world: int, device: torch.device
+    weights_N: Tensor, batch_size: int, seed: int, epoch: int, rank: int, world: int, device: torch.device
 ) -> Plan:
-    """Every image once, shuffled; the same for every number of ranks. ValueError where a rank would have no image."""
+    """As many images as there are, each about as often as its weight (mean 1), shuffled; weights all alike: every
+    image once. The same for every number of ranks. ValueError where a rank would have no image."""
+    images = len(weights_N)
     if images < world:
         raise ValueError(f"{images} training images cannot be shared by {world} workers; use fewer workers")
     if batch_size < world:
         raise ValueError(f"batch_size: {batch_size} images cannot be shared by {world} workers; use fewer workers")
     generator = torch.Generator().manual_seed(seed_of(seed, "order", epoch))
-    order = torch.randperm(images, generator=generator)
+    shuffled = torch.randperm(images, generator=generator)
     draws = augment.draw(images, generator)
+    offset = float(torch.rand((), generator=generator))
+    order = oversample.draw(weights_N, offset)[shuffled]
     return Plan(order.to(device), draws.to(device), batch_size, rank, world)

@@ -49,6 +49,7 @@ class Experiment:
     normalize: str = "imagenet"
     """`imagenet`: subtract ImageNet's mean, divide by its deviation; `unit`: leave pixels in [0, 1]."""
     oversample: float = 0.0
+    """Power of an image's sampling weight, in [0, 1]; see seg.oversample. 0: every image once an epoch."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -61,8 +62,8 @@ class Experiment:
         self._check_rates()
         if not (_finite(self.weight_decay) and self.weight_decay >= 0):
             raise ValueError(f"weight_decay: {self.weight_decay!r} must be 0 or more")
-        if self.oversample != 0:
-            raise ValueError(f"oversample: {self.oversample!r} must be 0: oversampling is not implemented yet")
+        if not (_finite(self.oversample) and 0 <= self.oversample <= 1):
+            raise ValueError(f"oversample: {self.oversample!r} must be between 0 and 1")
         self._check_loss_parameters()
 
     def _check_rates(self) -> None:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from seg import augment, batches, metrics, models, optim
+from seg import augment, batches, metrics, models, optim, oversample
 from seg.batches import Resident, normalise
 from seg.evaluate import Evaluation, evaluate, precision, predict_classes
 from seg.experiment import Experiment
@@ -33,6 +33,8 @@ class Data:
     train: Resident
     val: Resident
     class_names: tuple[str, ...]
+    class_pixels_NC: Tensor
+    """(N, classes) int64, on the CPU: pixels of each class in each training image."""
 
     @property
     def classes(self) -> int:
@@ -41,7 +43,8 @@ class Data:
 
 def load(pack: Pack, device: torch.device) -> Data:
     train, val = (batches.resident(pack, split, device) for split in ("train", "val"))
-    return Data(train, val, tuple(pack.class_names))
+    pixels = torch.from_numpy(pack.class_pixels_NC[pack.indices("train")])
+    return Data(train, val, tuple(pack.class_names), pixels)
 
 
 @dataclass
@@ -56,6 +59,8 @@ class Run:
     wrapped: nn.Module
     """The model as training calls it: DDP around it where there are several ranks."""
     optimizer: torch.optim.Optimizer
+    weights_N: Tensor
+    """Sampling weight of each training image, mean 1; on the CPU."""
     epoch: int = 0
 
     @property
@@ -69,7 +74,7 @@ class Run:
 class EpochResult:
     epoch: int
     train_loss: float
-    train_iou: float
+    train_scores: dict[str, float]
     """On the augmented images, while the weights were still changing."""
     validation: Evaluation
     seconds: float
@@ -86,7 +91,8 @@ class EpochResult:
         return {
             "epoch": self.epoch,
             "train_loss": self.train_loss,
-            "train_iou": self.train_iou,
+            "train_iou": self.train_scores["iou"],
+            "train_pixel_accuracy": self.train_scores["pixel_accuracy"],
             "val_loss": self.validation.loss,
             **{f"val_{name}": value for name, value in scores.items()},
             "seconds": self.seconds,
@@ -115,7 +121,8 @@ def start(
     if experiment.encoder_freeze:
         optim.freeze_encoder(model)
     optimizer = optim.build(model, experiment, device)
-    return Run(experiment, data, device, ranks, model, ranks.wrap(model, device), optimizer)
+    weights = oversample.weights(data.class_pixels_NC, experiment.oversample)
+    return Run(experiment, data, device, ranks, model, ranks.wrap(model, device), optimizer, weights)
 
 
 def epochs(run: Run) -> Iterator[EpochResult]:
@@ -140,7 +147,7 @@ def _epoch(run: Run) -> EpochResult:
     return EpochResult(
         epoch=epoch,
         train_loss=loss,
-        train_iou=metrics.scores(counts)["iou"],
+        train_scores=metrics.scores(counts),
         validation=validation,
         seconds=time.perf_counter() - began,
         images_per_second=len(counts.hard) / (trained - began),
@@ -157,9 +164,8 @@ def _check_finite(kind: str, loss: float, epoch: int) -> None:
 def _train(run: Run, epoch: int) -> tuple[float, Counts]:
     """One pass over the training images: mean loss, and the counts of each image seen."""
     experiment, data = run.experiment, run.data
-    plan = batches.plan_epoch(
-        len(data.train), experiment.batch_size, experiment.seed, epoch, *_place(run.ranks), run.device
-    )
+    place = run.ranks.rank, run.ranks.world
+    plan = batches.plan_epoch(run.weights_N, experiment.batch_size, experiment.seed, epoch, *place, run.device)
     optim.train_mode(run.model, experiment.encoder_freeze)
     loss_sum = torch.zeros((), dtype=torch.float64, device=run.device)
     hard = torch.zeros(len(data.train), data.classes, 4, dtype=torch.int64, device=run.device)
@@ -168,20 +174,15 @@ def _train(run: Run, epoch: int) -> tuple[float, Counts]:
         done = (epoch - 1) * plan.steps + step
         optim.set_rates(run.optimizer, optim.rate_factor(experiment.schedule, done, total_steps))
         batch = plan.batch(step)
-        loss, hard[batch.indices] = _step(run, batch)
+        loss, hard[batch.positions] = _step(run, batch)
         loss_sum += loss * len(batch.indices)
     run.ranks.sum(loss_sum)
     run.ranks.sum(hard)
-    seen = min(plan.steps * experiment.batch_size, len(data.train))
-    hard = hard[plan.order[:seen]].cpu()
-    return float(loss_sum) / seen, Counts(hard, hard.new_zeros(*hard.shape[:2], 3).double())
+    hard = hard[: plan.seen].cpu()
+    return float(loss_sum) / plan.seen, Counts(hard, hard.new_zeros(*hard.shape[:2], 3).double())
 
 
-def _place(ranks: Ranks) -> tuple[int, int]:
-    return ranks.rank, ranks.world
-
-
-def _step(run: Run, batch: batches.Batch) -> tuple[torch.Tensor, torch.Tensor]:
+def _step(run: Run, batch: batches.Batch) -> tuple[Tensor, Tensor]:
     """One optimiser step: the local mean loss, and the counts of the batch's images. Nothing waits for the device."""
     experiment = run.experiment
     images, masks = run.data.train.take(batch.indices)

@@ -41,8 +41,8 @@ class Pack:
     native_sizes_hw: np.ndarray
     """(N, 2) int64: height and width of each source image, in pixels."""
     class_names: tuple[str, ...]
-    class_frequencies: np.ndarray
-    """(classes,) float64: share of each class in the pixels of the training images, ignored ones left out."""
+    class_pixels_NC: np.ndarray
+    """(N, classes) int64: pixels of each class in each image, ignored ones left out."""
     remark: str = ""
     synthetic: bool = False
 
@@ -53,6 +53,12 @@ class Pack:
     @property
     def classes(self) -> int:
         return len(self.class_names)
+
+    @property
+    def class_frequencies(self) -> np.ndarray:
+        """(classes,) float64: share of each class in the pixels of the training images."""
+        pixels = self.class_pixels_NC[self.indices("train")].sum(0)
+        return pixels / max(pixels.sum(), 1)
 
     def indices(self, name: str) -> np.ndarray:
         """Positions (int64, ascending) of the images of the split `train`, `val` or `test`."""
@@ -87,7 +93,7 @@ def open_pack(folder: Path | str, verify: bool = True) -> Pack:
         splits=tuple(index["splits"]),
         native_sizes_hw=np.array(index["native_sizes_hw"], np.int64).reshape(-1, 2),
         class_names=tuple(index["class_names"]),
-        class_frequencies=np.array(index["class_frequencies"]),
+        class_pixels_NC=np.array(index["class_pixels"], np.int64).reshape(-1, len(index["class_names"])),
         remark=index["remark"],
         synthetic=index["synthetic"],
     )

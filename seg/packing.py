@@ -10,7 +10,7 @@ import numpy as np
 
 from seg import pack_files, split
 from seg.data.parallel import read_all
-from seg.data.sample import IGNORED, DataError, Dataset, Sample
+from seg.data.sample import DataError, Dataset, Sample
 from seg.resample import resize_image, resize_mask
 
 
@@ -47,26 +47,26 @@ class Packing:
 
     def write(self, folder: Path) -> None:
         """Decode every sample into `folder`. DataError names the unreadable ones, all in one."""
-        counts = np.zeros(IGNORED + 1, np.int64)
+        class_pixels: list[list[int]] = []
         native_sizes_hw: list[tuple[int, int]] = []
 
         def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
             decoded = read_all(self._decode, self.samples, "packing", self.progress)
-            for image_SS3, mask_SS, split_name, native_hw in decoded:
+            for image_SS3, mask_SS, native_hw in decoded:
                 native_sizes_hw.append(native_hw)
-                if split_name == "train":
-                    counts[:] += np.bincount(mask_SS.ravel(), minlength=len(counts))
+                pixels = np.bincount(mask_SS.ravel(), minlength=self.dataset.classes)
+                class_pixels.append(pixels[: self.dataset.classes].tolist())
                 yield image_SS3, mask_SS
 
         crc32 = pack_files.write(folder, pairs(), len(self.samples), self.image_size)
-        pack_files.write_index(folder, self._index(native_sizes_hw, counts[: self.dataset.classes]), crc32)
+        pack_files.write_index(folder, self._index(native_sizes_hw, class_pixels), crc32)
 
-    def _decode(self, sample: Sample) -> tuple[np.ndarray, np.ndarray, str, tuple[int, int]]:
+    def _decode(self, sample: Sample) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
         image_HW3, mask_HW = self.dataset.read(sample)
         image_SS3, mask_SS = resize_image(image_HW3, self.image_size), resize_mask(mask_HW, self.image_size)
-        return image_SS3, mask_SS, self.splits[sample.id], (mask_HW.shape[0], mask_HW.shape[1])
+        return image_SS3, mask_SS, (mask_HW.shape[0], mask_HW.shape[1])
 
-    def _index(self, native_sizes_hw: list[tuple[int, int]], training_pixels: np.ndarray) -> dict[str, object]:
+    def _index(self, native_sizes_hw: list[tuple[int, int]], class_pixels: list[list[int]]) -> dict[str, object]:
         return {
             "key": self.key,
             "dataset": self.dataset.name,
@@ -74,7 +74,7 @@ class Packing:
             "splits": [self.splits[sample.id] for sample in self.samples],
             "native_sizes_hw": native_sizes_hw,
             "class_names": self.dataset.class_names,
-            "class_frequencies": (training_pixels / max(training_pixels.sum(), 1)).tolist(),
+            "class_pixels": class_pixels,
             "remark": self.dataset.remark,
             "synthetic": self.dataset.synthetic,
         }

@@ -23,8 +23,10 @@ os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 
 import ray
+import torch
 from ray import tune
 
+from seg import oversample
 from seg.experiment import Experiment
 from study import finalists, leaders, space
 from study.lane import Lane
@@ -226,6 +228,8 @@ def write_study(plan: Plan, finished: str = "") -> None:
     prepared = plan.prepared
     packed = prepared.pack
     images = {split: len(packed.indices(split)) for split in ("train", "val", "test")}
+    pixels = torch.from_numpy(packed.class_pixels_NC[packed.indices("train")])
+    image_share, pixel_share = oversample.shares(pixels, torch.ones(len(pixels), dtype=torch.float64))
     created = plan.store.read_json("study.json")["created"] if plan.store.exists("study.json") else now()
     plan.store.write_json(
         "study.json",
@@ -242,6 +246,8 @@ def write_study(plan: Plan, finished: str = "") -> None:
                 "remark": packed.remark,
                 "class_names": list(packed.class_names),
                 "images": images,
+                "image_share": image_share,
+                "pixel_share": pixel_share,
                 "pack": packed.key,
             },
             "machine": {"cpus": prepared.machine.cpus, "gpus": prepared.machine.gpus, "host": platform.node()},

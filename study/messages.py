@@ -45,6 +45,8 @@ class Started:
     params_trainable: int
     params_frozen: int
     build_seconds: float
+    sampling: dict[str, list[float]]
+    """Class frequencies, see seg.oversample.report."""
     rows: list[dict[str, Any]] = field(default_factory=list)
 
 

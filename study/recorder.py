@@ -72,6 +72,7 @@ class Recorder(Callback):
         if started := result.get("started"):
             record.device = started.device
             record.params_trainable, record.params_frozen = started.params_trainable, started.params_frozen
+            record.extra["sampling"] = started.sampling
             # What the checkpoint has behind it is what counts: epochs recorded after it are run again.
             record.epochs = list(started.rows)
         if row := result.get("row"):

@@ -12,7 +12,7 @@ import ray.train.torch
 import torch
 import torch.distributed as dist
 
-from seg import checkpoint, loop
+from seg import checkpoint, loop, oversample
 from seg.experiment import Experiment
 from seg.loop import Diverged, EpochResult, Run
 from seg.pack import open_pack
@@ -77,6 +77,7 @@ class Worker:
             params_trainable=trainable,
             params_frozen=frozen,
             build_seconds=time.perf_counter() - began,
+            sampling=oversample.report(self._data.class_pixels_NC, run.weights_N),
             rows=self._attempt.rows,
         )
 

@@ -9,7 +9,11 @@ CPU = torch.device("cpu")
 
 
 def plans(images: int, batch_size: int, world: int, epoch: int = 1) -> list:
-    return [plan_epoch(images, batch_size, seed=7, epoch=epoch, rank=r, world=world, device=CPU) for r in range(world)]
+    return plans_of(torch.ones(images, dtype=torch.float64), batch_size, world, epoch)
+
+
+def plans_of(weights: torch.Tensor, batch_size: int, world: int, epoch: int = 1) -> list:
+    return [plan_epoch(weights, batch_size, seed=7, epoch=epoch, rank=r, world=world, device=CPU) for r in range(world)]
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
@@ -35,6 +39,24 @@ def test_the_ranks_shares_of_a_step_are_the_single_ranks_step(world: int) -> Non
         assert sum(part.share for part in parts) / world == pytest.approx(1)
 
 
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_oversampled_images_are_shared_out_by_position(world: int) -> None:
+    """One image makes up a third of the epoch; over all ranks every position comes up once, with that image in it."""
+    weights = torch.tensor([8.0] + [16 / 23] * 23, dtype=torch.float64)
+    (alone,), ranks = plans_of(weights, 6, 1), plans_of(weights, 6, world)
+    batches_ = [plan.batch(step) for plan in ranks for step in range(plan.steps)]
+    positions = torch.cat([batch.positions for batch in batches_])
+    assert sorted(positions.tolist()) == list(range(24))
+    assert torch.equal(alone.order[positions], torch.cat([batch.indices for batch in batches_]))
+    assert torch.equal(alone.draws_ND[positions], torch.cat([batch.draws_ND for batch in batches_]))
+    assert (alone.order == 0).sum() == 8
+
+
+def test_copies_of_an_image_are_augmented_each_its_own_way() -> None:
+    plan = plans_of(torch.tensor([4.0, 0.0, 0.0, 0.0], dtype=torch.float64), 2, 1)[0]
+    assert plan.order.tolist() == [0, 0, 0, 0] and len(plan.draws_ND.unique(dim=0)) == 4
+
+
 def test_order_differs_by_epoch_and_repeats_by_seed() -> None:
     first, again, second = plans(40, 8, 1)[0], plans(40, 8, 1)[0], plans(40, 8, 1, epoch=2)[0]
     assert torch.equal(first.order, again.order) and torch.equal(first.draws_ND, again.draws_ND)
@@ -43,12 +65,12 @@ def test_order_differs_by_epoch_and_repeats_by_seed() -> None:
 
 def test_more_workers_than_images_are_refused() -> None:
     with pytest.raises(ValueError, match="2 training images cannot be shared by 3 workers"):
-        plan_epoch(2, 4, 0, 1, 0, 3, CPU)
+        plan_epoch(torch.ones(2), 4, 0, 1, 0, 3, CPU)
 
 
 def test_more_workers_than_images_of_a_batch_are_refused() -> None:
     with pytest.raises(ValueError, match="batch_size: 2 images cannot be shared by 3 workers"):
-        plan_epoch(20, 2, 0, 1, 0, 3, CPU)
+        plan_epoch(torch.ones(20), 2, 0, 1, 0, 3, CPU)
 
 
 def test_images_are_the_packs_in_channels_last(tiny: Data) -> None:

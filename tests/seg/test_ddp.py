@@ -45,7 +45,7 @@ def results(pack_folder: Path, chosen: Experiment, ranks: Ranks) -> dict[str, An
         "soft_before": before.counts.soft,
         "loss_before": before.loss,
         "train_loss": epoch.train_loss,
-        "train_iou": epoch.train_iou,
+        "train_iou": epoch.train_scores["iou"],
         "weights": run.model.state_dict(),
     }
 

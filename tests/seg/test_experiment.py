@@ -41,7 +41,7 @@ def test_a_losss_parameters_have_defaults(make_experiment: Any) -> None:
             {"loss": "dice_bce", "loss_parameters": {"dice_weight": float("nan")}},
             "loss_dice_weight: nan must be a finite number",
         ),
-        ({"oversample": 0.5}, "oversample: 0.5 must be 0"),
+        ({"oversample": 1.5}, "oversample: 1.5 must be between 0 and 1"),
         ({"loss_parameters": {"gamma": 2}}, "loss_gamma: the loss bce has no such parameter; it has none"),
     ],
 )

@@ -20,6 +20,7 @@ from study.store import Store
 
 OBJECTIVE = Objective("val_iou", "max")
 EPOCHS = 3
+SAMPLING = {"image_share": [1.0, 0.9], "sampled_image_share": [1.0, 0.95]}
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def row(epoch: int, val_iou: float) -> dict[str, Any]:
 
 
 def started(rows: list[dict[str, Any]] | None = None) -> Started:
-    return Started(device="cpu", params_trainable=10, params_frozen=5, build_seconds=0.1, rows=rows or [])
+    return Started("cpu", params_trainable=10, params_frozen=5, build_seconds=0.1, sampling=SAMPLING, rows=rows or [])
 
 
 class Tune:
@@ -118,6 +119,7 @@ def test_complete(tune: Tune, store: Store) -> None:
     tune.end(trial)
     record = read(tune, store)
     assert record.state is State.COMPLETE and record.best_epoch == 2 and record.finished and record.reason == ""
+    assert record.extra["sampling"] == SAMPLING
     (told,) = tune.optuna._study.get_trials()
     assert told.state is TrialState.COMPLETE and told.value == 0.7
     assert tune.shown[-1] == (0, State.COMPLETE)
