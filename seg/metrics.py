@@ -108,6 +108,16 @@ def scores(counts: Counts) -> dict[str, float]:
     return {name: float(value) for name, value in named.items()}
 
 
+def image_iou(counts: Counts) -> Tensor:
+    """(N,) float64: the IoU of each image. Binary: of class 1. Multi-class: the mean over the classes, background
+    included, that are in the image's truth or prediction."""
+    each = iou(counts.hard)
+    if counts.hard.shape[1] == 2:
+        return each[:, 1]
+    present = counts.hard[..., TP] + counts.hard[..., FP] + counts.hard[..., FN] > 0
+    return (each * present).sum(1) / present.sum(1).clamp(min=1)
+
+
 def _binary_scores(counts: Counts) -> dict[str, Tensor]:
     lesion, soft = counts.hard[:, 1], counts.soft[:, 1]
     pooled = lesion.sum(0)

@@ -75,7 +75,7 @@ def write_gallery(predictor: Predictor, store: Store, dataset: Dataset, trial: i
     """The worst and the median validation images of a trial, as pictures, by the IoU of its recorded counts."""
     table = counts.from_parquet(store.read(f"{trial_folder(trial)}/val_counts.parquet"))
     ids, found = counts.from_table(table)
-    per_image = metrics.iou(found.hard)[:, 1:].mean(1)
+    per_image = metrics.image_iou(found)
     order = per_image.argsort().tolist()
     middle = len(order) // 2
     chosen = {"worst": order[:GALLERY], "median": order[middle - GALLERY // 2 : middle + GALLERY // 2]}

@@ -29,6 +29,14 @@ def test_counts_agree_with_counting_pixel_by_pixel(classes: int, seed: int) -> N
     assert np.array_equal(found.numpy(), naive(prediction, target, classes))
 
 
+def test_image_iou_leaves_out_classes_that_are_not_there() -> None:
+    target = torch.tensor([[[0, 0, 1, 1]], [[0, 0, 0, 0]]])
+    prediction = torch.tensor([[[0, 1, 1, 1]], [[0, 0, 0, 0]]])
+    soft = torch.zeros(2, 4, 3, dtype=torch.float64)
+    assert metrics.image_iou(Counts(count(prediction, target, 4), soft)).tolist() == [(1 / 2 + 2 / 3) / 2, 1.0]
+    assert metrics.image_iou(Counts(count(prediction, target, 2), soft)).tolist() == pytest.approx([2 / 3, 1.0])
+
+
 def test_confusion_by_hand() -> None:
     target = torch.tensor([[[0, 0, 1], [2, 2, 255]]])
     prediction = torch.tensor([[[0, 1, 1], [1, 2, 0]]])
