@@ -25,6 +25,8 @@ AUGMENTATIONS: dict[str, Augmentation] = {
     "flips": Augmentation(horizontal_flip=True, vertical_flip=True),
     "hflip_rotate": Augmentation(horizontal_flip=True, rotation_degrees=60.0),
     "flips_rotate": Augmentation(horizontal_flip=True, vertical_flip=True, rotation_degrees=60.0),
+    "hflip_rotate15": Augmentation(horizontal_flip=True, rotation_degrees=15.0),
+    "flips_rotate15": Augmentation(horizontal_flip=True, vertical_flip=True, rotation_degrees=15.0),
 }
 
 DRAWS = 3

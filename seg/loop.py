@@ -75,7 +75,7 @@ class EpochResult:
     epoch: int
     train_loss: float
     train_scores: dict[str, float]
-    """On the augmented images, while the weights were still changing."""
+    """See metrics.scores. On the augmented images, while the weights were still changing."""
     validation: Evaluation
     seconds: float
     """Training and validation."""
@@ -92,7 +92,7 @@ class EpochResult:
             "epoch": self.epoch,
             "train_loss": self.train_loss,
             "train_iou": self.train_scores["iou"],
-            "train_pixel_accuracy": self.train_scores["pixel_accuracy"],
+            **{f"train_{name}": self.train_scores[name] for name in ("dice", "pixel_accuracy")},
             "val_loss": self.validation.loss,
             **{f"val_{name}": value for name, value in scores.items()},
             "seconds": self.seconds,

@@ -150,6 +150,7 @@ def _multiclass_scores(counts: Counts) -> dict[str, Tensor]:
         "soft_dice": _mean(soft_dice(counts.soft.sum(0)), present),
     }
     named |= {f"iou_class{c}": value for c, value in enumerate(iou(pooled)) if present[c]}
+    named |= {f"accuracy_class{c}": value for c, value in enumerate(sensitivity(pooled)) if true[c]}
     return named
 
 

@@ -115,6 +115,8 @@ def test_class_accuracy_is_over_the_classes_that_are_there() -> None:
     """A class that is predicted but nowhere in the truth has no accuracy; it is not a perfect one."""
     found = multiclass([0, 1, 2, 2], [0, 1, 1, 1], classes=4)
     assert found["class_accuracy"] == pytest.approx((1 + 1 / 3) / 2)
+    each = {name: value for name, value in found.items() if name.startswith("accuracy_class")}
+    assert each == {"accuracy_class0": 1.0, "accuracy_class1": pytest.approx(1 / 3)}
     assert found["iou"] == pytest.approx((1 + 1 / 3 + 0) / 3)
 
 
