@@ -132,7 +132,7 @@ def test_scores_have_the_names_that_records_keep() -> None:
     zeros = torch.zeros(1, 2, 3, dtype=torch.float64)
     one = torch.ones(1, 1, 1, dtype=torch.int64)
     assert scores(Counts(count(one, one, 2), zeros)).keys() == both | {"iou_pooled", "sensitivity", "specificity"}
-    per_class = {"iou_class0", "iou_class2"}
+    per_class = {"iou_class0", "iou_class2", "accuracy_class0", "accuracy_class2"}
     assert multiclass([0, 2], [0, 2], classes=3).keys() == both | per_class | {
         "class_accuracy",
         "iou_foreground",
