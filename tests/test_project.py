@@ -16,7 +16,10 @@ MAKEFILE = (PROJECT / "Makefile").read_text()
 CONSTRAINTS = (PROJECT / "constraints.txt").read_text()
 PACKAGE = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
 EXTRAS = PACKAGE["optional-dependencies"]
-SPECS = sorted(path.stem for path in (PROJECT / "study" / "specs").glob("*.yaml"))
+SPECS = sorted(
+    path.relative_to(PROJECT / "study" / "specs").with_suffix("").as_posix()
+    for path in (PROJECT / "study" / "specs").rglob("*.yaml")
+)
 MODULES = sorted(
     str(path.relative_to(PROJECT))
     for folder in ("seg", "study", "analysis")
@@ -55,7 +58,8 @@ def test_readme_names_make_targets_that_exist() -> None:
 
 
 def test_readme_lists_every_bundled_spec() -> None:
-    listed = re.findall(r"^\| `(\w+)` \|", README.split("## The studies")[1].split("\n## ")[0], re.MULTILINE)
+    rows = re.findall(r"^\| (`[^|]+`) \|", README.split("## The studies")[1].split("\n## ")[0], re.MULTILINE)
+    listed = re.findall(r"`([\w/-]+)`", " ".join(rows))
     assert sorted(listed) == SPECS
 
 

@@ -1,0 +1,65 @@
+"""Every published configuration runs to its test scores on the data that is here, and they stand in one table."""
+
+import csv
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study.records import Record, State, read_record
+from study.spec import bundled, load_spec
+from study.store import Store
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+PUBLISHED = [name for name in bundled() if name.startswith("published/")]
+WEIGHTED = {"mobilenetv2_plain", "mobilenetv2_skip"}
+"""Architectures whose encoder weights come with the data of the tests; the others start from scratch here."""
+
+
+@pytest.fixture(scope="module")
+def studies(shell: Any, data_dir: Path) -> dict[str, Path]:
+    """Two epochs of each at 64 pixels, by the spec's name."""
+    found = {}
+    for name in PUBLISHED:
+        scratch = () if load_spec(name).models[0] in WEIGHTED else ("--set", "encoder.weights=none")
+        small = ("--epochs", 2, "--image-size", 64, "--no-report", "--data", data_dir)
+        folder = name.replace("/", "-")
+        shell.study(name, *small, *scratch, "--name", folder)
+        found[name] = shell.storage / folder
+    return found
+
+
+@pytest.fixture(params=PUBLISHED)
+def record(request: Any, studies: dict[str, Path]) -> tuple[str, Record]:
+    return request.param, read_record(Store(str(studies[request.param])), 0)
+
+
+def test_there_are_seven() -> None:
+    systems = [load_spec(name).baselines[0].system for name in PUBLISHED]
+    assert systems == ["R1", "R1", "R2", "R2", "R3", "R3", "R4"]
+
+
+def test_each_runs_to_its_scores_on_the_test_split(record: tuple[str, Record]) -> None:
+    name, found = record
+    assert (found.state, len(found.epochs)) == (State.COMPLETE, 2)
+    wanted = [column for column in load_spec(name).baselines[0].published if column != "iou_lowest"]
+    assert found.test is not None
+    row = found.test | found.best
+    # A class that no test image holds, and that is predicted nowhere, has no IoU.
+    missing = [column for column in wanted if column not in row and not column.startswith("iou_class")]
+    assert missing == []
+    assert all(math.isfinite(value) for value in found.test.values())
+
+
+def test_the_table_has_a_row_for_every_published_figure(shell: Any, studies: dict[str, Path]) -> None:
+    text = shell.run("analysis.published", *studies.values(), "--format", "csv")
+    rows = [row for row in csv.DictReader(io.StringIO(text)) if row["published"]]
+    figures = [value for name in PUBLISHED for value in load_spec(name).baselines[0].published.values()]
+    found = [float(row["published"]) for row in rows if row["configuration"] in CONFIGURATIONS]
+    assert sorted(found) == sorted(figures)
+
+
+CONFIGURATIONS = {load_spec(name).baselines[0].name for name in PUBLISHED}
