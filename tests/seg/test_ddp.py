@@ -71,11 +71,14 @@ def original_models() -> Any:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("original_models")
-@pytest.mark.parametrize("batch_size", [9, 11])
-def test_two_ranks_train_as_one(tiny_pack: Pack, make_experiment: Any, tmp_path: Path, batch_size: int) -> None:
+@pytest.mark.parametrize(("batch_size", "oversample"), [(9, 0.0), (11, 0.0), (11, 1.0)])
+def test_two_ranks_train_as_one(
+    tiny_pack: Pack, make_experiment: Any, tmp_path: Path, batch_size: int, oversample: float
+) -> None:
     """The same global batch, odd ones and a short odd last one included: equal within floating-point noise."""
     assert len(tiny_pack.indices("train")) % 11 == 3
-    chosen = make_experiment(model="mobilenetv2_plain", batch_size=batch_size, epochs=1, optimizer="adam")
+    choices = {"batch_size": batch_size, "oversample": oversample, "epochs": 1, "optimizer": "adam"}
+    chosen = make_experiment(model="mobilenetv2_plain", **choices)
     alone = results(tiny_pack.folder, chosen, Ranks())
     for rank in on_two_ranks(tiny_pack, chosen, tmp_path):
         assert torch.equal(rank["counts_before"], alone["counts_before"])
