@@ -1,5 +1,11 @@
 """What each score is called, and exactly how it is measured."""
 
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import pandas as pd
+
 _BINARY = "of each image at threshold 0.5, then the mean; empty against empty counts as 1"
 _MULTI = "With more than two classes: the mean over classes of one pooled confusion matrix, background included."
 
@@ -9,13 +15,16 @@ _NAMES = {
     "loss": "loss",
     "pixel_accuracy": "pixel accuracy",
     "iou_pooled": "IoU, pooled",
+    "dice_pooled": "Dice, pooled",
     "sensitivity": "sensitivity",
     "specificity": "specificity",
     "soft_iou": "soft IoU",
     "soft_dice": "soft Dice",
     "class_accuracy": "class accuracy",
+    "accuracy": "accuracy",
     "iou_foreground": "IoU, foreground",
     "dice_foreground": "Dice, foreground",
+    "iou_lowest": "lowest IoU of an image",
 }
 _HOW = {
     "iou": f"TP / (TP + FP + FN) {_BINARY}. {_MULTI}",
@@ -30,6 +39,7 @@ _HOW = {
     "class_accuracy": "TP / (TP + FN) of each class, then the mean.",
     "iou_foreground": "IoU without the background class.",
     "dice_foreground": "Dice without the background class.",
+    "iou_lowest": "The IoU of the image with the lowest one.",
 }
 _WHERE = {
     "val_": ("val", "Validation images, at training size, at the trial's best epoch."),
@@ -37,6 +47,7 @@ _WHERE = {
     "test_": ("test", "Sealed test images, at training size; finalists only."),
     "train_": ("train", "Training images, augmented, while the weights were changing."),
 }
+_OF_CLASS = re.compile(r"(?P<score>\w+)_class(?P<index>\d+)")
 
 
 def _split(name: str) -> tuple[str, str, str]:
@@ -47,13 +58,38 @@ def _split(name: str) -> tuple[str, str, str]:
     return "", "", name
 
 
-def label(name: str) -> str:
-    """A column as people read it: `val_iou` is `val IoU`; what is no score keeps its name."""
+def label(name: str, classes: Sequence[str] = ()) -> str:
+    """A column as people read it: `val_iou` is `val IoU`, `test_iou_class2` is `test IoU, car` where `classes` says so.
+    What is no score keeps its name."""
     prefix, _, score = _split(name)
-    return f"{prefix} {_NAMES.get(score, score.replace('_', ' '))}".strip() if prefix or score in _NAMES else name
+    return f"{prefix} {_score_name(score, classes)}".strip() if prefix or _is_score(score) else name
+
+
+def labels(table: pd.DataFrame) -> Callable[[str], str]:
+    """`label`, knowing the class names of the study that the table remembers."""
+    return partial(label, classes=class_names(table))
+
+
+def class_names(table: pd.DataFrame) -> list[str]:
+    """Of the study that the table remembers; none where it remembers none, as one read from CSV."""
+    return list(table.attrs.get("study", {}).get("dataset", {}).get("class_names", []))
+
+
+def _is_score(score: str) -> bool:
+    return score in _NAMES or bool(_OF_CLASS.fullmatch(score))
+
+
+def _score_name(score: str, classes: Sequence[str]) -> str:
+    found = _OF_CLASS.fullmatch(score)
+    if not found:
+        return _NAMES.get(score, score.replace("_", " "))
+    index = int(found["index"])
+    return f"{_score_name(found['score'], ())}, {classes[index] if index < len(classes) else f'class {index}'}"
 
 
 def explain(name: str) -> str:
     """How the score of a column is measured, and on what; empty for a column that is none."""
     _, where, score = _split(name)
-    return " ".join(part for part in (_HOW.get(score, ""), where) if part) if where or score in _HOW else ""
+    found = _OF_CLASS.fullmatch(score)
+    how = "Of the one class, from the counts summed over all images." if found else _HOW.get(score, "")
+    return " ".join(part for part in (how, where) if part) if where or how else ""

@@ -66,10 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except load.StudyNotFound as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return _print(FORMATS[given.format](table))
+    return write(FORMATS[given.format](table))
 
 
-def _print(text: str) -> int:
+def write(text: str) -> int:
     try:
         sys.stdout.write(text)
         sys.stdout.flush()

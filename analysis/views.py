@@ -16,6 +16,8 @@ from analysis import compare, figures, load, theme
 from analysis import importance as importances
 from analysis.leaderboard import Board, leaderboard
 from analysis.measures import explain, label
+from analysis.published import published
+from analysis.published_text import Block, blocks
 
 JPEG_QUALITY = 88
 SPLITS = {"val": "validation split", "test": "sealed test split"}
@@ -45,7 +47,7 @@ class View:
     sentences: list[str]
     facts: list[tuple[str, str]]
     board: Board
-    published: list[dict[str, Any]]
+    published: list[Block]
     legend: list[theme.Look]
     charts: list[Chart]
     gallery: dict[str, list[dict[str, str]]]
@@ -74,7 +76,7 @@ def view(opened: load.Study) -> View:
         sentences=list(_sentences(trials, leader, counts)),
         facts=list(_facts(info, trials)),
         board=board,
-        published=_published(info, trials),
+        published=blocks(published([opened])),
         legend=sorted(set(theme.looks(trials).values()), key=lambda look: (-look.rank, look.group)),
         charts=list(_charts(opened, trials, leader, counts)),
         gallery={rank: [_picture(p) for p in pictures if p.rank == rank] for rank in ("worst", "median")},
@@ -147,22 +149,6 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def _published(info: dict[str, Any], trials: pd.DataFrame) -> list[dict[str, Any]]:
-    """Each published figure beside the same score of its configuration in this study."""
-    ours = trials.drop_duplicates("source").set_index("source")
-    return [
-        {"name": baseline["name"], "score": label(name), "published": f"{value:.4f}", **_ours(ours, baseline, name)}
-        for baseline in info["spec"].get("baselines", [])
-        for name, value in baseline.get("published", {}).items()
-    ]
-
-
-def _ours(by_source: pd.DataFrame, baseline: dict[str, Any], score: str) -> dict[str, str]:
-    row = by_source.loc[baseline["name"]].to_dict() if baseline["name"] in by_source.index else {}
-    found = {split: row.get(f"{split}_{score}") for split in SPLITS}
-    return {split: "" if pd.isna(value) else f"{value:.4f}" for split, value in found.items()}
 
 
 def _charts(

@@ -158,3 +158,101 @@ def change(study: Path) -> Callable[..., None]:
         write_record(store, found)
 
     return changed
+
+
+@pytest.fixture
+def pets(tmp_path: Path) -> Path:
+    """A study of three classes: a published trial and a better one, both scored on the test split. No search space."""
+    folder = tmp_path / "pets"
+    store = Store(str(folder))
+    store.write_json("study.json", pets_json())
+    for trial in (0, 1):
+        write_record(store, pets_record(trial))
+        for split in ("val", "test"):
+            for name, table in (("counts", pets_counts()), ("confusion", pets_confusion())):
+                # Of the test split both sizes are kept; at the masks' own every pixel is four.
+                scale = {"train": 1, "native": 4}
+                sized = pd.concat([_times(table, factor).assign(size=size) for size, factor in scale.items()])
+                _write_parquet(store, f"trials/{trial:05d}/{split}_{name}.parquet", sized if split == "test" else table)
+    return folder
+
+
+def _times(table: pd.DataFrame, factor: int) -> pd.DataFrame:
+    pixels = [name for name in ("tp", "fp", "fn", "tn", "pixels") if name in table]
+    return table.assign(**{name: table[name] * factor for name in pixels})
+
+
+def _write_parquet(store: Store, name: str, table: pd.DataFrame) -> None:
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False)
+    store.write(name, buffer.getvalue())
+
+
+def pets_json() -> dict[str, Any]:
+    baseline = {
+        "name": "R4 U-Net",
+        "system": "R4",
+        "published": {"train_pixel_accuracy": 0.86, "pixel_accuracy": 0.81, "iou_class2": 0.3, "iou_lowest": 0.142},
+        "protocol": {"epochs": 30, "batch_size": 16, "train_images": 3680, "test_images": 40},
+        "remarks": ["rates are not in the report"],
+    }
+    dataset = {
+        "name": "pets",
+        "synthetic": False,
+        "remark": "4 of 40 test images",
+        "class_names": ["background", "pet", "border"],
+        "images": {"train": 8, "val": 2, "test": 4},
+        "image_share": [1.0, 1.0, 0.5],
+        "pixel_share": [0.7, 0.28, 0.02],
+    }
+    spec = {"image_size": 64, "objective": {"metric": "val_iou", "mode": "max"}, "baselines": [baseline]}
+    return study_json() | {"name": "pets", "finished": "2026-01-02T00:00:00+00:00", "spec": spec, "dataset": dataset}
+
+
+def pets_record(trial: int) -> Record:
+    """Trial 1 oversamples, and is better."""
+    fields = experiment(2).to_json() | {"dataset": "pets", "model": "unet", "encoder_weights": "none"}
+    searched = {"model": "smp:DeepLabV3Plus:efficientnet-b0", "loss": "focal_tversky", "oversample": 0.5}
+    searched["loss_parameters"] = {"alpha": 0.7, "gamma": 1.3333}
+    scores = {"iou": 0.5 + 0.1 * trial, "dice": 0.6, "pixel_accuracy": 0.8, "class_accuracy": 0.7}
+    scores |= {"iou_foreground": 0.4, "dice_foreground": 0.5, "soft_iou": 0.4, "soft_dice": 0.5}
+    scores |= {"iou_class0": 0.9, "iou_class1": 0.6, "iou_class2": 0.2 + 0.1 * trial}
+    row = {"epoch": 1, "train_loss": 0.5, "train_iou": 0.6, "train_pixel_accuracy": 0.85, "val_loss": 0.6}
+    row |= {"seconds": 1.0, "images_per_second": 8.0, "encoder_lr": 1e-4, "decoder_lr": 1e-3}
+    sampling = {"image_share": [1.0, 1.0, 0.5], "pixel_share": [0.7, 0.28, 0.02]}
+    sampling |= {"sampled_image_share": [1.0, 1.0, 0.6], "sampled_pixel_share": [0.68, 0.29, 0.03]}
+    return Record(
+        trial=trial,
+        id=f"{trial:08x}",
+        state=State.COMPLETE,
+        source="search" if trial else "R4 U-Net",
+        experiment=fields | searched if trial else fields,
+        started="2026-01-01T00:00:00+00:00",
+        finished=f"2026-01-01T00:0{trial}:50+00:00",
+        epochs=[row | {f"val_{name}": value for name, value in scores.items()}],
+        best_epoch=1,
+        device="cpu",
+        params_trainable=10,
+        params_frozen=0,
+        test=scores | {f"native_{name}": value + 0.01 for name, value in scores.items()},
+        extra={"sampling": sampling},
+    )
+
+
+def pets_counts() -> pd.DataFrame:
+    """Two images of 100 pixels. In `a` all is right and there is no border; in `b` background has IoU 0.5, pet 0.25,
+    border 0."""
+    images = {"a": [(60, 0, 0), (40, 0, 0), (0, 0, 0)], "b": [(45, 25, 20), (10, 20, 10), (0, 0, 15)]}
+    rows = [
+        {"id": image, "class": place, "tp": tp, "fp": fp, "fn": fn, "tn": 100 - tp - fp - fn}
+        for image, classes in images.items()
+        for place, (tp, fp, fn) in enumerate(classes)
+    ]
+    sums = {"soft_intersection": 1.0, "soft_prediction": 2.0, "soft_target": 2.0}
+    return pd.DataFrame(rows).assign(**sums)
+
+
+def pets_confusion() -> pd.DataFrame:
+    """Of the same two images, rows truth: 105, 20, 0; 10, 50, 0; 15, 0, 0."""
+    pixels = [105, 20, 0, 10, 50, 0, 15, 0, 0]
+    return pd.DataFrame({"truth": [0, 0, 0, 1, 1, 1, 2, 2, 2], "prediction": [0, 1, 2] * 3, "pixels": pixels})

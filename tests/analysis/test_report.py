@@ -97,9 +97,13 @@ def test_a_long_leaderboard_unfolds(study: Path) -> None:
 
 
 def test_published_figures_stand_beside_ours(study: Path) -> None:
-    table = html_of(study).split("As published, and here")[1].split("</table>")[0]
-    cells = re.findall(r"<td.*?>(.*?)</td>", table)
-    assert cells[:5] == ["R1 model 1 &lt;frozen&gt;", "IoU", "0.5000", "0.3800", "0.6000"]
+    block = html_of(study).split("As published, and here")[1].split("</div>")[0]
+    assert "<h3>R1 model 1 &lt;frozen&gt;</h3>" in block
+    assert re.findall(r"<td.*?>(.*?)</td>", block) == ["test IoU", "0.5", "0.6000", "+0.1000", "0.6100", "2"]
+
+
+def test_what_differs_from_the_publication_is_said(study: Path) -> None:
+    assert "Differs: synthetic images; generated; epoch 4 of 4, chosen on validation images." in html_of(study)
 
 
 def test_several_studies_share_one_drawing_library(study: Path, tmp_path: Path) -> None:

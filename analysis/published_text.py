@@ -1,0 +1,66 @@
+"""The table of published figures as blocks, one a configuration: for a terminal, and for the report."""
+
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+
+TITLES = ("", "published", "ours", "difference", "properly", "images")
+WIDTH = 100
+"""Characters in a line where there is no terminal."""
+PROPERLY = "on thresholded masks at their own size"
+
+
+@dataclass(frozen=True)
+class Block:
+    title: str
+    study: str
+    lines: list[tuple[str, ...]]
+    """Under TITLES."""
+    differs: list[str]
+
+
+def blocks(rows: pd.DataFrame) -> list[Block]:
+    """Each published configuration; the references of a study together. `rows` as of `analysis.published`."""
+    return [_block(block) for _, block in rows.groupby(["study", "kind", "configuration"], sort=False)]
+
+
+def _block(rows: pd.DataFrame) -> Block:
+    first = rows.iloc[0]
+    about = "References, beside the " if first["kind"] == "reference" else f"{first['system']}: ".removeprefix(": ")
+    lines = [_line(row) for _, row in rows.iterrows()]
+    return Block(about + first["configuration"], first["study"], lines, list(dict.fromkeys(rows["differs"])))
+
+
+def _line(row: pd.Series) -> tuple[str, ...]:
+    about = f"{row['system']}: " if row["kind"] == "reference" else ""
+    ours = (_number(row["ours"]), _number(row["difference"], "+"), _number(row["properly"]))
+    return (about + row["metric"], f"{row['published']:g}", *ours, "" if pd.isna(row["images"]) else str(row["images"]))
+
+
+def _number(value: float, sign: str = "") -> str:
+    """To four places; nothing where there is none."""
+    return "" if pd.isna(value) else f"{value:{sign}.4f}"
+
+
+def to_text(rows: pd.DataFrame) -> str:
+    if rows.empty:
+        return "no published figures: these studies hold no published configuration, nor data with a reference\n"
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH
+    return "\n".join("\n".join(_text(block, width)) + "\n" for block in blocks(rows))
+
+
+def _text(block: Block, width: int) -> Iterator[str]:
+    yield from textwrap.wrap(f"{block.title} (study {block.study})", width, subsequent_indent="  ")
+    lines = [TITLES, *block.lines]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(TITLES))]
+    for first, *numbers in lines:
+        right = [cell.rjust(size) for cell, size in zip(numbers, widths[1:], strict=True)]
+        yield "  ".join(["", first.ljust(widths[0]), *right]).rstrip()
+    for reason in block.differs:
+        yield from textwrap.wrap(f"differs: {reason}", width, initial_indent="  ", subsequent_indent="    ")
+    if any(line[TITLES.index("properly")] for line in block.lines):
+        yield f"  properly: {PROPERLY}"
