@@ -1,5 +1,6 @@
 """Scoring a model on a split: integer counts of every image, each image once, however many ranks."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +9,6 @@ from torch import Tensor, nn
 from seg import metrics
 from seg.batches import Resident, normalise
 from seg.experiment import Experiment
-from seg.losses import LOSSES
 from seg.metrics import Counts
 from seg.ranks import Ranks
 
@@ -18,6 +18,7 @@ BATCH = 64
 @dataclass(frozen=True)
 class Evaluation:
     loss: float
+    """Mean over the images; not a number where no loss was asked for."""
     counts: Counts
 
 
@@ -41,14 +42,19 @@ def predict_classes(logits_NKHW: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def evaluate(
-    model: nn.Module, data: Resident, experiment: Experiment, classes: int, ranks: Ranks, device: torch.device
+    model: nn.Module,
+    data: Resident,
+    experiment: Experiment,
+    classes: int,
+    ranks: Ranks,
+    device: torch.device,
+    loss: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> Evaluation:
     """Loss and counts of `model` over `data`, in the order of `data.ids`, the same on every rank.
 
     Ranks share whole batches, so that each batch is computed exactly as one rank would compute it.
     """
     model.eval()
-    loss_function = LOSSES[experiment.loss]
     batches = torch.arange(len(data), device=device).split(BATCH)
     losses = torch.zeros(len(batches), dtype=torch.float64, device=device)
     hard = torch.zeros(len(data), classes, 4, dtype=torch.int64, device=device)
@@ -59,7 +65,7 @@ def evaluate(
         with precision(device):
             logits = model(normalise(images, experiment.normalize))
         logits, target = logits.float(), masks.long()
-        losses[b] = loss_function(logits, target, **experiment.loss_parameters) * len(images)
+        losses[b] = loss(logits, target) * len(images) if loss else torch.nan
         joint = metrics.confusion(predict_classes(logits), target, classes)
         confusion += joint.sum(0)
         hard[batches[b]] = metrics.from_confusion(joint)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
 from seg.augment import AUGMENTATIONS
-from seg.losses import DEFAULTS, LOSSES
+from seg.losses import DEFAULTS, LOSSES, RANGES
 from seg.models import MODELS
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -83,6 +83,9 @@ class Experiment:
                 )
             if not _finite(value):
                 raise ValueError(f"loss_{name}: {value!r} must be a finite number")
+            low, high = RANGES[name]
+            if not low <= value <= high:
+                raise ValueError(f"loss_{name}: {value!r} must be {_between(low, high)}")
         object.__setattr__(self, "loss_parameters", {**allowed, **self.loss_parameters})
 
     def to_json(self) -> dict[str, Any]:
@@ -98,6 +101,10 @@ class Experiment:
         if missing := sorted(required - set(raw)):
             raise ValueError(f"{missing[0]}: missing")
         return cls(**raw)
+
+
+def _between(low: float, high: float) -> str:
+    return f"between {low:g} and {high:g}" if math.isfinite(high) else f"{low:g} or more"
 
 
 def _finite(value: object) -> TypeGuard[float]:

@@ -6,18 +6,17 @@ for result in epochs(run): ...
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from seg import augment, batches, metrics, models, optim, oversample
+from seg import augment, batches, losses, metrics, models, optim, oversample
 from seg.batches import Resident, normalise
 from seg.evaluate import Evaluation, evaluate, precision, predict_classes
 from seg.experiment import Experiment
-from seg.losses import LOSSES
 from seg.metrics import Counts
 from seg.models.segmenter import Segmenter
 from seg.pack import Pack
@@ -40,6 +39,12 @@ class Data:
     def classes(self) -> int:
         return len(self.class_names)
 
+    @property
+    def class_frequencies(self) -> Tensor:
+        """(classes,) float32: share of each class in the training pixels."""
+        pixels = self.class_pixels_NC.sum(0)
+        return pixels / pixels.sum().clamp(min=1)
+
 
 def load(pack: Pack, device: torch.device) -> Data:
     train, val = (batches.resident(pack, split, device) for split in ("train", "val"))
@@ -59,6 +64,8 @@ class Run:
     wrapped: nn.Module
     """The model as training calls it: DDP around it where there are several ranks."""
     optimizer: torch.optim.Optimizer
+    loss: Callable[[Tensor, Tensor], Tensor]
+    """Of logits (N, K, H, W) and target (N, H, W)."""
     weights_N: Tensor
     """Sampling weight of each training image, mean 1; on the CPU."""
     epoch: int = 0
@@ -121,8 +128,10 @@ def start(
     if experiment.encoder_freeze:
         optim.freeze_encoder(model)
     optimizer = optim.build(model, experiment, device)
+    wrapped = ranks.wrap(model, device)
+    loss = losses.bind(experiment.loss, experiment.loss_parameters, data.class_frequencies.to(device))
     weights = oversample.weights(data.class_pixels_NC, experiment.oversample)
-    return Run(experiment, data, device, ranks, model, ranks.wrap(model, device), optimizer, weights)
+    return Run(experiment, data, device, ranks, model, wrapped, optimizer, loss, weights)
 
 
 def epochs(run: Run) -> Iterator[EpochResult]:
@@ -141,7 +150,7 @@ def _epoch(run: Run) -> EpochResult:
     trained = time.perf_counter()
     _check_finite("training", loss, epoch)
     run.ranks.share_buffers(run.model)
-    validation = evaluate(run.model, run.data.val, run.experiment, run.data.classes, run.ranks, run.device)
+    validation = evaluate(run.model, run.data.val, run.experiment, run.data.classes, run.ranks, run.device, run.loss)
     _check_finite("validation", validation.loss, epoch)
     run.epoch = epoch
     return EpochResult(
@@ -191,7 +200,7 @@ def _step(run: Run, batch: batches.Batch) -> tuple[Tensor, Tensor]:
     with precision(run.device):
         logits = run.wrapped(normalise(images, experiment.normalize))
     logits = logits.float()
-    loss = LOSSES[experiment.loss](logits, target, **experiment.loss_parameters)
+    loss = run.loss(logits, target)
     run.optimizer.zero_grad(set_to_none=True)
     (loss * batch.share).backward()
     run.optimizer.step()

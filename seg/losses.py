@@ -1,13 +1,18 @@
 """Losses on logits. Each is `loss(logits_NKHW, target_NHW, **parameters) -> scalar`.
 
-A binary task has one logit channel (K = 1) and targets 0 / 1; a multi-class task has K = classes, and
-the losses here then treat it as one against the rest on the one-hot target. Pixels whose target is 255
-are ignored: they add neither loss nor gradient. Where no pixel is left, the loss is zero.
+A binary task has one logit channel (K = 1) and targets 0 / 1; a multi-class task has K = classes. Pixels whose target
+is 255 are ignored: they add neither loss nor gradient. Where no pixel is left, the loss is zero.
 
-To add a loss, write its function and name it, with the defaults of its parameters, at the end.
+Over several ranks each takes the loss of its own share of the batch, and the gradients are averaged, as DDP does it.
+For the cross-entropies without class weights and for Dice, which are means over images or pixels, that is the loss of
+the whole batch (seg.batches.Batch.share); for weighted_ce and focal_tversky, whose sums are over the batch, nearly so.
+
+To add a loss, write its function and name it, with the defaults and ranges of its parameters, at the end.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +22,7 @@ from seg.data.sample import IGNORED
 
 
 def bce(logits_NKHW: Tensor, target_NHW: Tensor) -> Tensor:
-    """Binary cross-entropy, mean over the pixels and channels that count."""
+    """Binary cross-entropy, mean over the pixels and channels that count; multi-class: one class against the rest."""
     truth, counted = _one_hot(logits_NKHW, target_NHW)
     losses = F.binary_cross_entropy_with_logits(logits_NKHW, truth, reduction="none") * counted
     return losses.sum() / (counted.sum() * logits_NKHW.shape[1]).clamp(min=1)
@@ -27,6 +32,7 @@ def dice(logits_NKHW: Tensor, target_NHW: Tensor) -> Tensor:
     """Soft Dice loss (Milletari et al. 2016), 1 - (2 Σpt + 1) / (Σp + Σt + 1) of each image and channel, then the mean.
 
     The added 1 makes empty against empty a perfect score. An image with every pixel ignored adds zero.
+    Multi-class: one class against the rest, each with its own sigmoid.
     """
     truth, counted = _one_hot(logits_NKHW, target_NHW)
     probability = logits_NKHW.sigmoid() * counted
@@ -35,9 +41,75 @@ def dice(logits_NKHW: Tensor, target_NHW: Tensor) -> Tensor:
     return (1 - (2 * overlap + 1) / (probability.sum(axes) + truth.sum(axes) + 1)).mean()
 
 
-def dice_bce(logits_NKHW: Tensor, target_NHW: Tensor, dice_weight: float) -> Tensor:
+def dice_bce(logits_NKHW: Tensor, target_NHW: Tensor, dice_weight: float = 1.0) -> Tensor:
     """dice_weight · Dice + BCE."""
     return dice_weight * dice(logits_NKHW, target_NHW) + bce(logits_NKHW, target_NHW)
+
+
+def ce(logits_NKHW: Tensor, target_NHW: Tensor) -> Tensor:
+    """Cross-entropy of the softmax, mean over the pixels that count; on a binary task it is `bce`."""
+    return _pixel_ce(logits_NKHW, target_NHW).sum() / (target_NHW != IGNORED).sum().clamp(min=1)
+
+
+def weighted_ce(
+    logits_NKHW: Tensor, target_NHW: Tensor, power: float = 0.5, frequencies: Tensor | None = None
+) -> Tensor:
+    """Cross-entropy in which a pixel counts with the weight of its class: Σ w·l / Σ w, as torch's F.cross_entropy.
+
+    `frequencies` (classes,): share of each class in the training pixels; None: in this batch. See `class_weights`.
+    The default power takes the square root: full inverse frequencies let a few pixels of a rare class outvote all.
+    """
+    classes = max(logits_NKHW.shape[1], 2)
+    if frequencies is None:
+        frequencies = _frequencies(target_NHW, classes)
+    weights = class_weights(frequencies, power).to(logits_NKHW.dtype)
+    counted = target_NHW != IGNORED
+    pixel_weights = weights[torch.where(counted, target_NHW, 0)] * counted
+    total = pixel_weights.sum()
+    return (_pixel_ce(logits_NKHW, target_NHW) * pixel_weights).sum() / torch.where(total > 0, total, 1.0)
+
+
+def class_weights(frequencies: Tensor, power: float) -> Tensor:
+    """(classes,) proportional to frequency^-power, mean 1 over the classes that occur. One that never occurs would
+    weigh infinitely much: it weighs 1 and is left out of the mean."""
+    occurs = frequencies > 0
+    raw = torch.where(occurs, frequencies, 1.0) ** -power
+    mean = (raw * occurs).sum() / occurs.sum().clamp(min=1)
+    return torch.where(occurs, raw / mean, 1.0)
+
+
+def focal_tversky(logits_NKHW: Tensor, target_NHW: Tensor, alpha: float = 0.7, gamma: float = 4 / 3) -> Tensor:
+    """Focal Tversky loss (Abraham & Khan 2018, arXiv:1810.07842, eq. 3 and 4): (1 - TI)^(1/gamma), mean over classes,
+    TI = (TP + 1) / (TP + alpha·FN + (1 - alpha)·FP + 1), of the batch's summed probabilities.
+
+    Multi-class: of the softmax, background included. Binary: of the foreground alone. The added 1 makes empty against
+    empty a perfect score.
+    """
+    truth, counted = _one_hot(logits_NKHW, target_NHW)
+    binary = logits_NKHW.shape[1] == 1
+    probability = (logits_NKHW.sigmoid() if binary else logits_NKHW.softmax(1)) * counted
+    axes = (0, 2, 3)
+    hits = (probability * truth).sum(axes)
+    missed, false = truth.sum(axes) - hits, probability.sum(axes) - hits
+    wrong = alpha * missed + (1 - alpha) * false
+    distance = (wrong / (hits + wrong + 1)).clamp(min=0)
+    # x^(1/gamma) has an infinite slope at 0, which a perfect prediction reaches: 0 times it would be no number.
+    perfect = distance == 0
+    return torch.where(perfect, 0.0, torch.where(perfect, 1.0, distance) ** (1 / gamma)).mean()
+
+
+def _pixel_ce(logits_NKHW: Tensor, target_NHW: Tensor) -> Tensor:
+    """(N, H, W), zero where ignored."""
+    if logits_NKHW.shape[1] > 1:
+        return F.cross_entropy(logits_NKHW, target_NHW, ignore_index=IGNORED, reduction="none")
+    truth, counted = _one_hot(logits_NKHW, target_NHW)
+    return (F.binary_cross_entropy_with_logits(logits_NKHW, truth, reduction="none") * counted).squeeze(1)
+
+
+def _frequencies(target_NHW: Tensor, classes: int) -> Tensor:
+    """(classes,) share of each class in the pixels that count."""
+    pixels = torch.stack([(target_NHW == c).sum() for c in range(classes)])
+    return pixels / pixels.sum().clamp(min=1)
 
 
 def _one_hot(logits_NKHW: Tensor, target_NHW: Tensor) -> tuple[Tensor, Tensor]:
@@ -49,7 +121,34 @@ def _one_hot(logits_NKHW: Tensor, target_NHW: Tensor) -> tuple[Tensor, Tensor]:
     return truth.to(logits_NKHW.dtype), counted.to(logits_NKHW.dtype)
 
 
-LOSSES: dict[str, Callable[..., Tensor]] = {"bce": bce, "dice_bce": dice_bce}
+LOSSES: dict[str, Callable[..., Tensor]] = {
+    "bce": bce,
+    "dice_bce": dice_bce,
+    "ce": ce,
+    "weighted_ce": weighted_ce,
+    "focal_tversky": focal_tversky,
+}
 
-DEFAULTS: dict[str, dict[str, float]] = {"bce": {}, "dice_bce": {"dice_weight": 1.0}}
+DEFAULTS: dict[str, dict[str, float]] = {
+    "bce": {},
+    "dice_bce": {"dice_weight": 1.0},
+    "ce": {},
+    "weighted_ce": {"power": 0.5},
+    "focal_tversky": {"alpha": 0.7, "gamma": 4 / 3},
+}
 """Parameters of each loss, with the value used where none is given."""
+
+RANGES: dict[str, tuple[float, float]] = {
+    "dice_weight": (0.0, math.inf),
+    "power": (0.0, 2.0),
+    "alpha": (0.0, 1.0),
+    "gamma": (1.0, 3.0),
+}
+"""Lowest and highest value of each parameter. gamma: as in the paper; below 1 it would turn the focus around."""
+
+
+def bind(name: str, parameters: Mapping[str, float], frequencies: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """The loss `name` as a function of logits and target alone. `frequencies` (classes,): share of each class in the
+    training pixels, on the device of the logits."""
+    fixed = {"frequencies": frequencies} if name == "weighted_ce" else {}
+    return partial(LOSSES[name], **parameters, **fixed)

@@ -38,7 +38,7 @@ def results(pack_folder: Path, chosen: Experiment, ranks: Ranks) -> dict[str, An
     models.MODELS["mobilenetv2_plain"] = Plain if chosen.model == "mobilenetv2_plain" else models.MobileNetV2Plain
     run = loop.start(chosen, loop.load(pack.open_pack(pack_folder), CPU), CPU, ranks=ranks)
     with patch("seg.evaluate.BATCH", 5):  # several batches, the last one short, so that every rank has some to score
-        before = evaluate(run.model, run.data.val, chosen, 2, ranks, CPU)
+        before = evaluate(run.model, run.data.val, chosen, 2, ranks, CPU, run.loss)
         epoch = next(loop.epochs(run))
     return {
         "counts_before": before.counts.hard,

@@ -5,6 +5,7 @@ import dataclasses
 import optuna
 import pytest
 
+from seg.losses import DEFAULTS
 from study.dimension import Range
 from study.space import baselines, describe, suggest, told
 from study.spec import Spec, load_spec
@@ -54,9 +55,9 @@ def test_parameters_exist_only_under_their_condition(spec):
     for trial, experiment in random_trials(spec, 60):
         assert (experiment.encoder_lr is None) == experiment.encoder_freeze
         assert ("encoder_lr" in trial.params) == (not experiment.encoder_freeze)
-        assert set(experiment.loss_parameters) == ({"dice_weight"} if experiment.loss == "dice_bce" else set())
-        searched = "dice_weight" in spec.search.loss.get(experiment.loss, {})
-        assert ("loss_dice_bce_dice_weight" in trial.params) == searched
+        assert set(experiment.loss_parameters) == set(DEFAULTS[experiment.loss])
+        searched = {f"loss_{experiment.loss}_{name}" for name in spec.losses[experiment.loss]}
+        assert {name for name in trial.params if name.startswith("loss_")} == searched
 
 
 def test_a_single_value_is_no_parameter():
