@@ -90,9 +90,10 @@ def focal_tversky(logits_NKHW: Tensor, target_NHW: Tensor, alpha: float = 0.7, g
     probability = (logits_NKHW.sigmoid() if binary else logits_NKHW.softmax(1)) * counted
     axes = (0, 2, 3)
     hits = (probability * truth).sum(axes)
-    missed, false = truth.sum(axes) - hits, probability.sum(axes) - hits
+    # Summed as they are, not as the difference of two large sums: in float32 that loses the last few wrong pixels.
+    missed, false = ((1 - probability) * truth).sum(axes), (probability * (counted - truth)).sum(axes)
     wrong = alpha * missed + (1 - alpha) * false
-    distance = (wrong / (hits + wrong + 1)).clamp(min=0)
+    distance = wrong / (hits + wrong + 1)
     # x^(1/gamma) has an infinite slope at 0, which a perfect prediction reaches: 0 times it would be no number.
     perfect = distance == 0
     return torch.where(perfect, 0.0, torch.where(perfect, 1.0, distance) ** (1 / gamma)).mean()
