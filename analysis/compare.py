@@ -111,17 +111,34 @@ def interval(values: pd.Series, draws: int = 2000) -> tuple[float, float]:
     return float(low), float(high)
 
 
+RADAR = (
+    *("iou", "iou_foreground", "dice", "dice_foreground", "soft_iou", "soft_dice"),
+    *("pixel_accuracy", "class_accuracy", "sensitivity", "specificity"),
+)
+"""Scores from 0 to 1; a task has those that are measured on it."""
+
+
+def contenders(trials: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The best trial, every published baseline and every other finalist, indexed by trial; and the split on which
+    they compare: the sealed test split where all of them were scored there, else the validation split."""
+    leader = best(trials)
+    leads = trials["trial"] == (-1 if leader is None else leader["trial"])
+    tested = trials["test_iou"].notna() if "test_iou" in trials else pd.Series(False, index=trials.index)
+    chosen = trials[leads | (trials["source"] != SEARCH) | tested]
+    chosen = chosen[chosen[objective(trials).metric].notna()]
+    all_tested = len(chosen) > 0 and bool(tested[chosen.index].all())
+    return chosen.set_index("trial"), "test" if all_tested else "val"
+
+
 def radar_scores(trials: pd.DataFrame) -> pd.DataFrame:
     """One row for the best trial and each published baseline, indexed by trial; one column a score from 0 to 1.
 
-    On the sealed test split where all of them were scored there, else on the validation split; `attrs["split"]`.
-    """
+    `attrs["split"]` is the split that contenders names."""
+    scored, split = contenders(trials)
     leader = best(trials)
-    chosen = trials[(trials["source"] != SEARCH) | (trials["trial"] == (-1 if leader is None else leader["trial"]))]
-    scored = chosen[chosen[objective(trials).metric].notna()].set_index("trial")
-    tested = "test_iou" in scored and bool(scored["test_iou"].notna().all()) and len(scored) > 0
-    split = "test" if tested else "val"
-    names = ("iou", "dice", "soft_iou", "soft_dice", "pixel_accuracy", "sensitivity", "specificity")
-    scores = pd.DataFrame({name: scored[f"{split}_{name}"] for name in names if f"{split}_{name}" in scored})
+    rivals = scored["source"] != SEARCH
+    scored = scored[rivals | (scored.index == (-1 if leader is None else leader["trial"]))]
+    named = {name: scored[f"{split}_{name}"] for name in RADAR if f"{split}_{name}" in scored}
+    scores = pd.DataFrame(named, index=scored.index).dropna(axis="columns", how="all")
     scores.attrs = {"split": split}
     return scores

@@ -1,11 +1,12 @@
 """The report's leaderboard: which columns, and each cell as text."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pandas as pd
 
 from analysis import compare, theme
-from analysis.measures import explain, label
+from analysis.measures import explain, labels
 
 SHOWN = 15
 """Rows in sight; the rest unfolds."""
@@ -19,6 +20,9 @@ HEADINGS = {
     "train_seconds": "training",
     "encoder_freeze": "frozen",
     "loss_dice_weight": "Dice weight",
+    "loss_power": "weight power",
+    "loss_alpha": "Tversky α",
+    "loss_gamma": "focal γ",
     "batch_size": "batch",
 }
 HINTS = {
@@ -30,6 +34,11 @@ HINTS = {
     "encoder_freeze": "The encoder gets no gradients and keeps its BatchNorm statistics.",
     "encoder_lr": "Learning rate of the encoder at the start; empty where it is frozen.",
     "decoder_lr": "Learning rate of the decoder at the start.",
+    "loss_dice_weight": "Weight of the Dice loss beside binary cross-entropy.",
+    "loss_power": "A class weighs its share of the training pixels to the minus this.",
+    "loss_alpha": "Weight of missed pixels in the Tversky index; false ones weigh the rest to 1.",
+    "loss_gamma": "The focal Tversky loss is (1 − Tversky index) to the power 1/γ.",
+    "oversample": "Rare classes come up more often: 0 draws every image once an epoch.",
     "batch_size": "Images in one optimiser step.",
 }
 
@@ -89,7 +98,8 @@ def leaderboard(trials: pd.DataFrame) -> Board:
         for _, row in compare.ranked(trials).iterrows()
     ]
     numeric = {*scores, "best_epoch", "train_seconds"}
-    headings = [_heading(name, name in numeric or pd.api.types.is_float_dtype(trials[name])) for name in names]
+    said = labels(trials)
+    headings = [_heading(name, said, name in numeric or pd.api.types.is_float_dtype(trials[name])) for name in names]
     return Board(headings, rows, scores)
 
 
@@ -98,8 +108,8 @@ def _scores(trials: pd.DataFrame) -> list[str]:
     return [name for name in dict.fromkeys(wanted) if name in trials]
 
 
-def _heading(name: str, number: bool) -> Heading:
-    text = HEADINGS.get(name) or label(name).replace("_", " ")
+def _heading(name: str, said: Callable[[str], str], number: bool) -> Heading:
+    text = HEADINGS.get(name) or said(name).replace("_", " ")
     return Heading(name, text, explain(name) or HINTS.get(name, ""), number)
 
 

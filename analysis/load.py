@@ -115,6 +115,35 @@ def counts(study: str | Study, trial: int, split: str = "val") -> pd.DataFrame |
     return pd.read_parquet(io.BytesIO(content))
 
 
+def confusion(study: str | Study, trial: int, split: str = "val") -> pd.DataFrame | None:
+    """All pixels of a split by class index: columns truth, prediction, pixels; on the `test` split also size, `train`
+    or `native`. None where not kept, as by older versions."""
+    opened = open_study(study)
+    try:
+        content = opened.store.read(f"{trial_folder(trial)}/{split}_confusion.parquet")
+    except FileNotFoundError:
+        return None
+    table = pd.read_parquet(io.BytesIO(content))
+    table.attrs["study"] = opened.info
+    return table
+
+
+def class_shares(study: str | Study, trial: int | None = None) -> pd.DataFrame:
+    """One row a class: class, name, pixel_share and image_share (of the training images, those that hold it); with
+    `sampled_` before them, the same of what an epoch of `trial` holds, where it oversamples. Empty where not kept."""
+    opened = open_study(study)
+    data = opened.info["dataset"]
+    shares = {name: data[name] for name in ("pixel_share", "image_share") if name in data}
+    record = next((record for record in opened.records if record.trial == trial), None)
+    if record is not None and record.experiment.get("oversample"):
+        sampling = record.extra.get("sampling", {})
+        shares |= {name: values for name, values in sampling.items() if name.startswith("sampled_")}
+    names = data["class_names"] if shares else []
+    table = pd.DataFrame({"class": range(len(names)), "name": names, **shares})
+    table.attrs["study"] = opened.info
+    return table
+
+
 def gallery(study: str | Study) -> tuple[int | None, list[Picture]]:
     """The trial that the pictures show, and the pictures; (None, []) where the study has none yet."""
     store = open_study(study).store

@@ -33,6 +33,9 @@ GLYPHS = {
 }
 """The same symbols in text."""
 
+CLASSES = ("#56B4E9", "#E69F00", "#009E73", "#F0E442", "#D55E00", "#CC79A7")
+"""Colours of the classes after background, as the pictures of masks have them; more begin again."""
+
 CLEAR = "rgba(0,0,0,0)"
 GRID = "rgba(128,134,145,0.25)"
 TEXT = "#5B6472"
@@ -80,6 +83,8 @@ class Look:
         return 12 if self.rank >= 3 else 8
 
 
+LEADS = 4
+"""Rank of the best trial, published or not."""
 SEARCHED = Look("searched", BLUE, "circle", 2, opacity=0.85)
 STOPPED = Look("stopped early", GREY, "x-thin", 1, 1, opacity=0.7)
 RUNNING = Look("running", BLUE, "circle-open", 2, 1.5, "dot")
@@ -101,9 +106,9 @@ def _look(row: pd.Series, named: list[str], leads: bool) -> Look:
     if row["source"] in named:
         colour, symbol = BASELINES[named.index(row["source"]) % len(BASELINES)]
         name = f"{row['source']} (published)" + (", best" if leads else "")
-        return Look(name, colour, symbol, 4 if leads else 3, 3.5 if leads else 2, "solid" if leads else "dash")
+        return Look(name, colour, symbol, LEADS if leads else 3, 3.5 if leads else 2, "solid" if leads else "dash")
     if leads:
-        return Look(f"best: trial {row['trial']}", VERMILION, "star", 4, 3.5)
+        return Look(f"best: trial {row['trial']}", VERMILION, "star", LEADS, 3.5)
     return BY_STATE.get(row["state"], BROKEN)
 
 
@@ -118,3 +123,11 @@ def hover(row: pd.Series, score: str, names: list[str]) -> str:
     lines = [f"<b>trial {row['trial']}</b> · {str(row['state']).lower()}{source}", score]
     lines += [f"{name} {escape(value)}" for name, value in compare.configuration(row, names).items()]
     return "<br>".join(line for line in lines if line) + "<extra></extra>"
+
+
+def line(look: Look, shown: set[str]) -> dict[str, object]:
+    """`shown` gathers the legend's entries: trials drawn alike share one."""
+    first = look.group not in shown
+    shown.add(look.group)
+    line = {"color": look.colour, "width": look.width, "dash": look.dash}
+    return {"line": line, "opacity": look.opacity, "name": look.group, "legendgroup": look.group, "showlegend": first}

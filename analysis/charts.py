@@ -1,0 +1,79 @@
+"""Which figures the report shows of a study, and what it says beside each."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis import classes, compare, figures, load
+from analysis import importance as importances
+
+SPLITS = {"val": "validation split", "test": "sealed test split"}
+
+
+@dataclass(frozen=True)
+class Chart:
+    key: str
+    title: str
+    caption: str
+    json: str
+    wide: bool = False
+
+
+def of_search(opened: load.Study, trials: pd.DataFrame) -> Iterator[Chart]:
+    """How the search went, and which choices lead."""
+    if compare.history(trials).empty:
+        return
+    alone = len(trials) == 1
+    if not alone:
+        ended = "Each trial's score in the order they ended; the line is the best."
+        yield _chart("history", trials, "Best so far", ended)
+        yield _chart("history_by_time", trials, "Best by training time", "The same against the training time spent.")
+    curves = "The best trial, published baselines (dashed) and every other trial; a cross ends one stopped early."
+    yield _chart("learning_curves", load.epochs(opened), "Learning curves", "" if alone else curves, wide=True)
+    if compare.varied(trials):
+        lines = "Each line is a trial, from its choices to its score. Point at a line for its values."
+        yield _chart("parallel_coordinates", trials, "Configurations", lines, wide=True)
+    if len(importances.importance(trials)):
+        why = "How much each choice decides whether a searched trial is among the best (PED-ANOVA). Not its direction."
+        yield _chart("importance", trials, "What mattered", why)
+
+
+def of_scores(opened: load.Study, trials: pd.DataFrame, counts: pd.DataFrame | None) -> Iterator[Chart]:
+    """How good the best trial is: beside the published ones, class by class, image by image."""
+    leader, scores, ious = compare.best(trials), compare.radar_scores(trials), classes.ious(trials)
+    if len(scores) > 1:
+        how = f"Measured here, all alike, on the {SPLITS[scores.attrs['split']]}."
+        yield _chart("radar", trials, "Best and published, score by score", how)
+    if leader is None:
+        return
+    number = int(leader["trial"])
+    if not ious.empty:
+        how = f"Trial {number} as bars, other finalists and published ones as symbols; {SPLITS[ious.attrs['split']]}."
+        yield _chart("class_iou", trials, "Class by class", how)
+    yield from _of_pixels(opened, number)
+    if counts is not None:
+        how = "How IoU spreads over the validation images."
+        yield _chart("image_scores", counts, f"Image by image, trial {number}", how)
+
+
+def _of_pixels(opened: load.Study, trial: int) -> Iterator[Chart]:
+    """What classes are taken for, and how rare they are."""
+    for split in ("test", "val"):
+        confusion = load.confusion(opened, trial, split)
+        if confusion is not None:
+            how = f"Of the pixels of each true class, the share predicted as each; {SPLITS[split]}, at training size."
+            yield _chart("confusion", confusion, f"What trial {trial} takes for what", how)
+            break
+    shares = load.class_shares(opened, trial)
+    if len(shares):
+        drawn = f" Blue: as trial {trial} draws them, oversampling." if len(shares.columns) > 4 else ""
+        how = f"Of the training images.{drawn}"
+        yield _chart("class_frequencies", shares, "How frequent each class is", how)
+
+
+def _chart(name: str, table: pd.DataFrame, title: str, caption: str, wide: bool = False) -> Chart:
+    """`json` stands inside a script element, which nothing in it may end."""
+    draw: Callable[[pd.DataFrame], go.Figure] = getattr(figures, name)
+    return Chart(name, title, caption, draw(table).to_json().replace("<", "\\u003c"), wide)

@@ -1,0 +1,103 @@
+"""Which choices lead where: every configuration as a line, and how much each choice matters."""
+
+from collections.abc import Callable
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis import compare, theme
+from analysis import importance as importances
+from analysis.axes import Axis, axes
+from analysis.measures import label, labels
+from analysis.theme import Look
+
+LONG = 18
+"""Characters of a choice above which it would run into the axis beside it."""
+
+
+def parallel_coordinates(trials: pd.DataFrame) -> go.Figure:
+    """Every scored trial as a line through its choices to its score. Learning rates are on logarithmic axes; trials
+    without a choice, as a frozen encoder has no learning rate, pass below its axis."""
+    metric = compare.objective(trials).metric
+    scored = trials[trials[metric].notna()]
+    figure = theme.figure(460)
+    figure.update_layout(margin={"l": 124, "r": 64, "t": 64, "b": 20}, legend={"y": -0.02})
+    if scored.empty:
+        return figure
+    found, looks, names = axes(scored), theme.looks(trials), compare.varied(trials)
+    shown: set[str] = set()
+    for number in sorted(scored["trial"], key=lambda trial: looks[trial].rank):
+        row = scored[scored["trial"] == number].iloc[0]
+        figure.add_scatter(**_polyline(found, row, looks[number]), **theme.line(looks[number], shown))
+        score = f"{labels(trials)(metric)} {row[metric]:.4f}"
+        figure.data[-1].hovertemplate = theme.hover(row, score, names)
+    return _draw_axes(figure, found, labels(trials))
+
+
+def _polyline(found: list[Axis], row: pd.Series, look: Look) -> dict[str, object]:
+    places = [float(axis.places[axis.places.index == row.name].iloc[0]) for axis in found]
+    symbols = ["circle"] * (len(found) - 1) + [look.symbol]
+    line = {"width": 2 if look.symbol == "x-thin" else 0, "color": look.colour}
+    marker = {"symbol": symbols, "size": [5] * (len(found) - 1) + [look.size], "color": look.colour, "line": line}
+    return {"x": list(range(len(found))), "y": places, "mode": "lines+markers", "marker": marker}
+
+
+def _draw_axes(figure: go.Figure, found: list[Axis], said: Callable[[str], str]) -> go.Figure:
+    hidden = {"visible": False, "fixedrange": True}
+    figure.update_xaxes(range=[-0.1, len(found) - 0.9], **hidden).update_yaxes(range=[-0.2, 1.04], **hidden)
+    rule = {"type": "line", "y0": 0, "y1": 1, "line": {"color": theme.GREY, "width": 1}, "layer": "below"}
+    figure.update_layout(shapes=[{**rule, "x0": place, "x1": place} for place in range(len(found))])
+    titles = [
+        {"x": place, "y": 1.04, "text": f"<b>{said(axis.name)}</b>", "yanchor": "bottom", "textangle": -12}
+        for place, axis in enumerate(found)
+    ]
+    last, font = len(found) - 1, {"size": 11}
+    ticks = [
+        {"x": place, "y": y, "text": _broken(text), "font": font, "name": "tick", **_beside(place == last)}
+        for place, axis in enumerate(found)
+        for y, text in axis.ticks
+    ]
+    return figure.update_layout(annotations=[{"showarrow": False, **note} for note in (*titles, *ticks)])
+
+
+def _broken(text: str) -> str:
+    """A long name in lines: `smp:Unet:resnet34` has a part a line, other names two."""
+    if len(text) <= LONG:
+        return text
+    if ":" in text:
+        return text.replace(":", ":<br>")
+    head, mark, tail = text.partition("_")
+    return f"{head}{mark}<br>{tail}" if tail else text
+
+
+def _beside(last: bool) -> dict[str, object]:
+    """Left of the axis, but right of the last one, where the symbols are."""
+    return {"xanchor": "left", "xshift": 12} if last else {"xanchor": "right", "xshift": -7}
+
+
+def importance(trials: pd.DataFrame) -> go.Figure:
+    """How much each hyperparameter decides whether a trial is among the best, and a warning where trials are few."""
+    shares = importances.importance(trials).iloc[::-1]
+    figure = theme.figure(max(180, 110 + 34 * len(shares)), "importance")
+    figure.add_bar(
+        x=shares["importance"],
+        y=[label(name) for name in shares["parameter"]],
+        orientation="h",
+        marker={"color": theme.BLUE},
+        text=[f"{value:.0%}" for value in shares["importance"]],
+        textposition="outside",
+        cliponaxis=False,
+        customdata=shares["trials"],
+        hovertemplate="<b>%{y}</b><br>importance %{x:.3f}<br>chosen in %{customdata} trials<extra></extra>",
+    )
+    figure.update_xaxes(tickformat=".0%", rangemode="tozero").update_yaxes(showgrid=False)
+    figure.update_layout(bargap=0.35, margin={"r": 48})
+    return _warn(figure, importances.warning(trials))
+
+
+def _warn(figure: go.Figure, sentence: str) -> go.Figure:
+    if not sentence:
+        return figure
+    lines = sentence.replace(": ", ":<br>")
+    title = {"text": f"⚠ {lines}", "x": 0, "xref": "container", "y": 1, "yanchor": "top", "pad": {"t": 18, "l": 8}}
+    return figure.update_layout(title=title | {"font": {"color": theme.VERMILION, "size": 13}}, margin={"t": 60})

@@ -1,0 +1,92 @@
+"""Class by class: how often it occurs, how well it is found, what it is taken for."""
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from analysis import classes, theme
+
+MOST_WRITTEN = 12
+"""Classes above which a confusion matrix has no room for numbers; the pointer shows them."""
+
+
+def confusion(table: pd.DataFrame) -> go.Figure:
+    """What the pixels of each true class were taken for, as shares of its own, from `analysis.load.confusion`."""
+    rows = classes.taken_for(table)
+    figure = theme.figure(150 + 44 * rows["truth"].nunique(), "predicted", "truth")
+    figure.add_heatmap(
+        x=rows["prediction"],
+        y=rows["truth"],
+        z=rows["share"],
+        zmin=0,
+        zmax=1,
+        colorscale=[[0, "rgba(0,114,178,0)"], [1, theme.BLUE]],
+        showscale=False,
+        xgap=2,
+        ygap=2,
+        customdata=rows["pixels"],
+        hovertemplate="<b>%{y}</b> taken for <b>%{x}</b><br>%{z:.2%}: %{customdata:,} pixels<extra></extra>",
+    )
+    if rows["truth"].nunique() <= MOST_WRITTEN:
+        figure.update_layout(annotations=[_share(row) for _, row in rows.dropna().iterrows()])
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    return figure.update_xaxes(showgrid=False, side="bottom")
+
+
+def _share(row: pd.Series) -> dict[str, object]:
+    """White on dark cells; elsewhere the page's own ink."""
+    note = {"x": row["prediction"], "y": row["truth"], "text": f"{row['share']:.0%}", "showarrow": False}
+    return {**note, "font": {"color": "#FFFFFF"}} if row["share"] > 0.5 else note
+
+
+def class_iou(trials: pd.DataFrame) -> go.Figure:
+    """IoU of each class: the best trial as bars, the other finalists and the published configurations as symbols."""
+    scores, looks = classes.ious(trials), theme.looks(trials)
+    figure = theme.figure(110 + 40 * scores.shape[1], "IoU")
+    for trial in sorted(scores.index, key=lambda number: looks[number].rank):
+        look = looks[trial]
+        hover = f"<b>%{{y}}</b> IoU %{{x:.4f}}<br>trial {trial} {look.group}<extra></extra>"
+        place = {"x": scores.loc[trial], "y": list(scores), "name": look.group, "hovertemplate": hover}
+        if look.rank == theme.LEADS:
+            figure.add_bar(**place, orientation="h", marker={"color": look.colour, "opacity": 0.45}, width=0.6)
+        else:
+            marker = {"symbol": look.symbol, "color": look.colour, "size": 10}
+            figure.add_scatter(**place, mode="markers", marker=marker)
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    return figure.update_xaxes(range=[0, 1]).update_layout(margin={"l": 20})
+
+
+def class_frequencies(shares: pd.DataFrame) -> go.Figure:
+    """How often each class occurs in the training images, and as oversampling draws them, from
+    `analysis.load.class_shares`."""
+    panels = {"share of pixels": "pixel_share", "share of images that hold it": "image_share"}
+    height = 90 + 2 * (30 + 34 * len(shares))
+    figure = make_subplots(2, 1, subplot_titles=list(panels), vertical_spacing=0.16, figure=theme.figure(height))
+    for place, column in enumerate(panels.values(), start=1):
+        for name, prefix, colour in (("as they are", "", theme.GREY), ("as drawn", "sampled_", theme.BLUE)):
+            if prefix + column in shares:
+                figure.add_bar(**_bars(shares, prefix + column, name, colour), row=place, col=1)
+    figure.update_xaxes(range=[0, 1.15], tickvals=[0, 0.25, 0.5, 0.75, 1], tickformat=".0%")
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    return figure.update_layout(bargap=0.25, margin={"l": 20, "t": 40})
+
+
+def _bars(shares: pd.DataFrame, column: str, name: str, colour: str) -> dict[str, object]:
+    return {
+        "x": shares[column],
+        "y": shares["name"],
+        "orientation": "h",
+        "name": name,
+        "legendgroup": name,
+        "showlegend": column.endswith("pixel_share"),
+        "marker": {"color": colour},
+        "text": [_percent(value) for value in shares[column]],
+        "textposition": "outside",
+        "cliponaxis": False,
+        "hovertemplate": f"<b>%{{y}}</b> %{{x:.3%}}<br>{name}<extra></extra>",
+    }
+
+
+def _percent(share: float) -> str:
+    """Two digits: 0.43 %, 4.3 %, 43 %."""
+    return f"{share:.0%}" if share >= 0.1 else f"{share:.1%}" if share >= 0.01 else f"{share:.2%}"

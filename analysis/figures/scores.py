@@ -1,0 +1,47 @@
+"""How good the best is: score by score, class by class, image by image."""
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis import compare, theme
+from analysis.measures import label
+
+
+def radar(trials: pd.DataFrame) -> go.Figure:
+    """Every score of the best trial and of the published baselines, on one split."""
+    scores, looks = compare.radar_scores(trials), theme.looks(trials)
+    figure = theme.figure(400)
+    names = [str(name) for name in scores]
+    for trial in sorted(scores.index, key=lambda number: looks[number].rank):
+        look, values = looks[trial], scores.loc[trial].tolist()
+        figure.add_scatterpolar(
+            r=[*values, *values[:1]],
+            theta=[label(name) for name in [*names, *names[:1]]],
+            mode="lines+markers",
+            marker={"symbol": look.symbol, "size": 7, "color": look.colour},
+            line={"color": look.colour, "width": look.width, "dash": look.dash},
+            name=look.group,
+            hovertemplate=f"<b>trial {trial}</b> {look.group}<br>%{{theta}} %{{r:.4f}}<extra></extra>",
+        )
+    low = 0.0 if scores.empty else max(0.0, float(scores.min().min()) // 0.1 / 10 - 0.1)
+    figure.update_layout(polar_radialaxis={"range": [low, 1], "nticks": 5, "angle": 90, "tickangle": 90})
+    return figure.update_layout(margin={"l": 92, "r": 92, "t": 36, "b": 28}, legend={"y": -0.12})
+
+
+def image_scores(counts: pd.DataFrame) -> go.Figure:
+    """How one trial's IoU spreads over the images of a split, from `analysis.load.counts`."""
+    values = compare.image_iou(counts)
+    figure = theme.figure(320, "IoU of an image", "images")
+    figure.add_histogram(
+        x=values,
+        xbins={"start": 0, "end": 1.0001, "size": 0.05},
+        marker={"color": theme.BLUE, "line": {"width": 1, "color": theme.GRID}},
+        hovertemplate="IoU %{x}<br>%{y} images<extra></extra>",
+        name="images",
+    )
+    for name, value, dash in (("mean", values.mean(), "solid"), ("median", values.median(), "dot")):
+        figure.add_vline(value, line={"color": theme.VERMILION, "dash": dash, "width": 2})
+        anchor = "right" if (name == "mean") == (values.mean() <= values.median()) else "left"
+        note = {"x": value, "yref": "paper", "y": 1, "yanchor": "bottom", "xanchor": anchor, "showarrow": False}
+        figure.add_annotation(text=f"{name} {value:.3f}", font={"color": theme.VERMILION}, **note)
+    return figure.update_xaxes(range=[0, 1]).update_layout(margin={"t": 36}, showlegend=False)

@@ -1,0 +1,64 @@
+"""The report's pictures: image, truth and prediction side by side, the lowest first, and what the colours mean."""
+
+import base64
+import io
+from dataclasses import dataclass
+
+import pandas as pd
+from PIL import Image
+
+from analysis import classes, load, theme
+
+JPEG_QUALITY = 88
+TITLES = {"worst": "The worst", "median": "Around the median"}
+
+
+@dataclass(frozen=True)
+class Strip:
+    id: str
+    iou: str
+    note: str
+    """What is to be said of the lowest; empty for the others."""
+    jpeg: str
+
+
+@dataclass(frozen=True)
+class Gallery:
+    trial: int
+    strips: dict[str, list[Strip]]
+    """By title."""
+    colours: list[tuple[str, str]]
+    """Class and colour; empty for two classes, where there is nothing to tell apart."""
+
+
+def gallery(opened: load.Study) -> Gallery | None:
+    """None where the study has no pictures yet."""
+    trial, pictures = load.gallery(opened)
+    if trial is None:
+        return None
+    names, counts = opened.info["dataset"]["class_names"], load.counts(opened, trial)
+    lowest = min((picture.iou for picture in pictures), default=None)
+    strips = {
+        title: [_strip(p, _note(p, names, counts) if p.iou == lowest else "") for p in pictures if p.rank == rank]
+        for rank, title in TITLES.items()
+    }
+    return Gallery(trial, {title: found for title, found in strips.items() if found}, _colours(names))
+
+
+def _note(picture: load.Picture, names: list[str], counts: pd.DataFrame | None) -> str:
+    if counts is None:
+        return "The lowest IoU of all validation images."
+    covered = classes.in_image(counts, picture.id, names)
+    return f"The lowest IoU of {counts['id'].nunique()} validation images" + (f": {covered}." if covered else ".")
+
+
+def _colours(names: list[str]) -> list[tuple[str, str]]:
+    shades = [theme.CLASSES[index % len(theme.CLASSES)] for index in range(len(names) - 1)]
+    return list(zip(names[1:], shades, strict=True)) if len(names) > 2 else []
+
+
+def _strip(picture: load.Picture, note: str) -> Strip:
+    """As JPEG: a tenth of the PNG, and the report is to be sent by mail."""
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(picture.png)).convert("RGB").save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return Strip(picture.id, f"{picture.iou:.3f}", note, base64.b64encode(buffer.getvalue()).decode())
