@@ -1,7 +1,9 @@
 """Every score that the published systems and the ISIC challenge used, as a function of stored counts.
 
-`R0` to `R4` are the systems of README.md's table; ISIC: Gutman et al. 2016 (arXiv:1605.01397), Codella et al. 2018 and
-2019 (arXiv:1710.05006, 1902.03368), as the challenge's own scorer `isic-challenge-scoring` computes it.
+R0 to R4: the systems of study/specs/published. ISIC: Gutman et al. 2016 (arXiv:1605.01397) and Codella et al. 2018
+(arXiv:1902.03368), as the challenge's own scorer `isic-challenge-scoring` computes them. SMP: the example of
+segmentation_models.pytorch on Oxford-IIIT Pet. torchvision: its reference scripts for segmentation. R0/R1 do not say
+how they measured: their Dice is not the 2 IoU / (1 + IoU) of pooled counts, and so is taken to be per image.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,56 +11,164 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis import ratios
-from analysis.ratios import Array, Sums, full, mean
+from analysis.ratios import (
+    Array,
+    Sums,
+    accuracy,
+    dice,
+    full,
+    iou,
+    mean,
+    present,
+    sensitivity,
+    soft_dice,
+    soft_iou,
+    specificity,
+)
 
-ISIC_2018_THRESHOLD = 0.65
-"""The IoU below which an image counted as failed."""
+FAILED_BELOW = 0.65
+"""ISIC 2018: an image below this IoU counted as failed."""
 
 
 @dataclass(frozen=True)
 class Definition:
     name: str
     """As seg.metrics.scores calls it, where it has it."""
-    of: Callable[[Sums], float | Array]
-    definition: str
-    used_by: str
+    of: Callable[[Sums], Array | np.float64]
+    text: str
+    used_by: str = ""
     """Empty where nobody published it: it is there to set the others beside."""
 
 
-def _lesion(ratio: Callable[[Sums], Array]) -> Callable[[Sums], Array]:
-    """Of class 1 of each image, then the mean."""
+def definitions(sums: Sums) -> Iterator[Definition]:
+    """Of a task with as many classes as `sums` has; none of a single class that is in no image."""
+    classes = range(sums.hard.shape[1])
+    if len(classes) == 2:
+        yield from BINARY
+        return
+    yield from MULTICLASS
+    yield from (_iou_of(index) for index in classes if not np.isnan(iou(sums.pooled.of(index))))
+    yield from (_accuracy_of(index) for index in classes if not np.isnan(sensitivity(sums.pooled.of(index))))
+
+
+def _iou_of(index: int) -> Definition:
+    text = f"TP / (TP + FP + FN) of class {index}, counts summed over all images."
+    return Definition(f"iou_class{index}", lambda s: iou(s.pooled.of(index)), text, "R2")
+
+
+def _accuracy_of(index: int) -> Definition:
+    text = f"TP / (TP + FN) of class {index}, counts summed over all images."
+    return Definition(f"accuracy_class{index}", lambda s: sensitivity(s.pooled.of(index)), text, "R2")
+
+
+def _images(ratio: Callable[[Sums], Array]) -> Callable[[Sums], Array]:
+    """Of class 1 of each image, then the mean; empty against empty is 1."""
     return lambda s: full(ratio(s.of(1))).mean()
 
 
-def _pooled_lesion(ratio: Callable[[Sums], Array]) -> Callable[[Sums], Array]:
+def _pooled(ratio: Callable[[Sums], Array]) -> Callable[[Sums], Array]:
+    """Of class 1, counts summed over all images."""
     return lambda s: full(ratio(s.pooled.of(1)))
 
 
 def _macro(ratio: Callable[[Sums], Array]) -> Callable[[Sums], Array]:
-    """The mean over classes of the pooled counts."""
-    return lambda s: full(mean(ratios.present(s.pooled, ratio(s.pooled))))
+    """The mean over the classes of the counts summed over all images."""
+    return lambda s: full(mean(present(s.pooled, ratio(s.pooled))))
 
 
-def _foreground(ratio: Callable[[Sums], Array]) -> Callable[[Sums], Array]:
+def _macro_foreground(ratio: Callable[[Sums], Array]) -> Callable[[Sums], Array]:
     return lambda s: _macro(ratio)(s.foreground)
 
 
-def _image_means(ratio: Callable[[Sums], Array], s: Sums) -> Array:
-    """(images,) mean over the classes that are in the image's truth or prediction; missing where none is."""
-    return mean(ratios.present(s, ratio(s)))
+def _of_each_image(ratio: Callable[[Sums], Array], s: Sums) -> Array:
+    """(images,) mean over the classes in the image's truth or prediction; missing where every pixel is ignored."""
+    return mean(present(s, ratio(s)))
 
 
-def _each_image(ratio: Callable[[Sums], Array]) -> Callable[[Sums], Array]:
-    return lambda s: full(mean(_image_means(ratio, s)))
+def _images_macro(ratio: Callable[[Sums], Array]) -> Callable[[Sums], Array]:
+    return lambda s: full(mean(_of_each_image(ratio, s)))
 
 
-def _isic_2018(s: Sums) -> Array:
-    each = full(ratios.iou(s.of(1)))
-    return np.where(each >= ISIC_2018_THRESHOLD, each, 0.0).mean()
+def _images_macro_foreground(ratio: Callable[[Sums], Array]) -> Callable[[Sums], Array]:
+    return lambda s: full(mean(_of_each_image(ratio, s.foreground)))
 
 
-def _trace(s: Sums) -> Array:
-    """Hits of all classes over all pixels: every pixel has one label, so that FP and FN are each the misses."""
-    hits, _, missed, _ = s.pooled.micro.hard
-    return ratios.full(ratios._ratio(hits, hits + missed))
+def _micro(s: Sums) -> Array:
+    """TP of all classes over TP and FN of all classes: the confusion matrix's trace over its sum."""
+    return full(sensitivity(s.pooled.micro))
+
+
+def _passed(s: Sums) -> Array:
+    each = full(iou(s.of(1)))
+    return np.where(each >= FAILED_BELOW, each, 0.0).mean()
+
+
+_EACH = "of each image at threshold 0.5, then the mean; empty against empty is 1"
+_SOFT = "of each image's probabilities, then the mean; R3 resized its masks bilinearly, ours are by majority"
+_ALL = "of the lesion, counts summed over all images"
+_BOTH = "the mean over both classes, background included, of the counts summed over all images"
+_CLASSES = "the mean over the classes, background included, of the counts summed over all images"
+_INSIDE = "the mean over the classes in each image's truth or prediction, then over the images"
+_OTHERS = _CLASSES.replace("included", "left out")
+_RIGHT = "Share of all pixels with the right class: trace over sum of the confusion matrix."
+
+BINARY = (
+    Definition("iou", _images(iou), f"TP / (TP + FP + FN) {_EACH}.", "R0/R1, ISIC 2016 and 2017 (native), SMP"),
+    Definition("dice", _images(dice), f"2 TP / (2 TP + FP + FN) {_EACH}.", "R0/R1, ISIC 2016 to 2018 (native)"),
+    Definition("pixel_accuracy", _micro, _RIGHT),
+    Definition("accuracy_image", _images(accuracy), f"(TP + TN) / pixels {_EACH}.", "ISIC 2016 to 2018 (native)"),
+    Definition("sensitivity", _images(sensitivity), f"TP / (TP + FN) {_EACH}.", "ISIC 2016 to 2018 (native)"),
+    Definition("specificity", _images(specificity), f"TN / (TN + FP) {_EACH}.", "ISIC 2016 to 2018 (native)"),
+    Definition(
+        "iou_passed",
+        _passed,
+        f"IoU {_EACH}; an image below {FAILED_BELOW} counts as 0.",
+        "ISIC 2018 (native)",
+    ),
+    Definition("iou_lowest", lambda s: full(iou(s.of(1))).min(), "The IoU of the image with the lowest one.", "R4"),
+    Definition("iou_pooled", _pooled(iou), f"TP / (TP + FP + FN) {_ALL}.", "SMP"),
+    Definition("dice_pooled", _pooled(dice), f"2 TP / (2 TP + FP + FN) {_ALL}."),
+    Definition("sensitivity_pooled", _pooled(sensitivity), f"TP / (TP + FN) {_ALL}."),
+    Definition("specificity_pooled", _pooled(specificity), f"TN / (TN + FP) {_ALL}."),
+    Definition("iou_macro", _macro(iou), f"IoU, {_BOTH}.", "R2 and R4, had they two classes"),
+    Definition("dice_macro", _macro(dice), f"Dice, {_BOTH}.", "R2, had it two classes"),
+    Definition("soft_iou", _images(soft_iou), f"Σpt / (Σp + Σt − Σpt) {_SOFT}.", "R3"),
+    Definition("soft_dice", _images(soft_dice), f"2 Σpt / (Σp + Σt) {_SOFT}.", "R3"),
+    Definition("soft_iou_pooled", _pooled(soft_iou), f"Σpt / (Σp + Σt − Σpt) {_ALL}."),
+    Definition("soft_dice_pooled", _pooled(soft_dice), f"2 Σpt / (Σp + Σt) {_ALL}."),
+)
+
+MULTICLASS = (
+    Definition("iou", _macro(iou), f"TP / (TP + FP + FN), {_CLASSES}.", "R2, R4, torchvision"),
+    Definition("dice", _macro(dice), f"2 TP / (2 TP + FP + FN), {_CLASSES}.", "R2 (macro)"),
+    Definition("pixel_accuracy", _micro, _RIGHT, "R2, R4, torchvision"),
+    Definition(
+        "dice_micro",
+        lambda s: full(dice(s.pooled.micro)),
+        "2 TP / (2 TP + FP + FN), counts summed over images and classes, background included: the pixel accuracy.",
+        "R2 (micro)",
+    ),
+    Definition(
+        "dice_micro_foreground",
+        lambda s: full(dice(s.foreground.pooled.micro)),
+        "2 TP / (2 TP + FP + FN), counts summed over images and classes, background left out.",
+    ),
+    Definition("class_accuracy", _macro(sensitivity), f"TP / (TP + FN), {_CLASSES}.", "R2"),
+    Definition("iou_foreground", _macro_foreground(iou), f"IoU, {_OTHERS}."),
+    Definition("dice_foreground", _macro_foreground(dice), f"Dice, {_OTHERS}."),
+    Definition("iou_image", _images_macro(iou), f"IoU, {_INSIDE}."),
+    Definition("dice_image", _images_macro(dice), f"Dice, {_INSIDE}."),
+    Definition("iou_image_foreground", _images_macro_foreground(iou), f"IoU, {_INSIDE}; without background."),
+    Definition("dice_image_foreground", _images_macro_foreground(dice), f"Dice, {_INSIDE}; without background."),
+    Definition(
+        "iou_lowest",
+        lambda s: np.fmin.reduce(_of_each_image(iou, s), initial=1.0),
+        "The lowest IoU of an image, the mean over the classes in its truth or prediction, background included.",
+        "R4",
+    ),
+    Definition("soft_iou", _macro(soft_iou), f"Σpt / (Σp + Σt − Σpt), {_CLASSES}."),
+    Definition("soft_dice", _macro(soft_dice), f"2 Σpt / (Σp + Σt), {_CLASSES}."),
+    Definition("soft_iou_foreground", _macro_foreground(soft_iou), f"Soft IoU, {_OTHERS}."),
+    Definition("soft_iou_image", _images_macro(soft_iou), f"Soft IoU, {_INSIDE}.", "R3, had it more classes"),
+    Definition("soft_dice_image", _images_macro(soft_dice), f"Soft Dice, {_INSIDE}.", "R3, had it more classes"),
+)

@@ -1,4 +1,4 @@
-"""Ratios of stored counts: tp, fp, fn, tn and the soft sums of each image and class, as `analysis.load.counts` has them.
+"""Ratios of stored counts: tp, fp, fn, tn and soft sums of each image and class, as `analysis.load.counts` has them.
 
 One rule for the empty mask: with two classes, empty against empty is 1 (the ISIC rule); with more, a class that is in
 neither truth nor prediction is left out of the mean.
