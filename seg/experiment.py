@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
+from seg import models
 from seg.augment import AUGMENTATIONS
 from seg.losses import DEFAULTS, LOSSES, RANGES
-from seg.models import MODELS
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    "model": tuple(MODELS),
     "loss": tuple(LOSSES),
     "augment": tuple(AUGMENTATIONS),
     "encoder_weights": ("imagenet", "none"),
@@ -56,6 +55,9 @@ class Experiment:
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}: {getattr(self, name)!r} is not known; choose from {', '.join(allowed)}")
+        models.check(self.model)
+        if self.encoder_weights != "none" and not models.pretrained(self.model):
+            raise ValueError(f"encoder_weights: {self.encoder_weights!r} must be none: {self.model} has no others")
         for name in ("image_size", "epochs", "batch_size"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise ValueError(f"{name}: {getattr(self, name)!r} must be a whole number of at least 1")

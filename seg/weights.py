@@ -8,19 +8,31 @@ import torch
 from torch import Tensor, nn
 
 OFFICIAL = {
-    "mobilenet_v2.pth": ("https://download.pytorch.org/models/mobilenet_v2-b0353104.pth", "b0353104"),
+    name: (f"https://download.pytorch.org/models/{name.removesuffix('.pth')}-{digits}.pth", digits)
+    for name, digits in {
+        "mobilenet_v2.pth": "b0353104",
+        "mobilenet_v3_large.pth": "8738ca79",
+        "resnet18.pth": "f37072fd",
+        "resnet34.pth": "b627a593",
+        "resnet50.pth": "0676ba61",
+        "resnet101.pth": "63fe2227",
+    }.items()
 }
-"""File name in the folder -> address and the first digits of its SHA-256."""
+"""File name in the folder -> address and the first digits of its SHA-256. torchvision's IMAGENET1K_V1, those that
+there were when the published systems were trained."""
 
 
 class WeightsError(Exception):
     """The weights cannot be had. The message says which file to put where."""
 
 
-def load(encoder: nn.Module, file_name: str, weights_dir: Path, prefix: str = "features.") -> None:
-    """Copy the tensors under `prefix` of `weights_dir/file_name` into `encoder`; the classifier's are not needed."""
+def load(encoder: nn.Module, file_name: str, weights_dir: Path, prefix: str = "") -> None:
+    """Copy the tensors under `prefix` of `weights_dir/file_name` into `encoder`: all of the encoder's must be there,
+    the classifier's may."""
     path = find(file_name, weights_dir)
-    state = {key.removeprefix(prefix): value for key, value in _read(path).items() if key.startswith(prefix)}
+    wanted = encoder.state_dict().keys()
+    found = {key.removeprefix(prefix): value for key, value in _read(path).items() if key.startswith(prefix)}
+    state = {key: value for key, value in found.items() if key in wanted}
     try:
         encoder.load_state_dict(state)
     except RuntimeError as error:

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from seg import models
 from seg.experiment import Experiment
-from study.dimension import Dimension, Value
+from study.dimension import Dimension, Value, ends
 
 if TYPE_CHECKING:
     from study.spec import Baseline, Spec
@@ -15,23 +16,28 @@ Choose = Callable[[str, Dimension], Value]
 
 def determine(spec: "Spec", choose: Choose) -> Experiment:
     """The experiment that `choose` leads to. It is asked for a dimension only where its condition holds:
-    `encoder_lr` where the encoder is trained, a loss's parameters where that loss is chosen.
+    `encoder_lr` where the encoder is trained, a loss's parameters where that loss is chosen, `encoder_freeze` where
+    the architecture has pretrained weights: frozen random ones are no choice to search for, only one to insist on.
 
     The seed is the study's for every trial, so that trials differ by their choices alone.
     """
     dimensions = by_field(spec)
-    encoder_lr = dimensions.pop("encoder_lr", None)
+    encoder_lr, freeze = dimensions.pop("encoder_lr", None), dimensions.pop("encoder_freeze", None)
     fields = {name: choose(name, dimension) for name, dimension in dimensions.items()}
+    if freeze is not None:
+        insisted = False not in ends(freeze)
+        asked = insisted or models.pretrained(str(fields["model"]))
+        fields["encoder_freeze"] = choose("encoder_freeze", freeze) if asked else False
     if encoder_lr is not None and not fields.get("encoder_freeze", Experiment.encoder_freeze):
         fields["encoder_lr"] = choose("encoder_lr", encoder_lr)
     loss = str(fields["loss"])
     parameters = {name: choose(parameter(loss, name), of) for name, of in spec.losses[loss].items()}
-    return Experiment.from_json({**_common(spec), **fields, "loss_parameters": parameters})
+    return Experiment.from_json({**_common(spec, str(fields["model"])), **fields, "loss_parameters": parameters})
 
 
 def published(spec: "Spec", baseline: "Baseline") -> Experiment:
     """The experiment of a baseline. ValueError, naming the field, where it cannot be."""
-    return Experiment.from_json({**_common(spec), **baseline.choices})
+    return Experiment.from_json({**_common(spec, baseline.model), **baseline.choices})
 
 
 def by_field(spec: "Spec") -> dict[str, Dimension]:
@@ -55,11 +61,11 @@ def parameter(loss: str, name: str) -> str:
     return f"loss_{loss}_{name}"
 
 
-def _common(spec: "Spec") -> dict[str, object]:
+def _common(spec: "Spec", model: str) -> dict[str, object]:
     return {
         "dataset": spec.dataset,
         "image_size": spec.image_size,
         "epochs": spec.epochs,
         "seed": spec.seed,
-        "encoder_weights": spec.encoder.weights,
+        "encoder_weights": spec.encoder.weights if models.pretrained(model) else "none",
     }

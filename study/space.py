@@ -15,6 +15,12 @@ Told = tuple[dict[str, Value], dict[str, BaseDistribution]]
 """Parameters and their distributions, as optuna.trial.create_trial takes them."""
 
 
+CONDITIONS = {
+    "encoder_lr": " (where the encoder is not frozen)",
+    "encoder_freeze": " (where the model has pretrained weights)",
+}
+
+
 class _OutsideError(Exception):
     """An experiment's value that its dimension does not hold."""
 
@@ -76,7 +82,7 @@ def describe(spec: Spec) -> list[str]:
         return ["none: baselines only"]
     searched, fixed = [], []
     for name, dimension in by_field(spec).items():
-        condition = " (where the encoder is not frozen)" if name == "encoder_lr" else ""
+        condition = CONDITIONS.get(name, "")
         value = fixed_value(dimension)
         if value is None:
             searched.append(f"{name}: {_text(dimension)}{condition}")

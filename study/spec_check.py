@@ -1,14 +1,15 @@
 """What a spec's single fields cannot show: whether they agree with one another, and with what seg has."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from seg import models
 from seg.data import DATASETS
 from seg.experiment import Experiment
 from seg.losses import DEFAULTS
-from seg.models.mobilenetv2 import STRIDE
 from study.conditions import by_field, determine, parameter, published
 from study.dimension import Dimension, Value, ends
 from study.spec_error import did_you_mean
@@ -55,10 +56,27 @@ def _data(spec: "Spec") -> Iterator[Problem]:
     if spec.dataset not in DATASETS:
         advice = did_you_mean(spec.dataset, list(DATASETS))
         yield "dataset", f"{spec.dataset!r} is not known{advice} (allowed: {', '.join(DATASETS)})"
-    mobilenets = any(model.startswith("mobilenetv2") for model in spec.models)
-    # BatchNorm of the deepest features needs more than the one pixel that an image of STRIDE would leave.
-    if spec.image_size < 2 * STRIDE or (mobilenets and spec.image_size % STRIDE):
-        yield "image_size", f"{spec.image_size} given; must be a multiple of {STRIDE}, at least {2 * STRIDE}"
+    yield from _image_size(spec)
+
+
+def _image_size(spec: "Spec") -> Iterator[Problem]:
+    """A size that every model of the spec can take; an unknown model is refused for itself."""
+    known = {name: models.family(name) for name in spec.models if _is_known(name)}
+    size, multiple = spec.image_size, math.lcm(*(model.multiple for model in known.values()))
+    smallest = max((model.smallest for model in known.values()), default=1)
+    if size >= smallest and size % multiple == 0:
+        return
+    of_multiple = f"a multiple of {multiple}, " if multiple > 1 else ""
+    refusing = [name for name, model in known.items() if size < model.smallest or size % model.multiple]
+    yield "image_size", f"{size} given; must be {of_multiple}at least {smallest}, for {', '.join(refusing)}"
+
+
+def _is_known(model: str) -> bool:
+    try:
+        models.check(model)
+    except ValueError:
+        return False
+    return True
 
 
 def _objective(spec: "Spec") -> Iterator[Problem]:

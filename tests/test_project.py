@@ -26,7 +26,7 @@ MODULES = sorted(
     for path in (PROJECT / folder).rglob("*.py")
     if path.read_text().strip()
 )
-DIRECT = [Requirement(line) for line in [*PACKAGE["dependencies"], *EXTRAS["test"]]]
+DIRECT = [Requirement(line) for line in [*PACKAGE["dependencies"], *EXTRAS["test"], *EXTRAS["zoo"]]]
 
 
 def pins() -> dict[str, Version]:

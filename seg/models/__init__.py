@@ -4,38 +4,57 @@ images (N, 3, H, W) to logits (N, K, H, W); K = 1 for a binary task, else the nu
 To add an architecture, write its file and name its class in MODELS.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
+from seg.models import smp
+from seg.models.deeplabv3 import DeepLabV3MobileNetV3, DeepLabV3ResNet50
 from seg.models.mobilenetv2_plain import MobileNetV2Plain
 from seg.models.mobilenetv2_skip import MobileNetV2Skip
 from seg.models.segmenter import Segmenter
+from seg.models.unet import UNet
 
-MODELS: dict[str, Callable[..., Segmenter]] = {
+MODELS: dict[str, type[Segmenter]] = {
     "mobilenetv2_plain": MobileNetV2Plain,
     "mobilenetv2_skip": MobileNetV2Skip,
+    "deeplabv3_mobilenetv3": DeepLabV3MobileNetV3,
+    "deeplabv3_resnet50": DeepLabV3ResNet50,
+    "unet": UNet,
 }
+"""By name. Those of segmentation_models_pytorch, `smp:<Architecture>:<encoder>`, are built beside them."""
 
-WEIGHTS: dict[str, str] = {
-    "mobilenetv2_plain": "mobilenet_v2.pth",
-    "mobilenetv2_skip": "mobilenet_v2.pth",
-}
-"""File of each architecture's ImageNet encoder weights; see seg.weights."""
+
+def check(name: str) -> None:
+    """ValueError where there is no such architecture, or it is not installed."""
+    if name.startswith(smp.PREFIX):
+        smp.check(name)
+    elif name not in MODELS:
+        raise ValueError(f"model: {name!r} is not known; choose from {', '.join(MODELS)} or {smp.FORM}")
+
+
+def family(name: str) -> type[Segmenter]:
+    """The class of the architecture: the sizes it takes, and whether its encoder has ImageNet weights."""
+    check(name)
+    return smp.Smp if name.startswith(smp.PREFIX) else MODELS[name]
+
+
+def pretrained(name: str) -> bool:
+    """Whether there are ImageNet weights for its encoder."""
+    return name.startswith(smp.PREFIX) or family(name).weights_file is not None
 
 
 def build(name: str, classes: int, weights_dir: Path | None = None) -> Segmenter:
     """The architecture `name` for `classes` classes, background included.
 
     With `weights_dir`, the encoder carries ImageNet weights from that folder, downloaded into it where they are
-    missing; without, every weight is random. ValueError for an unknown name or fewer than two classes;
-    seg.weights.WeightsError where the weights cannot be had.
+    missing; without, or where the architecture has none (see `pretrained`), every weight is random.
+    ValueError for an unknown name or fewer than two classes; seg.weights.WeightsError where the weights cannot be had.
     """
-    if name not in MODELS:
-        raise ValueError(f"model: {name!r} is not known; choose from {', '.join(MODELS)}")
+    check(name)
     if classes < 2:
         raise ValueError(f"classes: {classes} given, but background and one more make at least 2")
-    model = MODELS[name](channels=1 if classes == 2 else classes)
-    if weights_dir is not None:
+    channels = 1 if classes == 2 else classes
+    model = smp.Smp(name, channels) if name.startswith(smp.PREFIX) else MODELS[name](channels)
+    if weights_dir is not None and pretrained(name):
         model.load_encoder(Path(weights_dir))
     return model
 

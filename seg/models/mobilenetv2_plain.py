@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from seg.models.mobilenetv2 import CHANNELS, MobileNetV2Segmenter, check_size
+from seg.models.mobilenetv2 import CHANNELS, MobileNetV2Segmenter
 
 WIDTHS = (512, 256, 64, 32, 16)
 DROPOUT = 0.2
@@ -21,7 +21,7 @@ class MobileNetV2Plain(MobileNetV2Segmenter):
         self.decoder = nn.Sequential(*blocks, nn.Conv2d(WIDTHS[-1], channels, kernel_size=1))
 
     def forward(self, images_N3HW: Tensor) -> Tensor:
-        check_size(images_N3HW)
+        self.check_size(images_N3HW)
         return self.decoder(self.encoder(images_N3HW))
 
 

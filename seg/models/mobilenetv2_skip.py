@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from seg.models.mobilenetv2 import CHANNELS, MobileNetV2Segmenter, check_size
+from seg.models.mobilenetv2 import CHANNELS, MobileNetV2Segmenter
 
 DROPOUT = 0.4
 IMAGE = -1
@@ -52,7 +52,7 @@ class MobileNetV2Skip(MobileNetV2Segmenter):
         self.decoder = SkipDecoder(channels)
 
     def forward(self, images_N3HW: Tensor) -> Tensor:
-        check_size(images_N3HW)
+        self.check_size(images_N3HW)
         x, skips = images_N3HW, {IMAGE: images_N3HW}
         for i, layer in enumerate(self.encoder):
             x = layer(x)

@@ -1,8 +1,9 @@
 """What every architecture offers."""
 
 from pathlib import Path
+from typing import ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 
 class Segmenter(nn.Module):
@@ -10,7 +11,19 @@ class Segmenter(nn.Module):
 
     encoder: nn.Module
     decoder: nn.Module
+    multiple: ClassVar[int] = 1
+    """Both sides of an image must be multiples of this, in pixels."""
+    smallest: ClassVar[int] = 64
+    """Shortest side of a training image, in pixels: BatchNorm of the deepest features needs more than one of theirs."""
+    weights_file: ClassVar[str | None] = None
+    """File of the encoder's ImageNet weights, see seg.weights; None where there are none."""
 
     def load_encoder(self, weights_dir: Path) -> None:
         """ImageNet weights into the encoder, from that folder; see seg.weights."""
         raise NotImplementedError
+
+    def check_size(self, images_N3HW: Tensor) -> None:
+        """ValueError naming the sizes that can be taken."""
+        height, width = images_N3HW.shape[-2:]
+        if height % self.multiple or width % self.multiple:
+            raise ValueError(f"image of {height}x{width}: both sides must be multiples of {self.multiple}")

@@ -11,6 +11,7 @@ from seg.augment import AUGMENTATIONS
 from seg.data import DATASETS
 from seg.losses import LOSSES
 from seg.models import MODELS
+from seg.models.smp import FORM
 from study.spec import Spec, SpecError, bundled, load_spec
 
 KEYS = (
@@ -18,6 +19,7 @@ KEYS = (
     "resources, fixed, search, baselines"
 )
 
+MOBILENETS = "mobilenetv2_plain, mobilenetv2_skip"
 TEXT = """
 description: A study for the tests
 dataset: phantom
@@ -128,7 +130,7 @@ def refusal_of(*overrides: str, source: str = "own.yaml") -> str:
         ("search.batch_size=[8, 8]", "search.batch_size: 8 is given 2 times; each choice must be given once"),
         (
             "search.model=[mobilenetv2_plain, unet9]",
-            f"search.model: 'unet9' is not known; choose from {', '.join(MODELS)}",
+            f"search.model: 'unet9' is not known; choose from {', '.join(MODELS)} or {FORM}",
         ),
         ("search.loss=hinge", f"search.loss: 'hinge' is not known; choose from {', '.join(LOSSES)}"),
         (
@@ -163,8 +165,14 @@ def refusal_of(*overrides: str, source: str = "own.yaml") -> str:
         ("search.model=null", "search.model: nothing given; must be a text"),
         # the study
         ("dataset=isic", f"dataset: 'isic' is not known; did you mean isic2016? (allowed: {', '.join(DATASETS)})"),
-        ("image_size=100", "image_size: 100 given; must be a multiple of 32, at least 64"),
-        ("image_size=32", "image_size: 32 given; must be a multiple of 32, at least 64"),
+        (
+            "image_size=100",
+            "image_size: 100 given; must be a multiple of 32, at least 64, for mobilenetv2_plain, mobilenetv2_skip",
+        ),
+        (
+            "image_size=32",
+            "image_size: 32 given; must be a multiple of 32, at least 64, for mobilenetv2_plain, mobilenetv2_skip",
+        ),
         ("trials=0", "trials: 0 given; must be at least 1"),
         ("trials=ten", "trials: 'ten' given; must be a whole number"),
         ("epochs=2.5", "epochs: 2.5 given; must be a whole number"),
@@ -208,7 +216,7 @@ def refusal_of(*overrides: str, source: str = "own.yaml") -> str:
         ),
         (
             "baselines.0.model=unet9",
-            f"baselines.0.model: 'unet9' is not known; choose from {', '.join(MODELS)}",
+            f"baselines.0.model: 'unet9' is not known; choose from {', '.join(MODELS)} or {FORM}",
         ),
         (
             "baselines.0.name=search",

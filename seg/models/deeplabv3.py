@@ -1,0 +1,56 @@
+"""DeepLabV3 (Chen et al. 2017, arXiv:1706.05587) as torchvision has it, without its auxiliary head (system R2)."""
+
+from pathlib import Path
+
+import torch.nn.functional as F
+import torchvision
+from torch import Tensor, nn
+
+from seg import weights
+from seg.models.pooled_norm import replace_pooled_norms
+from seg.models.segmenter import Segmenter
+
+
+class DeepLabV3(Segmenter):
+    """A dilated backbone as encoder, atrous spatial pyramid pooling as decoder, logits resized to the image.
+
+    `smallest` aside any size can be taken.
+    """
+
+    def __init__(self, backbone: nn.Module, head: nn.Module):
+        super().__init__()
+        self.encoder = backbone
+        self.decoder = head
+        replace_pooled_norms(self.decoder)
+
+    def forward(self, images_N3HW: Tensor) -> Tensor:
+        logits = self.decoder(self.encoder(images_N3HW)["out"])
+        return F.interpolate(logits, images_N3HW.shape[-2:], mode="bilinear", align_corners=False)
+
+
+class DeepLabV3MobileNetV3(DeepLabV3):
+    """MobileNetV3-Large (Howard et al. 2019, arXiv:1905.02244): 11,021,622 parameters with six classes."""
+
+    weights_file = "mobilenet_v3_large.pth"
+
+    def __init__(self, channels: int):
+        build = torchvision.models.segmentation.deeplabv3_mobilenet_v3_large
+        whole = build(weights=None, weights_backbone=None, num_classes=channels, aux_loss=False)
+        super().__init__(whole.backbone, whole.classifier)
+
+    def load_encoder(self, weights_dir: Path) -> None:
+        weights.load(self.encoder, self.weights_file, weights_dir, prefix="features.")
+
+
+class DeepLabV3ResNet50(DeepLabV3):
+    """ResNet50 (He et al. 2016, arXiv:1512.03385)."""
+
+    weights_file = "resnet50.pth"
+
+    def __init__(self, channels: int):
+        build = torchvision.models.segmentation.deeplabv3_resnet50
+        whole = build(weights=None, weights_backbone=None, num_classes=channels, aux_loss=False)
+        super().__init__(whole.backbone, whole.classifier)
+
+    def load_encoder(self, weights_dir: Path) -> None:
+        weights.load(self.encoder, self.weights_file, weights_dir)
