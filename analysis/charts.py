@@ -19,6 +19,8 @@ class Chart:
     caption: str
     json: str
     wide: bool = False
+    width_px: int = 0
+    """The least it can be read at: a narrower page scrolls it."""
 
 
 def of_search(opened: load.Study, trials: pd.DataFrame) -> Iterator[Chart]:
@@ -34,7 +36,8 @@ def of_search(opened: load.Study, trials: pd.DataFrame) -> Iterator[Chart]:
     yield _chart("learning_curves", load.epochs(opened), "Learning curves", "" if alone else curves, wide=True)
     if compare.varied(trials):
         lines = "Each line is a trial, from its choices to its score. Point at a line for its values."
-        yield _chart("parallel_coordinates", trials, "Configurations", lines, wide=True)
+        width = max(860, 150 + 80 * len(compare.varied(trials)))
+        yield _chart("parallel_coordinates", trials, "Configurations", lines, wide=True, width_px=width)
     if len(importances.importance(trials)):
         why = "How much each choice decides whether a searched trial is among the best (PED-ANOVA). Not its direction."
         yield _chart("importance", trials, "What mattered", why)
@@ -73,7 +76,7 @@ def _of_pixels(opened: load.Study, trial: int) -> Iterator[Chart]:
         yield _chart("class_frequencies", shares, "How frequent each class is", how)
 
 
-def _chart(name: str, table: pd.DataFrame, title: str, caption: str, wide: bool = False) -> Chart:
+def _chart(name: str, table: pd.DataFrame, title: str, caption: str, wide: bool = False, width_px: int = 0) -> Chart:
     """`json` stands inside a script element, which nothing in it may end."""
     draw: Callable[[pd.DataFrame], go.Figure] = getattr(figures, name)
-    return Chart(name, title, caption, draw(table).to_json().replace("<", "\\u003c"), wide)
+    return Chart(name, title, caption, draw(table).to_json().replace("<", "\\u003c"), wide, width_px)

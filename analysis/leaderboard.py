@@ -31,6 +31,8 @@ HINTS = {
     "source": "search, or the name of the published configuration.",
     "best_epoch": "Epoch with the best objective, of the epochs that ran; scores and weights are of that epoch.",
     "train_seconds": "Seconds in all its epochs, validation included.",
+    "model": "Architecture of the network.",
+    "loss": "What training minimises.",
     "encoder_freeze": "The encoder gets no gradients and keeps its BatchNorm statistics.",
     "encoder_lr": "Learning rate of the encoder at the start; empty where it is frozen.",
     "decoder_lr": "Learning rate of the decoder at the start.",
@@ -82,7 +84,10 @@ class Board:
 def leaderboard(trials: pd.DataFrame) -> Board:
     """Every trial, best first; those without a score last."""
     scores = _scores(trials)
-    names = [*scores[:1], "source", "state", *scores[1:], "best_epoch", *compare.varied(trials), "train_seconds"]
+    varied = compare.varied(trials)
+    first = [name for name in ("model", "loss") if name in varied]
+    rest = [name for name in varied if name not in first]
+    names = [*scores[:1], "source", *first, *scores[1:], "state", "best_epoch", *rest, "train_seconds"]
     looks, leader = theme.looks(trials), compare.best(trials)
     best = None if leader is None else int(leader["trial"])
     rows = [
@@ -110,7 +115,7 @@ def _scores(trials: pd.DataFrame) -> list[str]:
 
 def _heading(name: str, said: Callable[[str], str], number: bool) -> Heading:
     text = HEADINGS.get(name) or said(name).replace("_", " ")
-    return Heading(name, text, explain(name) or HINTS.get(name, ""), number)
+    return Heading(name, text, HINTS.get(name) or explain(name), number)
 
 
 def _cell(row: pd.Series, name: str, scores: list[str]) -> str:

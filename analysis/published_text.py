@@ -11,7 +11,7 @@ import pandas as pd
 TITLES = ("", "published", "ours", "difference", "properly", "images")
 WIDTH = 100
 """Characters in a line where there is no terminal."""
-PROPERLY = "on thresholded masks at their own size"
+PROPERLY = "on masks, not probabilities, at their own size"
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,15 @@ def blocks(rows: pd.DataFrame) -> list[Block]:
 
 def _block(rows: pd.DataFrame) -> Block:
     first = rows.iloc[0]
-    about = "References, beside the " if first["kind"] == "reference" else f"{first['system']}: ".removeprefix(": ")
     lines = [_line(row) for _, row in rows.iterrows()]
-    return Block(about + first["configuration"], first["study"], lines, list(dict.fromkeys(rows["differs"])))
+    return Block(_title(first), first["study"], lines, list(dict.fromkeys(rows["differs"])))
+
+
+def _title(row: pd.Series) -> str:
+    if row["kind"] == "reference":
+        return f"References, beside the {row['configuration']}"
+    named = not row["system"] or row["configuration"].startswith(row["system"])
+    return row["configuration"] if named else f"{row['system']}: {row['configuration']}"
 
 
 def _line(row: pd.Series) -> tuple[str, ...]:

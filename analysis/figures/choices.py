@@ -21,7 +21,6 @@ def parallel_coordinates(trials: pd.DataFrame) -> go.Figure:
     metric = compare.objective(trials).metric
     scored = trials[trials[metric].notna()]
     figure = theme.figure(460)
-    figure.update_layout(margin={"l": 124, "r": 64, "t": 64, "b": 20}, legend={"y": -0.02})
     if scored.empty:
         return figure
     found, looks, names = axes(scored), theme.looks(trials), compare.varied(trials)
@@ -31,7 +30,14 @@ def parallel_coordinates(trials: pd.DataFrame) -> go.Figure:
         figure.add_scatter(**_polyline(found, row, looks[number]), **theme.line(looks[number], shown))
         score = f"{labels(trials)(metric)} {row[metric]:.4f}"
         figure.data[-1].hovertemplate = theme.hover(row, score, names)
+    figure.update_layout(margin={"l": _room(found[0]), "r": 64, "t": 64, "b": 20}, legend={"y": -0.02})
     return _draw_axes(figure, found, labels(trials))
+
+
+def _room(axis: Axis) -> int:
+    """Pixels left of the first axis that its ticks need."""
+    longest = max(len(line) for _, text in axis.ticks for line in _broken(text).split("<br>"))
+    return max(64, 16 + 7 * longest)
 
 
 def _polyline(found: list[Axis], row: pd.Series, look: Look) -> dict[str, object]:

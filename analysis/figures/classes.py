@@ -8,6 +8,8 @@ from analysis import classes, theme
 
 MOST_WRITTEN = 12
 """Classes above which a confusion matrix has no room for numbers; the pointer shows them."""
+SHOWN = 0.005
+"""Shares below it would be written 0 %."""
 
 
 def confusion(table: pd.DataFrame) -> go.Figure:
@@ -28,9 +30,10 @@ def confusion(table: pd.DataFrame) -> go.Figure:
         hovertemplate="<b>%{y}</b> taken for <b>%{x}</b><br>%{z:.2%}: %{customdata:,} pixels<extra></extra>",
     )
     if rows["truth"].nunique() <= MOST_WRITTEN:
-        figure.update_layout(annotations=[_share(row) for _, row in rows.dropna().iterrows()])
+        figure.update_layout(annotations=[_share(row) for _, row in rows[rows["share"] >= SHOWN].iterrows()])
     figure.update_yaxes(autorange="reversed", showgrid=False)
-    return figure.update_xaxes(showgrid=False, side="bottom")
+    # Names that nearly touch are not turned by themselves.
+    return figure.update_xaxes(showgrid=False, tickangle=-35 if rows["truth"].nunique() > 3 else 0)
 
 
 def _share(row: pd.Series) -> dict[str, object]:
@@ -68,6 +71,7 @@ def class_frequencies(shares: pd.DataFrame) -> go.Figure:
                 figure.add_bar(**_bars(shares, prefix + column, name, colour), row=place, col=1)
     figure.update_xaxes(range=[0, 1.15], tickvals=[0, 0.25, 0.5, 0.75, 1], tickformat=".0%")
     figure.update_yaxes(autorange="reversed", showgrid=False)
+    figure.update_annotations(font={"size": 13})
     return figure.update_layout(bargap=0.25, margin={"l": 20, "t": 40})
 
 

@@ -43,5 +43,6 @@ def image_scores(counts: pd.DataFrame) -> go.Figure:
         figure.add_vline(value, line={"color": theme.VERMILION, "dash": dash, "width": 2})
         anchor = "right" if (name == "mean") == (values.mean() <= values.median()) else "left"
         note = {"x": value, "yref": "paper", "y": 1, "yanchor": "bottom", "xanchor": anchor, "showarrow": False}
+        note["xshift"] = -4 if anchor == "right" else 4
         figure.add_annotation(text=f"{name} {value:.3f}", font={"color": theme.VERMILION}, **note)
     return figure.update_xaxes(range=[0, 1]).update_layout(margin={"t": 36}, showlegend=False)
