@@ -105,10 +105,11 @@ def _passed(s: Sums) -> Array:
 
 _EACH = "of each image at threshold 0.5, then the mean; empty against empty is 1"
 _SOFT = "of each image's probabilities, then the mean; R3 resized its masks bilinearly, ours are by majority"
-_ALL = "of the lesion, counts summed over all images"
+_ALL = "of the foreground, counts summed over all images"
 _BOTH = "the mean over both classes, background included, of the counts summed over all images"
 _CLASSES = "the mean over the classes, background included, of the counts summed over all images"
 _INSIDE = "the mean over the classes in each image's truth or prediction, then over the images"
+_NO_BACKGROUND = "background left out, and images with nothing else"
 _OTHERS = _CLASSES.replace("included", "left out")
 _RIGHT = "Share of all pixels with the right class: trace over sum of the confusion matrix."
 
@@ -158,8 +159,8 @@ MULTICLASS = (
     Definition("dice_foreground", _macro_foreground(dice), f"Dice, {_OTHERS}."),
     Definition("iou_image", _images_macro(iou), f"IoU, {_INSIDE}."),
     Definition("dice_image", _images_macro(dice), f"Dice, {_INSIDE}."),
-    Definition("iou_image_foreground", _images_macro_foreground(iou), f"IoU, {_INSIDE}; without background."),
-    Definition("dice_image_foreground", _images_macro_foreground(dice), f"Dice, {_INSIDE}; without background."),
+    Definition("iou_image_foreground", _images_macro_foreground(iou), f"IoU, {_INSIDE}; {_NO_BACKGROUND}."),
+    Definition("dice_image_foreground", _images_macro_foreground(dice), f"Dice, {_INSIDE}; {_NO_BACKGROUND}."),
     Definition(
         "iou_lowest",
         lambda s: np.fmin.reduce(_of_each_image(iou, s), initial=1.0),
