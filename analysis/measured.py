@@ -1,6 +1,6 @@
 """One score of a trial by its column: from its record, else from the counts that it kept."""
 
-from analysis import compare, load
+from analysis import load, rosetta
 from study.records import Record
 
 THRESHOLDED = {"soft_iou": "iou", "soft_dice": "dice"}
@@ -21,11 +21,12 @@ def measured(opened: load.Study, record: Record | None, column: str) -> float | 
 
 def _from_counts(opened: load.Study, trial: int, name: str) -> float | None:
     counts = load.counts(opened, trial, "test")
-    score = name.removeprefix("native_")
-    if counts is None or score != "iou_lowest":
+    if counts is None:
         return None
-    size = "train" if name == score else "native"
-    return float(compare.image_iou(counts[counts["size"] == size]).min())
+    score = name.removeprefix("native_")
+    found = rosetta.by_size(counts)["train" if name == score else "native"]
+    values = found.set_index("name")["value"]
+    return float(values[score]) if score in values else None
 
 
 def properly(column: str) -> str:

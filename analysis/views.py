@@ -8,13 +8,15 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import charts, classes, compare, load, pictures, theme
+from analysis import charts, classes, compare, load, pictures, rosetta, theme
 from analysis.charts import Chart
 from analysis.leaderboard import Board, leaderboard
 from analysis.measures import explain, labels
 from analysis.pictures import Gallery
 from analysis.published import published
 from analysis.published_text import Block, blocks
+
+SIDES = ("val", "test", "test_native")
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,9 @@ class View:
     legend: list[theme.Look]
     search: list[Chart]
     scores: list[Chart]
+    side_by_side: list[tuple[str, ...]]
+    """Every score of the leading trial: its name, its values under `splits`, its definition, who used it."""
+    splits: list[str]
     gallery: Gallery | None
     failures: list[dict[str, Any]]
     measures: dict[str, str]
@@ -47,6 +52,7 @@ def view(opened: load.Study) -> View:
     trials, info = load.trials(opened), opened.info
     leader = compare.best(trials)
     counts = None if leader is None else load.counts(opened, int(leader["trial"]))
+    sides = pd.DataFrame() if leader is None else rosetta.side_by_side(opened, int(leader["trial"]))
     board, said = leaderboard(trials), labels(trials)
     return View(
         name=info["name"],
@@ -64,6 +70,8 @@ def view(opened: load.Study) -> View:
         legend=sorted(set(theme.looks(trials).values()), key=lambda look: (-look.rank, look.group)),
         search=list(charts.of_search(opened, trials)),
         scores=list(charts.of_scores(opened, trials, counts)),
+        side_by_side=list(_side_by_side(sides)),
+        splits=[name for name in SIDES if name in sides],
         gallery=pictures.gallery(opened),
         failures=[{str(k): v for k, v in row.items()} for row in load.failures(opened).to_dict("records")],
         measures={said(name): explain(name) for name in board.scores},
@@ -108,6 +116,13 @@ def _spread(counts: pd.DataFrame | None) -> str:
     values = compare.image_iou(counts)
     low, high = compare.interval(values)
     return f" (over {len(values)} images, the mean IoU lies in {low:.3f}–{high:.3f} with 95 % confidence)"
+
+
+def _side_by_side(sides: pd.DataFrame) -> Iterator[tuple[str, ...]]:
+    splits = [name for name in SIDES if name in sides]
+    for _, row in sides.iterrows():
+        values = ["" if pd.isna(row[name]) else f"{row[name]:.4f}" for name in splits]
+        yield (row["name"], *values, row["definition"], row["used_by"])
 
 
 def _facts(info: dict[str, Any], trials: pd.DataFrame) -> Iterator[tuple[str, str]]:

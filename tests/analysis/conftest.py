@@ -21,6 +21,7 @@ BEST = 9
 STATES = {3: State.PRUNED, 6: State.PRUNED, 7: State.FAILED, 10: State.INFEASIBLE, 11: State.RUNNING}
 EPOCHS = {3: 2, 6: 1, 7: 0, 10: 0, 11: 1}
 """Of the trials that have not run their four epochs."""
+SOFT = {"soft_intersection": 1.0, "soft_prediction": 2.0, "soft_target": 2.0}
 SEARCH = {
     "model": ["mobilenetv2_plain", "mobilenetv2_skip"],
     "encoder_freeze": [True, False],
@@ -95,7 +96,7 @@ def counts() -> pd.DataFrame:
     for image, (tp, fp, fn, tn) in lesions.items():
         rows.append({"id": image, "class": 0, "tp": tn, "fp": fn, "fn": fp, "tn": tp})
         rows.append({"id": image, "class": 1, "tp": tp, "fp": fp, "fn": fn, "tn": tn})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).assign(**SOFT)
 
 
 def study_json() -> dict[str, Any]:
@@ -248,8 +249,7 @@ def pets_counts() -> pd.DataFrame:
         for image, classes in images.items()
         for place, (tp, fp, fn) in enumerate(classes)
     ]
-    sums = {"soft_intersection": 1.0, "soft_prediction": 2.0, "soft_target": 2.0}
-    return pd.DataFrame(rows).assign(**sums)
+    return pd.DataFrame(rows).assign(**SOFT)
 
 
 def pets_confusion() -> pd.DataFrame:

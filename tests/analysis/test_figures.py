@@ -10,6 +10,7 @@ import pytest
 
 from analysis import figures, load, theme
 from analysis.axes import ABSENT, axes, round_numbers
+from study.store import Store
 
 OF_TRIALS = (
     figures.history,
@@ -17,6 +18,7 @@ OF_TRIALS = (
     figures.parallel_coordinates,
     figures.importance,
     figures.radar,
+    figures.class_iou,
 )
 PUBLISHED = ["R1 model 1 <frozen> (published)", "R3 experiment 2 (published)"]
 
@@ -104,6 +106,54 @@ def test_image_scores_count_every_image(study: Path) -> None:
     figure = figures.image_scores(counts)
     assert len(figure.data[0].x) == 4
     assert {note.text for note in figure.layout.annotations} == {"mean 0.438", "median 0.375"}
+
+
+def test_confusion_writes_shares_and_shows_pixels(pets: Path) -> None:
+    table = load.confusion(str(pets), 1)
+    assert table is not None
+    figure = figures.confusion(table)
+    written = {(note.y, note.x): note.text for note in figure.layout.annotations}
+    assert written[("border", "background")] == "100%" and ("border", "pet") not in written
+    assert written[("pet", "pet")] == "83%" and len(written) == 5
+    assert list(figure.data[0].customdata) == table["pixels"].tolist()
+    assert figure.layout.yaxis.autorange == "reversed"
+
+
+def test_class_iou_has_the_best_as_bars_and_the_published_as_symbols(pets: Path) -> None:
+    traces = {trace.name: trace for trace in figures.class_iou(load.trials(str(pets))).data}
+    assert traces["best: trial 1"].type == "bar" and traces["R4 U-Net (published)"].type == "scatter"
+    assert list(traces["R4 U-Net (published)"].y) == ["background", "pet", "border"]
+    assert list(traces["R4 U-Net (published)"].x) == [0.9, 0.6, 0.2]
+
+
+def test_class_frequencies_show_what_is_drawn_only_where_it_differs(pets: Path) -> None:
+    as_they_are = figures.class_frequencies(load.class_shares(str(pets), 0))
+    assert [list(trace.x) for trace in as_they_are.data] == [[0.7, 0.28, 0.02], [1.0, 1.0, 0.5]]
+    drawn = figures.class_frequencies(load.class_shares(str(pets), 1))
+    assert [trace.name for trace in drawn.data] == ["as they are", "as drawn"] * 2
+    assert list(drawn.data[1].text) == ["68%", "29%", "3.0%"]
+
+
+def test_an_objective_of_one_class_is_called_by_its_name(pets: Path) -> None:
+    info = Store(str(pets)).read_json("study.json")
+    info["spec"]["objective"]["metric"] = "val_iou_class2"
+    Store(str(pets)).write_json("study.json", info)
+    trials = load.trials(str(pets))
+    assert figures.history(trials).layout.yaxis.title.text == "val IoU, border"
+    assert figures.learning_curves(load.epochs(str(pets))).layout.yaxis.title.text == "val IoU, border"
+    titles = [note.text for note in figures.parallel_coordinates(trials).layout.annotations if note.name != "tick"]
+    assert titles[-1] == "<b>val IoU, border</b>"
+
+
+def test_long_names_break_where_they_have_joints(pets: Path) -> None:
+    notes = figures.parallel_coordinates(load.trials(str(pets))).layout.annotations
+    assert {"smp:<br>DeepLabV3Plus:<br>efficientnet-b0", "unet"} <= {note.text for note in notes}
+
+
+def test_classes_have_the_colours_of_the_pictures() -> None:
+    from seg.picture import COLOURS
+
+    assert [f"#{r:02X}{g:02X}{b:02X}" for r, g, b in COLOURS[1:]] == list(theme.CLASSES)
 
 
 @pytest.mark.parametrize("draw", OF_TRIALS, ids=lambda draw: draw.__name__)

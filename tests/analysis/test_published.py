@@ -123,7 +123,7 @@ def test_references_before_anything_was_scored(begun: Path) -> None:
 def test_text_has_a_block_a_configuration(pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert published.main([str(pets)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "R4: R4 U-Net (study pets)"
+    assert lines[0] == "R4 U-Net (study pets)"
     assert lines[1].split() == ["published", "ours", "difference", "properly", "images"]
     assert lines[3].split() == ["test", "pixel", "accuracy", "0.81", "0.8000", "-0.0100", "0.8100", "4"]
     assert max(map(len, lines)) <= 100 and len({len(line) for line in lines[1:6]}) == 1

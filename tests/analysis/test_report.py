@@ -7,10 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from analysis import report
 from analysis.measures import explain, label
 from analysis.views import duration
+from study.store import Store
+
+PICTURES = [("b", "worst", 0.25), ("a", "median", 1.0)]
 
 
 def html_of(*studies: Path) -> str:
@@ -106,6 +110,39 @@ def test_what_differs_from_the_publication_is_said(study: Path) -> None:
     assert "Differs: synthetic images; generated; epoch 4 of 4, chosen on validation images." in html_of(study)
 
 
+def test_a_study_of_several_classes_names_them(pets: Path) -> None:
+    text = without_scripts(html_of(pets))
+    wanted = (
+        "The hardest class is border, val IoU 0.3000.",
+        "<td>test IoU, border</td>",
+        "every score of trial 1",
+        "smp:<wbr>DeepLabV3Plus:<wbr>efficientnet-b0",
+        "Tversky α",
+    )
+    assert [part for part in wanted if part not in text] == []
+    assert "Synthetic data." not in text
+
+
+def test_figures_of_classes_are_drawn_where_they_were_kept(pets: Path) -> None:
+    found = re.findall(r'data-plot="plot-1-(\w+)"', html_of(pets))
+    assert found[-5:] == ["radar", "class_iou", "confusion", "class_frequencies", "image_scores"]
+
+
+def test_pictures_of_several_classes_have_a_legend_and_the_lowest_a_note(pets: Path) -> None:
+    store = Store(str(pets))
+    Image.new("RGB", (30, 10)).save(pets / "b.png")
+    store.write("gallery/b.png", (pets / "b.png").read_bytes())
+    images = [{"file": "b.png", "id": image, "rank": rank, "iou": iou} for image, rank, iou in PICTURES]
+    store.write_json("gallery/gallery.json", {"trial": 1, "id": "x", "split": "val", "images": images})
+    gallery = html_of(pets).split("What trial 1 sees")[1]
+    assert gallery.count("■") == 2 and 'style="color:#E69F00">■</span>border' in gallery
+    assert gallery.count("The lowest IoU of 2 validation images: pet 20.0% of the image, predicted 30.0%") == 1
+
+
+def test_two_classes_need_no_legend_of_colours(study: Path) -> None:
+    assert "■</span>lesion" not in html_of(study)
+
+
 def test_several_studies_share_one_drawing_library(study: Path, tmp_path: Path) -> None:
     out = tmp_path / "new" / "both.html"
     assert report.main([str(study), str(study), "--out", str(out)]) == 0
@@ -140,11 +177,17 @@ def test_a_place_that_cannot_be_written_is_one_line_and_exit_2(
 
 
 LABELS = [("val_iou", "val IoU"), ("test_native_soft_dice", "test native soft Dice"), ("encoder_lr", "encoder_lr")]
+OF_CLASSES = [("val_iou_class2", "val IoU, border"), ("test_native_iou_class9", "test native IoU, class 9")]
 
 
 @pytest.mark.parametrize(("name", "text"), LABELS)
 def test_columns_as_people_read_them(name: str, text: str) -> None:
     assert label(name) == text
+
+
+@pytest.mark.parametrize(("name", "text"), [*OF_CLASSES, ("val_class_accuracy", "val class accuracy")])
+def test_columns_of_a_class_have_its_name(name: str, text: str) -> None:
+    assert label(name, ["background", "pet", "border"]) == text
 
 
 def test_how_a_score_is_measured() -> None:

@@ -21,7 +21,7 @@ FLAGS = """
 TELL = """<script>addEventListener("load", () => setTimeout(() => {
   const plots = [...document.querySelectorAll(".plot")];
   const told = {
-    drawn: plots.filter(plot => plot.querySelector("svg .trace, svg .barlayer .point")).length,
+    drawn: plots.filter(plot => plot.querySelector("svg .trace, svg .barlayer .point, svg .heatmaplayer image")).length,
     plots: plots.length,
     wider: document.documentElement.scrollWidth > innerWidth,
     overflowing: plots.filter(plot => plot.querySelector("svg.main-svg").clientWidth > plot.clientWidth).length,
@@ -61,6 +61,13 @@ def test_it_draws_everything_without_error_or_request(study: Path, tmp_path: Pat
     assert seen["console"] == [] and seen["asked"] == []
     assert seen["drawn"] == seen["plots"] == 7
     assert not seen["wider"] and seen["overflowing"] == 0
+
+
+def test_a_study_of_several_classes_is_drawn_too(pets: Path, tmp_path: Path) -> None:
+    seen = look(Path(report.write_report([str(pets)])).read_text(), tmp_path)
+    assert seen["console"] == [] and seen["asked"] == []
+    assert seen["drawn"] == seen["plots"] == 9
+    assert not seen["wider"]
 
 
 def test_the_look_can_fail(tmp_path: Path) -> None:
