@@ -142,10 +142,11 @@ DEFAULTS: dict[str, dict[str, float]] = {
 RANGES: dict[str, tuple[float, float]] = {
     "dice_weight": (0.0, math.inf),
     "power": (0.0, 2.0),
-    "alpha": (0.0, 1.0),
+    "alpha": (0.01, 0.99),
     "gamma": (1.0, 3.0),
 }
-"""Lowest and highest value of each parameter. gamma: as in the paper; below 1 it would turn the focus around."""
+"""Lowest and highest value of each parameter. alpha: at 0 nothing but background would be perfect, at 1 nothing but
+foreground. gamma: as in the paper; below 1 it would turn the focus around."""
 
 
 def bind(name: str, parameters: Mapping[str, float], frequencies: Tensor) -> Callable[[Tensor, Tensor], Tensor]:

@@ -42,7 +42,7 @@ def test_a_losss_parameters_have_defaults(make_experiment: Any) -> None:
             "loss_dice_weight: nan must be a finite number",
         ),
         ({"oversample": 1.5}, "oversample: 1.5 must be between 0 and 1"),
-        ({"loss": "focal_tversky", "loss_parameters": {"alpha": 1.1}}, "loss_alpha: 1.1 must be between 0 and 1"),
+        ({"loss": "focal_tversky", "loss_parameters": {"alpha": 1.1}}, "loss_alpha: 1.1 must be between 0.01 and 0.99"),
         ({"loss": "focal_tversky", "loss_parameters": {"gamma": 0.5}}, "loss_gamma: 0.5 must be between 1 and 3"),
         ({"loss": "weighted_ce", "loss_parameters": {"power": -1}}, "loss_power: -1 must be between 0 and 2"),
         ({"loss": "dice_bce", "loss_parameters": {"dice_weight": -1}}, "loss_dice_weight: -1 must be 0 or more"),

@@ -10,6 +10,7 @@ from run_state import row, same, weights
 
 from seg import loop
 from seg.loop import Data, Diverged
+from seg.losses import LOSSES, weighted_ce
 from seg.pack import Pack
 
 CPU = torch.device("cpu")
@@ -33,6 +34,22 @@ def test_a_loss_that_is_no_number_is_said(tiny: Data, make_experiment: Any) -> N
     run = loop.start(make_experiment(decoder_lr=1e30, encoder_lr=1e30, epochs=2), tiny, CPU)
     with pytest.raises(Diverged, match="lower the learning rates"):
         list(loop.epochs(run))
+
+
+def test_class_weights_are_those_of_the_training_images(tiny: Data, make_experiment: Any) -> None:
+    """Of all of them, whatever a batch holds."""
+    run = loop.start(make_experiment(loss="weighted_ce", loss_parameters={"power": 1.0}), tiny, CPU)
+    _, masks = tiny.train.take(torch.arange(len(tiny.train)))
+    frequencies = torch.stack([(masks == c).sum() for c in range(2)]) / (masks != 255).sum()
+    logits, target = torch.randn(1, 1, 4, 4), torch.tensor([0, 1]).repeat(1, 4, 2)
+    assert run.loss(logits, target).item() == pytest.approx(weighted_ce(logits, target, 1.0, frequencies).item())
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_learns(tiny: Data, make_experiment: Any, loss: str) -> None:
+    results = list(loop.epochs(loop.start(make_experiment(loss=loss, epochs=2), tiny, CPU)))
+    assert results[-1].train_loss < results[0].train_loss
+    assert all(0 <= result.validation.loss < 10 for result in results)
 
 
 def test_learning_happens(tiny: Data, make_experiment: Any) -> None:

@@ -250,6 +250,16 @@ def test_focal_tversky_at_one_half_and_no_focus_is_dice_of_the_batch() -> None:
     assert focal_tversky(logits, target, alpha=0.5, gamma=1.0).item() == pytest.approx(expected.item())
 
 
+def test_focal_tversky_sees_the_last_wrong_pixels_in_float32() -> None:
+    """Three pixels of a million: as the difference of two sums they would be rounding."""
+    target = torch.randint(0, 2, (16, 256, 256), generator=torch.Generator().manual_seed(0))
+    logits = (target.unsqueeze(1) * 2 - 1) * 14.0
+    logits[0, 0, 0, :3] *= -1
+    assert focal_tversky(logits, target).item() == pytest.approx(
+        focal_tversky(logits.double(), target).item(), rel=2e-3
+    )
+
+
 def test_bind_hands_the_training_frequencies_to_the_loss_that_weighs_by_them() -> None:
     logits, target = sample(4)
     frequencies = torch.tensor([0.7, 0.2, 0.09, 0.01])
