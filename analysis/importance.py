@@ -73,7 +73,7 @@ def warning(trials: pd.DataFrame) -> str:
 
 def dimensions(trials: pd.DataFrame) -> dict[str, Dimension]:
     """What was searched over, by column: from the study's search space, else from the values that were tried."""
-    search = trials.attrs.get("study", {}).get("spec", {}).get("search", {})
+    search = trials.attrs.get("study", {}).get("spec", {}).get("search") or {}
     declared = {name: value for name, value in search.items() if name != "loss"}
     for loss in dict(search.get("loss", {})).values():
         declared |= {f"loss_{name}": value for name, value in loss.items()}

@@ -43,6 +43,8 @@ class Row:
     properly_column: str
     images: int | None
     """That ours was measured on."""
+    missing: str
+    """Why there is no `ours`; empty where there is."""
     differs: str
     """Why ours and theirs need not agree."""
 
@@ -81,7 +83,7 @@ def _trial_of(records: Sequence[Record], source: str) -> Record | None:
 
 def _references(opened: load.Study) -> Iterator[Row]:
     record = _best_finalist(opened)
-    about = "best, once trials are scored on the test split"
+    about = "best of the study"
     if record is not None:
         about = f"best, trial {record.trial}, {record.experiment['model']} with {record.experiment['loss']}"
     for reference in REFERENCES:
@@ -109,7 +111,6 @@ def _row(
     kind, system, configuration = about
     ours = measured(opened, record, column)
     better = properly(column)
-    reason = [] if ours is not None else [_missing(record, column)]
     return Row(
         study=opened.info["name"],
         kind=kind,
@@ -124,14 +125,14 @@ def _row(
         properly=measured(opened, record, better) if better else None,
         properly_column=better,
         images=None if ours is None else opened.info["dataset"]["images"][column.split("_")[0]],
-        differs="; ".join([*reason, *differs]),
+        missing=_missing(record, kind, column) if ours is None else "",
+        differs="; ".join(differs),
     )
 
 
-def _missing(record: Record | None, column: str) -> str:
-    """Why there is no score of ours."""
+def _missing(record: Record | None, kind: str, column: str) -> str:
     if record is None:
-        return "not run yet"
+        return "not run yet" if kind == PUBLISHED else "no trial is scored on the test split"
     if column.startswith("test_") and not record.test:
         return "not scored on the test split"
     return f"{column} is not in the record"

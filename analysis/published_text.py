@@ -20,6 +20,8 @@ class Block:
     study: str
     lines: list[tuple[str, ...]]
     """Under TITLES."""
+    missing: list[str]
+    """Why ours are missing."""
     differs: list[str]
 
 
@@ -31,7 +33,11 @@ def blocks(rows: pd.DataFrame) -> list[Block]:
 def _block(rows: pd.DataFrame) -> Block:
     first = rows.iloc[0]
     lines = [_line(row) for _, row in rows.iterrows()]
-    return Block(_title(first), first["study"], lines, list(dict.fromkeys(rows["differs"])))
+    return Block(_title(first), first["study"], lines, _distinct(rows["missing"]), _distinct(rows["differs"]))
+
+
+def _distinct(reasons: pd.Series) -> list[str]:
+    return [reason for reason in dict.fromkeys(reasons) if reason]
 
 
 def _title(row: pd.Series) -> str:
@@ -66,7 +72,8 @@ def _text(block: Block, width: int) -> Iterator[str]:
     for first, *numbers in lines:
         right = [cell.rjust(size) for cell, size in zip(numbers, widths[1:], strict=True)]
         yield "  ".join(["", first.ljust(widths[0]), *right]).rstrip()
-    for reason in block.differs:
-        yield from textwrap.wrap(f"differs: {reason}", width, initial_indent="  ", subsequent_indent="    ")
+    reasons = [f"blank: {reason}" for reason in block.missing] + [f"differs: {reason}" for reason in block.differs]
+    for reason in reasons:
+        yield from textwrap.wrap(reason, width, initial_indent="  ", subsequent_indent="    ")
     if any(line[TITLES.index("properly")] for line in block.lines):
         yield f"  properly: {PROPERLY}"
