@@ -142,9 +142,16 @@ def to_json(rows: pd.DataFrame) -> str:
     return json.dumps(table.rows(rows), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
 
+def to_markdown(rows: pd.DataFrame) -> str:
+    """Without what only programs need: to be pasted where people read it."""
+    unneeded = ["kind", "trial", "column", "properly_column", "missing"]
+    reasons = [": ".join(part for part in pair if part) for pair in zip(rows["missing"], rows["differs"], strict=True)]
+    return table.to_markdown(rows.assign(differs=reasons).drop(columns=unneeded).round(4))
+
+
 FORMATS: dict[str, Callable[[pd.DataFrame], str]] = {
     "text": published_text.to_text,
-    "md": lambda rows: table.to_markdown(rows.round(4)),
+    "md": to_markdown,
     "csv": table.to_csv,
     "json": to_json,
 }

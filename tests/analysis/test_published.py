@@ -139,7 +139,10 @@ def test_csv_json_and_markdown_hold_the_same_rows(pets: Path, capsys: pytest.Cap
     assert rows[0]["properly"] is None and rows[1]["ours"] == 0.8
     table = list(csv.DictReader(io.StringIO(printed["csv"])))
     assert [row["column"] for row in table] == [row["column"] for row in rows]
-    assert len(printed["md"].splitlines()) == 6
+    lines = printed["md"].splitlines()
+    assert len(lines) == 6 and lines[3].startswith(
+        "| pets | R4 | R4 U-Net | test pixel accuracy | 0.81 | 0.8 | -0.01 |"
+    )
 
 
 def test_nothing_to_compare_is_said(begun: Path, capsys: pytest.CaptureFixture[str]) -> None:
