@@ -20,6 +20,7 @@ class Loader(Protocol):
 DATASETS: dict[str, Loader] = {
     "isic2016": isic.load,
     "phantom": phantom.load,
+    "phantom5": phantom.load5,
 }
 
 

@@ -16,7 +16,7 @@ from seg.data.sample import Dataset, Sample
 VERSION = 1
 """Raise it with any change of the pictures: packs are keyed by it."""
 SEED = 2016
-COUNTS = {"train": 240, "test": 60}
+SPLITS = ("train", "test")
 SIZES_HW = ((120, 160), (120, 160), (120, 150), (128, 176), (144, 112))
 
 KINDS = (
@@ -37,9 +37,25 @@ class Variant:
     """Class of each of KINDS."""
     shares: tuple[float, ...]
     """Share of each of KINDS among the lesions; sums to 1."""
+    counts: dict[str, int]
+    """Images of each split."""
 
 
-BINARY = Variant("phantom", ("background", "lesion"), classes=(1, 1, 1, 1), shares=(0.45, 0.25, 0.2, 0.1))
+BINARY = Variant(
+    "phantom",
+    ("background", "lesion"),
+    classes=(1, 1, 1, 1),
+    shares=(0.45, 0.25, 0.2, 0.1),
+    counts={"train": 240, "test": 60},
+)
+FIVE = Variant(
+    "phantom5",
+    ("background", *(kind.name for kind in KINDS)),
+    classes=(1, 2, 3, 4),
+    shares=(0.5, 0.3, 0.05, 0.15),
+    counts={"train": 480, "test": 240},
+)
+"""A kind of lesion is a class of its own; keratoses, which look much like naevi, are in one image of twenty."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +87,7 @@ class PhantomSample:
 
     def _draw(self) -> tuple[np.random.Generator, int, dermoscopy.Shape]:
         """Kind and outline come first from the generator, so the mask needs no picture."""
-        rng = np.random.default_rng([SEED, list(COUNTS).index(self.split), self.number])
+        rng = np.random.default_rng([SEED, SPLITS.index(self.split), self.number])
         size_hw = SIZES_HW[rng.integers(len(SIZES_HW))]
         kind = int(rng.choice(len(KINDS), p=self.variant.shares))
         return rng, kind, dermoscopy.draw_shape(rng, KINDS[kind], size_hw)
@@ -82,8 +98,13 @@ def load(data_dir: Path, download: bool = True) -> Dataset:
     return generate(BINARY)
 
 
+def load5(data_dir: Path, download: bool = True) -> Dataset:
+    """480 training and 240 test images of four kinds of lesion."""
+    return generate(FIVE)
+
+
 def generate(variant: Variant) -> Dataset:
     samples: list[Sample] = [
-        PhantomSample(variant, split, number) for split, count in COUNTS.items() for number in range(count)
+        PhantomSample(variant, split, number) for split, count in variant.counts.items() for number in range(count)
     ]
     return Dataset(variant.name, samples, variant.class_names, remark="synthetic images", synthetic=True)
