@@ -21,7 +21,8 @@ from tqdm import tqdm
 from seg import checkpoint, models, picture
 from seg.batches import normalise
 from seg.checkpoint import CheckpointError
-from seg.data.sample import UNREADABLE
+from seg.data.image_file import read_image
+from seg.data.sample import DataError
 from seg.evaluate import precision, probabilities
 from seg.experiment import Experiment
 from seg.resample import resize_image
@@ -94,10 +95,9 @@ def from_bytes(content: bytes, device: torch.device) -> Predictor:
 def predict_file(predictor: Predictor, path: Path, out_dir: Path) -> None:
     """Writes `<stem>_mask.png` (binary: 0 / 255, else class indices) and `<stem>_overlay.png`."""
     try:
-        with Image.open(path) as file:
-            image = np.asarray(file.convert("RGB"))
-    except UNREADABLE as error:
-        raise PredictError(f"{path}: cannot be read as an image: {error}") from error
+        image = read_image(path)
+    except DataError as error:
+        raise PredictError(str(error)) from error
     mask = predictor.mask(image)
     binary = len(predictor.class_names) == 2
     Image.fromarray(mask * 255 if binary else mask).save(out_dir / f"{path.stem}_mask.png")

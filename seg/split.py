@@ -1,7 +1,7 @@
 """Which images train, which validate, which test."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from seg.data.sample import Sample
 
@@ -11,21 +11,25 @@ VALIDATION_SHARE = 0.2
 SPLITS = ("train", "val", "test")
 
 
-def assign(samples: Iterable[Sample]) -> dict[str, str]:
+def assign(samples: Sequence[Sample]) -> dict[str, str]:
     """Sample id -> `train`, `val` or `test`.
 
-    Validation is cut from the training images by a hash of the id alone: an image keeps its split
-    whatever other files are present, in any order, on any machine. Test images stay test images.
+    Where no sample is `val` already, validation is cut from the training images by a hash of the id alone: an image
+    keeps its split whatever other files are present, in any order, on any machine. Test images stay test images.
     """
-    return {sample.id: _split(sample) for sample in samples}
+    given = {sample.id: sample.split for sample in samples}
+    if "val" in given.values():
+        return given
+    training = [id for id, split in given.items() if split == "train"]
+    return given | dict.fromkeys(cut(training, VALIDATION_SHARE), "val")
 
 
-def _split(sample: Sample) -> str:
-    if sample.split == "train" and _position(sample.id) < VALIDATION_SHARE:
-        return "val"
-    return sample.split
+def cut(ids: Sequence[str], share: float) -> list[str]:
+    """Those whose position is below `share`; where that would be none of several, the one nearest to it."""
+    chosen = [id for id in ids if position(id) < share]
+    return chosen if chosen or len(ids) < 2 else [min(ids, key=position)]
 
 
-def _position(id: str) -> float:
+def position(id: str) -> float:
     """Uniform in [0, 1). Python's own hash() differs from process to process."""
     return int.from_bytes(hashlib.blake2b(id.encode(), digest_size=8).digest()) / 2**64

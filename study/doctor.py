@@ -85,6 +85,8 @@ def lines(report: Report) -> list[str]:
     if not report.findings:
         return text
     text += [*_sizes(report), *_classes(report)]
+    if dataset.skipped:
+        text.append(f"  {'left out':<14}{_some(list(dataset.skipped), shown=3)}")
     text.append(f"  {'empty masks':<14}{_some([finding.id for finding in report.empty()])}")
     return text + _duplicates(report)
 

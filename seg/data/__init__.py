@@ -4,13 +4,14 @@ To add a dataset, write a file beside this one with a function `load(data_dir, d
 and name it in DATASETS.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from seg.data import isic, phantom
-from seg.data.sample import DataError, Dataset, FileSample, MissingData, Sample
+from seg.data import coco, folder, isic, pets, phantom
+from seg.data.sample import DataError, Dataset, MissingData, Sample
 
-__all__ = ["DATASETS", "DataError", "Dataset", "FileSample", "MissingData", "Sample", "load"]
+__all__ = ["DATASETS", "DataError", "Dataset", "MissingData", "Sample", "load"]
 
 
 class Loader(Protocol):
@@ -19,6 +20,10 @@ class Loader(Protocol):
 
 DATASETS: dict[str, Loader] = {
     "isic2016": isic.load,
+    "pets": pets.load,
+    "pets_binary": partial(pets.load, name="pets_binary"),
+    "coco": coco.load,
+    "folder": folder.load,
     "phantom": phantom.load,
     "phantom5": phantom.load5,
 }

@@ -1,76 +1,164 @@
-"""Download zip archives and unpack them into a dataset's folder, all of it or none."""
+"""Archives downloaded and unpacked into a dataset's folder: all of them or nothing, going on where it broke off."""
 
+import fcntl
+import hashlib
 import os
 import shutil
 import sys
+import tarfile
+import time
+import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from tqdm import tqdm
 
+from seg.data.sample import MissingData
+
 TIMEOUT_SECONDS = 30
 CHUNK_BYTES = 1 << 20
+ATTEMPTS = 5
+"""Of one download, as long as the server was reached once; each goes on from the last byte that came."""
+PAUSE_SECONDS = 1.0
 
 
-def fetch_archives(addresses: Sequence[str], root: Path) -> None:
-    """Unpack each archive into the folder of `root` that bears the archive's name.
+@dataclass(frozen=True)
+class Archive:
+    """A zip or tar file at an address."""
 
-    `root` appears by one rename once everything is unpacked. What is already downloaded stays in
-    `<root>.download` when this is interrupted, and is not downloaded again.
+    address: str
+    folder: str = ""
+    """Folder of the dataset that its files go into, without the archive's own folders; empty: as in the archive."""
+    md5: str = ""
+    """Of the file, where its publisher says it."""
+
+    @property
+    def name(self) -> str:
+        return PurePosixPath(self.address).name
+
+
+def fetch(dataset: str, archives: Sequence[Archive], root: Path, allowed: bool, by_hand: str) -> None:
+    """Download a dataset into `root`. MissingData where that is not allowed or fails; it says what to do by hand."""
+    if not allowed:
+        raise MissingData(f"{root}: the dataset {dataset} is not there; let it be downloaded, or {by_hand}")
+    try:
+        fetch_archives(archives, root)
+    except OSError as error:
+        raise MissingData(f"{root}: {dataset} is not there and not downloaded ({error}); {by_hand}") from error
+
+
+def fetch_archives(archives: Sequence[Archive], root: Path) -> None:
+    """Unpack each archive into `root`, which appears by one rename once everything is unpacked.
+
+    What has come stays in `<root>.download` when this is interrupted, and is not downloaded again.
     OSError says which address could not be had.
     """
     store = root.with_name(f"{root.name}.download")
     unpacked = store / f"unpacked-{os.getpid()}"
     store.mkdir(parents=True, exist_ok=True)
     try:
-        for address in addresses:
-            archive = store / PurePosixPath(address).name
-            if not archive.exists():
-                _fetch(address, archive)
-            _unpack(archive, unpacked / archive.stem)
+        for archive in archives:
+            _download(archive, store / archive.name)
+            _unpack(store / archive.name, unpacked, archive.folder)
+        if root.is_dir():
+            root.rmdir()  # an empty one; OSError where files have appeared meanwhile
         os.replace(unpacked, root)
     finally:
         shutil.rmtree(unpacked, ignore_errors=True)
     shutil.rmtree(store, ignore_errors=True)
 
 
-def _fetch(address: str, archive: Path) -> None:
-    """`archive` exists afterwards only if every byte has arrived."""
-    partial = archive.with_name(f"{archive.name}.{os.getpid()}.partial")
-    try:
-        with urllib.request.urlopen(address, timeout=TIMEOUT_SECONDS) as response, partial.open("wb") as file:
-            size_bytes = int(response.headers.get("Content-Length") or 0)
-            with _bar(archive.name, size_bytes) as bar:
-                while chunk := response.read(CHUNK_BYTES):
-                    bar.update(file.write(chunk))
-        if size_bytes and partial.stat().st_size != size_bytes:
-            raise OSError(f"{partial.stat().st_size} of {size_bytes} bytes arrived")
-        os.replace(partial, archive)
-    except OSError as error:
-        raise OSError(f"{address}: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+def _download(archive: Archive, path: Path) -> None:
+    """`path` exists afterwards only if every byte has arrived. Another process at the same file is waited for."""
+    with path.with_name(f"{path.name}.partial").open("ab") as partial:
+        fcntl.flock(partial, fcntl.LOCK_EX)
+        if path.exists():
+            return
+        for attempt in range(ATTEMPTS):
+            before = partial.tell()
+            try:
+                _receive(archive.address, partial)
+                break
+            except OSError as error:
+                unreachable = isinstance(error, urllib.error.URLError) and partial.tell() == before
+                if unreachable or attempt == ATTEMPTS - 1:
+                    raise OSError(f"{archive.address}: {error}") from error
+                time.sleep(PAUSE_SECONDS)
+        partial.flush()
+        _check_md5(archive, Path(partial.name))
+        os.replace(partial.name, path)
 
 
-def _bar(name: str, size_bytes: int) -> tqdm:
+def _receive(address: str, partial: IO[bytes]) -> None:
+    """Append what is missing. A server that knows no ranges, or has another file by now, starts from the beginning."""
+    etag = Path(f"{partial.name}.etag")
+    have = partial.seek(0, os.SEEK_END)
+    headers = {"Range": f"bytes={have}-", "If-Range": etag.read_text()} if have and etag.exists() else {}
+    with urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=TIMEOUT_SECONDS) as answer:
+        if answer.status != HTTPStatus.PARTIAL_CONTENT:
+            have = 0
+            partial.truncate(0)
+            etag.write_text(answer.headers.get("ETag") or answer.headers.get("Last-Modified") or "")
+        size_bytes = have + int(answer.headers.get("Content-Length") or 0)
+        with _bar(PurePosixPath(address).name, have, size_bytes) as bar:
+            while chunk := answer.read(CHUNK_BYTES):
+                bar.update(partial.write(chunk))
+    partial.flush()
+    arrived = os.fstat(partial.fileno()).st_size
+    if size_bytes > have and arrived != size_bytes:
+        raise OSError(f"{arrived} of {size_bytes} bytes arrived")
+    etag.unlink(missing_ok=True)
+
+
+def _bar(name: str, have_bytes: int, size_bytes: int) -> tqdm:
     if not sys.stderr.isatty():
         print(f"downloading {name} ({size_bytes / 1e6:.0f} MB)", file=sys.stderr)
-    return tqdm(total=size_bytes or None, desc=name, unit="B", unit_scale=True, disable=None)
+    return tqdm(total=size_bytes or None, initial=have_bytes, desc=name, unit="B", unit_scale=True, disable=None)
 
 
-def _unpack(archive: Path, folder: Path) -> None:
-    """Files only, without the folders inside the archive: their depth differs from archive to archive."""
-    folder.mkdir(parents=True)
+def _check_md5(archive: Archive, path: Path) -> None:
+    if not archive.md5:
+        return
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "md5").hexdigest()
+    if found != archive.md5:
+        path.unlink()
+        raise OSError(f"{archive.address}: is damaged: its MD5 is {found}, not {archive.md5}")
+
+
+def _unpack(archive: Path, root: Path, folder: str) -> None:
+    """Regular files only, and none outside `root`."""
+    root.mkdir(parents=True, exist_ok=True)
     try:
-        with zipfile.ZipFile(archive) as content:
-            for member in content.infolist():
-                name = PurePosixPath(member.filename).name
-                if member.is_dir() or name.startswith(".") or member.filename.startswith("__MACOSX"):
-                    continue
-                with content.open(member) as source, (folder / name).open("wb") as target:
-                    shutil.copyfileobj(source, target)
-    except zipfile.BadZipFile as error:
+        for name, source in _members(archive):
+            path = PurePosixPath(name)
+            if path.name.startswith(".") or "__MACOSX" in path.parts:
+                continue
+            if path.is_absolute() or ".." in path.parts:
+                raise OSError(f"{archive.name} is damaged: it holds {name}, which lies outside")
+            target = root / folder / path.name if folder else root / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with source, target.open("wb") as file:
+                shutil.copyfileobj(source, file)
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
         archive.unlink()
         raise OSError(f"{archive.name} is damaged: {error}") from error
+
+
+def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    if archive.suffix == ".zip":
+        with zipfile.ZipFile(archive) as content:
+            for member in content.infolist():
+                if not member.is_dir():
+                    yield member.filename, content.open(member)
+    else:
+        with tarfile.open(archive) as tape:
+            for entry in tape:
+                source = tape.extractfile(entry) if entry.isreg() else None
+                if source is not None:
+                    yield entry.name, source

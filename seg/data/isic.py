@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from seg.data.download import fetch_archives
-from seg.data.sample import DataError, Dataset, FileSample, MissingData, several
+from seg.data.download import Archive, fetch
+from seg.data.file_sample import FileSample
+from seg.data.sample import DataError, Dataset, several
 
 NAME = "isic2016"
 ADDRESS = "https://isic-archive.s3.amazonaws.com/challenges/2016"
@@ -24,7 +24,8 @@ def load(data_dir: Path, download: bool = True) -> Dataset:
     """
     root = data_dir / NAME
     if not root.is_dir() or not any(root.iterdir()):
-        _download(root, download)
+        archives = [Archive(f"{ADDRESS}/{folder}.zip", folder=folder) for folder in FOLDERS]
+        fetch(NAME, archives, root, download, by_hand=f"put the folders {', '.join(FOLDERS)} into {root}")
     _check_folders(root)
     samples = {split: _samples(root, split) for split in PARTS}
     _check_masks([sample for found in samples.values() for sample in found])
@@ -34,16 +35,6 @@ def load(data_dir: Path, download: bool = True) -> Dataset:
         class_names=("background", "lesion"),
         remark=_remark({split: len(found) for split, found in samples.items()}),
     )
-
-
-def _download(root: Path, allowed: bool) -> None:
-    by_hand = f"put the folders {', '.join(FOLDERS)} into {root}"
-    if not allowed:
-        raise MissingData(f"{root}: the dataset {NAME} is not there; let it be downloaded, or {by_hand}")
-    try:
-        fetch_archives([f"{ADDRESS}/{folder}.zip" for folder in FOLDERS], root)
-    except OSError as error:
-        raise MissingData(f"{root}: {NAME} is not there and not downloaded ({error}); {by_hand}") from error
 
 
 def _check_folders(root: Path) -> None:
@@ -62,7 +53,7 @@ def _files(folder: Path) -> list[Path]:
 def _samples(root: Path, split: str) -> list[FileSample]:
     masks = root / f"{PARTS[split]}_GroundTruth"
     return [
-        FileSample(path.stem, split, path, masks / f"{path.stem}_Segmentation.png", _decode_mask)
+        FileSample(path.stem, split, path, masks / f"{path.stem}_Segmentation.png", _lesion)
         for path in _files(root / f"{PARTS[split]}_Data")
     ]
 
@@ -74,8 +65,8 @@ def _check_masks(samples: list[FileSample]) -> None:
         raise several(lines, "image(s) without a mask", f"Put the masks into {alone[0].mask_path.parent}.")
 
 
-def _decode_mask(file: Image.Image) -> np.ndarray:
-    return (np.asarray(file.convert("L")) >= 128).astype(np.uint8)
+def _lesion(values_HW: np.ndarray) -> np.ndarray:
+    return (values_HW >= 128).astype(np.uint8)
 
 
 def _remark(counts: dict[str, int]) -> str:

@@ -9,13 +9,14 @@ from tqdm import tqdm
 
 from seg.data.sample import DataError, Sample, several
 
+Item = TypeVar("Item", bound=Sample)
 Result = TypeVar("Result")
 
 REMEDY = "Repair or remove them; `python -m study.check SPEC --data DIR` lists them all."
 
 
 def read_all(
-    function: Callable[[Sample], Result], samples: Sequence[Sample], label: str, progress: bool
+    function: Callable[[Item], Result], samples: Sequence[Item], label: str, progress: bool
 ) -> Iterator[Result]:
     """`function` of each sample, in order. Every sample is tried; one DataError at the end for all that failed."""
     problems = []
@@ -29,14 +30,14 @@ def read_all(
 
 
 def try_all(
-    function: Callable[[Sample], Result], samples: Sequence[Sample], label: str, progress: bool
+    function: Callable[[Item], Result], samples: Sequence[Item], label: str, progress: bool
 ) -> Iterator[Result | DataError]:
     """`function` of each sample, in order, or the DataError it raised.
 
     Threads: decoding, resizing and hashing happen outside Python's lock, and nothing needs copying back.
     """
 
-    def attempt(sample: Sample) -> Result | DataError:
+    def attempt(sample: Item) -> Result | DataError:
         try:
             return function(sample)
         except DataError as error:

@@ -1,11 +1,8 @@
 """A sample is an image and its mask, read on demand; a dataset is a list of samples and what they mean."""
 
-import hashlib
 import struct
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -39,7 +36,8 @@ def several(problems: Sequence[str], what: str, remedy: str, shown: int = 3) -> 
 
 
 class Sample(Protocol):
-    """What every dataset's samples offer. `split` is `train` or `test`: validation is cut later, by id."""
+    """What every dataset's samples offer. `split` is `train`, `val` or `test`; where none is `val`, validation is cut
+    from the training images, see seg.split."""
 
     @property
     def id(self) -> str: ...
@@ -60,52 +58,6 @@ class Sample(Protocol):
 
 
 @dataclass(frozen=True)
-class FileSample:
-    """An image file and a mask file of the same size."""
-
-    id: str
-    split: str
-    image_path: Path
-    mask_path: Path
-    decode_mask: Callable[[Image.Image], np.ndarray]
-    """Opened mask file -> (H, W) uint8 class indices."""
-
-    def digest(self) -> str:
-        """Hash of both files' contents. DataError where one cannot be read."""
-        content = hashlib.blake2b(digest_size=16)
-        for path in (self.image_path, self.mask_path):
-            with _reading(path):
-                content.update(hashlib.blake2b(path.read_bytes(), digest_size=16).digest())
-        return content.hexdigest()
-
-    def image(self) -> np.ndarray:
-        with _reading(self.image_path), Image.open(self.image_path) as file:
-            return np.asarray(file.convert("RGB"))
-
-    def mask(self) -> np.ndarray:
-        with _reading(self.image_path), Image.open(self.image_path) as file:
-            width, height = file.size
-        with _reading(self.mask_path), Image.open(self.mask_path) as file:
-            mask_HW = self.decode_mask(file)
-        if mask_HW.shape != (height, width):
-            raise DataError(
-                f"{self.mask_path}: the mask is {mask_HW.shape[1]}×{mask_HW.shape[0]} pixels, "
-                f"its image {self.image_path.name} is {width}×{height}; replace one of them or remove both"
-            )
-        return mask_HW
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: the file is missing; restore it or remove its partner too") from error
-    except UNREADABLE as error:
-        raise DataError(f"{path}: cannot be read ({error}); replace the file or remove image and mask") from error
-
-
-@dataclass(frozen=True)
 class Dataset:
     name: str
     samples: list[Sample]
@@ -114,6 +66,8 @@ class Dataset:
     remark: str = ""
     """What a reader of any figure on this data must know (a subset, other masks, ...)."""
     synthetic: bool = False
+    skipped: tuple[str, ...] = ()
+    """What was left out of it, one line each: annotations that are no outline, images without their file, ..."""
 
     @property
     def classes(self) -> int:

@@ -154,11 +154,12 @@ def test_damaged_archive_is_fetched_again(server: tuple[str, Path], tmp_path: Pa
     address, served = server
     archive = served / f"{isic.FOLDERS[0]}.zip"
     sound = archive.read_bytes()
+    wanted = [download.Archive(f"{address}/{archive.name}", folder=isic.FOLDERS[0])]
     archive.write_bytes(sound[: len(sound) // 2])
     with pytest.raises(OSError, match="is damaged"):
-        download.fetch_archives([f"{address}/{archive.name}"], tmp_path / "fresh")
+        download.fetch_archives(wanted, tmp_path / "fresh")
     archive.write_bytes(sound)
-    download.fetch_archives([f"{address}/{archive.name}"], tmp_path / "fresh")
+    download.fetch_archives(wanted, tmp_path / "fresh")
     assert len(list((tmp_path / "fresh" / isic.FOLDERS[0]).iterdir())) == 10
 
 

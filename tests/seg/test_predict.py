@@ -52,12 +52,12 @@ def test_a_studys_folder_stands_for_its_best_weights(weights: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("weights_name", "image_name", "said"),
     [
-        ("best.safetensors", "absent.png", "absent.png: cannot be read as an image"),
-        ("best.safetensors", "broken.jpg", "broken.jpg: cannot be read as an image"),
+        ("best.safetensors", "absent.png", "absent.png: there is no such file"),
+        ("best.safetensors", "broken.jpg", "broken.jpg: cannot be read ("),
         ("nothing.safetensors", "good.png", "nothing.safetensors: missing"),
         ("broken.jpg", "good.png", "not a safetensors file"),
         ("checkpoint.safetensors", "good.png", "not those of the model alone"),
-        ("best.safetensors", "cut.png", "cut.png: cannot be read as an image"),
+        ("best.safetensors", "cut.png", "cut.png: cannot be read ("),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(
