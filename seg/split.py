@@ -24,10 +24,11 @@ def assign(samples: Sequence[Sample]) -> dict[str, str]:
     return given | dict.fromkeys(cut(training, VALIDATION_SHARE), "val")
 
 
-def cut(ids: Sequence[str], share: float) -> list[str]:
-    """Those whose position is below `share`; where that would be none of several, the one nearest to it."""
-    chosen = [id for id in ids if position(id) < share]
-    return chosen if chosen or len(ids) < 2 else [min(ids, key=position)]
+def cut(ids: Sequence[str], share: float, leaving: int = 1) -> list[str]:
+    """Those whose position is below `share`; at least one, as far as `leaving` of them are left."""
+    order = sorted(ids, key=position)
+    below = sum(position(id) < share for id in ids)
+    return order[: max(min(max(below, 1), len(ids) - leaving), 0)]
 
 
 def position(id: str) -> float:

@@ -68,7 +68,7 @@ def _splits(root: Path, stems: Sequence[str]) -> dict[str, str]:
     path = root / "splits.csv"
     if path.exists():
         return _read_splits(path, stems)
-    tested = set(split.cut(stems, TEST_SHARE))
+    tested = set(split.cut(stems, TEST_SHARE, leaving=2))
     # Hashed again, or those left to train would all lie above the share that validates.
     left = {f"train {stem}": stem for stem in stems if stem not in tested}
     validating = {left[key] for key in split.cut(list(left), split.VALIDATION_SHARE)}
