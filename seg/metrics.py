@@ -110,12 +110,12 @@ def scores(counts: Counts) -> dict[str, float]:
 
 def image_iou(counts: Counts) -> Tensor:
     """(N,) float64: the IoU of each image. Binary: of class 1. Multi-class: the mean over the classes, background
-    included, that are in the image's truth or prediction."""
+    included, that are in the image's truth or prediction; 1 where every pixel is ignored."""
     each = iou(counts.hard)
     if counts.hard.shape[1] == 2:
         return each[:, 1]
     present = counts.hard[..., TP] + counts.hard[..., FP] + counts.hard[..., FN] > 0
-    return (each * present).sum(1) / present.sum(1).clamp(min=1)
+    return torch.where(present.any(1), (each * present).sum(1) / present.sum(1).clamp(min=1), 1.0)
 
 
 def _binary_scores(counts: Counts) -> dict[str, Tensor]:

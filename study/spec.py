@@ -110,8 +110,8 @@ class Baseline(Fixed):
     """The publication's figures by column, as it measured them, for the table: `train_` and `val_` columns as in the
     table of epochs, every other name a score on its test images."""
     protocol: dict[str, int] = Field(default_factory=dict)
-    """Numbers that the publication states of its run: epochs, image_size, batch_size, train_images (validation images
-    included), test_images. The table names those in which a study differs."""
+    """Numbers that the publication states of its run: epochs, image_size, batch_size, train_images, test_images. The
+    table names those in which a study differs."""
     remarks: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """What else keeps its figures from being comparable, a short phrase each."""
 

@@ -37,6 +37,12 @@ def test_image_iou_leaves_out_classes_that_are_not_there() -> None:
     assert metrics.image_iou(Counts(count(prediction, target, 2), soft)).tolist() == pytest.approx([2 / 3, 1.0])
 
 
+def test_image_iou_of_an_image_without_a_counted_pixel_is_no_failure() -> None:
+    nothing = torch.full((1, 2, 2), 255)
+    hard = count(torch.zeros(1, 2, 2, dtype=torch.int64), nothing, 3)
+    assert metrics.image_iou(Counts(hard, torch.zeros(1, 3, 3, dtype=torch.float64))).tolist() == [1.0]
+
+
 def test_confusion_by_hand() -> None:
     target = torch.tensor([[[0, 0, 1], [2, 2, 255]]])
     prediction = torch.tensor([[[0, 1, 1], [1, 2, 0]]])
