@@ -1,9 +1,10 @@
 """What a spec's single fields cannot show: whether they agree with one another, and with what seg has."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from seg import models
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from study.spec import Spec
 
 DEFAULT_BATCH = Experiment.batch_size
+LARGEST = 1024
+"""Of the image sizes that are tried to suggest one, in pixels."""
 Problem = tuple[str, str]
 """Path of the key, and what is wrong with it."""
 
@@ -64,11 +67,22 @@ def _image_size(spec: "Spec") -> Iterator[Problem]:
     known = {name: models.family(name) for name in spec.models if _is_known(name)}
     size, multiple = spec.image_size, math.lcm(*(model.multiple for model in known.values()))
     smallest = max((model.smallest for model in known.values()), default=1)
-    if size >= smallest and size % multiple == 0:
+    refusing = [name for name in known if not models.takes(name, size)]
+    if not refusing:
         return
-    of_multiple = f"a multiple of {multiple}, " if multiple > 1 else ""
-    refusing = [name for name, model in known.items() if size < model.smallest or size % model.multiple]
-    yield "image_size", f"{size} given; must be {of_multiple}at least {smallest}, for {', '.join(refusing)}"
+    if size < smallest or size % multiple:
+        of_multiple = f"a multiple of {multiple}, " if multiple > 1 else ""
+        allowed = f"{of_multiple}at least {smallest}"
+    else:
+        allowed = _sizes_near(size, [*known], range(-(-smallest // multiple) * multiple, LARGEST + 1, multiple))
+    yield "image_size", f"{size} given; must be {allowed}, for {', '.join(refusing)}"
+
+
+def _sizes_near(size: int, names: list[str], candidates: Iterable[int]) -> str:
+    """The three nearest that all the models take."""
+    by_distance = sorted(candidates, key=lambda other: abs(other - size))
+    taken = (other for other in by_distance if all(models.takes(name, other) for name in names))
+    return " or ".join(map(str, sorted(islice(taken, 3)))) or f"one that all models take; up to {LARGEST} there is none"
 
 
 def _is_known(model: str) -> bool:

@@ -42,6 +42,16 @@ def pretrained(name: str) -> bool:
     return name.startswith(smp.PREFIX) or family(name).weights_file is not None
 
 
+def takes(name: str, image_size: int) -> bool:
+    """Whether square images of this side, in pixels, can train the architecture.
+
+    Those of segmentation_models_pytorch are tried: some want larger images than most, or of one size only.
+    """
+    of = family(name)
+    by_rule = image_size >= of.smallest and image_size % of.multiple == 0
+    return by_rule and (not issubclass(of, smp.Smp) or smp.takes(name, image_size))
+
+
 def build(name: str, classes: int, weights_dir: Path | None = None) -> Segmenter:
     """The architecture `name` for `classes` classes, background included.
 

@@ -7,8 +7,8 @@ import torchvision
 from torch import Tensor, nn
 
 from seg import weights
-from seg.models.pooled_norm import replace_pooled_norms
 from seg.models.segmenter import Segmenter
+from seg.models.single_norm import allow_single_values
 
 
 class DeepLabV3(Segmenter):
@@ -21,7 +21,7 @@ class DeepLabV3(Segmenter):
         super().__init__()
         self.encoder = backbone
         self.decoder = head
-        replace_pooled_norms(self.decoder)
+        allow_single_values(self.decoder)
 
     def forward(self, images_N3HW: Tensor) -> Tensor:
         logits = self.decoder(self.encoder(images_N3HW)["out"])

@@ -29,4 +29,4 @@ class MobileNetV2Segmenter(Segmenter):
         self.encoder = features()
 
     def load_encoder(self, weights_dir: Path) -> None:
-        weights.load(self.encoder, "mobilenet_v2.pth", weights_dir, prefix="features.")
+        weights.load(self.encoder, self.weights_file, weights_dir, prefix="features.")

@@ -1,28 +1,46 @@
 """Architectures of segmentation_models_pytorch, where that extra is installed: `smp:<Architecture>:<encoder>`."""
 
 import difflib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from seg import weights
-from seg.models.pooled_norm import replace_pooled_norms
+from seg.models import reach
 from seg.models.segmenter import Segmenter
+from seg.models.single_norm import allow_single_values
 
 PREFIX = "smp:"
 FORM = "smp:<Architecture>:<encoder>"
+REFUSALS = (ValueError, KeyError, RuntimeError, TypeError, AttributeError)
+"""What the library raises for a pair that it cannot build, or weights that it does not have."""
 
 
+@cache
 def check(name: str) -> None:
-    """ValueError where `name` is of no architecture and encoder that can be built here."""
+    """ValueError where `name` is of no architecture and encoder that can be built here.
+
+    It is built to find out: the library has no list of the encoders that an architecture refuses.
+    """
     parts = name.split(":")
     if len(parts) != 3 or not all(parts):
         raise ValueError(f"model: {name!r} is not of the form {FORM}, as in smp:Unet:resnet18")
     library = _library(name)
     _check_known(name, "architecture", parts[1], _architectures(library))
-    if not parts[2].startswith("tu-"):  # any of timm's models
-        _check_known(name, "encoder", parts[2], library.encoders.get_encoder_names())
+    _check_known(name, "encoder", parts[2], _encoders(library, parts[2]))
+    with torch.random.fork_rng(devices=[]):  # a model that was checked has the weights of one that was not
+        _build(name, channels=1)
+
+
+@cache
+def takes(name: str, image_size: int) -> bool:
+    """Whether the model runs on square images of this side, in pixels."""
+    check(name)
+    with torch.random.fork_rng(devices=[]):
+        return reach.takes(_build(name, channels=1), image_size)
 
 
 class Smp(Segmenter):
@@ -32,13 +50,11 @@ class Smp(Segmenter):
 
     def __init__(self, name: str, channels: int):
         super().__init__()
-        check(name)
-        _, architecture, self.encoder_name = name.split(":")
-        try:
-            self.net: nn.Module = _library(name).create_model(architecture, self.encoder_name, None, classes=channels)
-        except (ValueError, KeyError, RuntimeError, TypeError) as error:
-            raise ValueError(f"model: {name!r} cannot be built: {_one_line(error)}") from error
-        replace_pooled_norms(self.net)
+        self.name = name
+        self.encoder_name = name.split(":")[2]
+        self.net = _build(name, channels)
+        allow_single_values(self.net)
+        reach.freeze_unreached(self.net)
 
     @property
     def encoder(self) -> nn.Module:  # type: ignore[override]
@@ -54,24 +70,39 @@ class Smp(Segmenter):
 
     def load_encoder(self, weights_dir: Path) -> None:
         """From `<encoder>.pth` in the folder, torchvision's file where it has one, else the library's own download."""
-        file_name = f"{self.encoder_name}.pth"
-        if file_name in weights.OFFICIAL or (Path(weights_dir) / file_name).exists():
-            weights.load(self.encoder, file_name, weights_dir)
+        path = Path(weights_dir) / f"{self.encoder_name}.pth"
+        if path.name in weights.OFFICIAL or path.exists():
+            weights.load(self.encoder, path.name, path.parent)
         else:
-            self.encoder.load_state_dict(_downloaded(self.encoder_name, Path(weights_dir) / file_name))
+            self.encoder.load_state_dict(_downloaded(self.name, path))
 
 
-def _downloaded(encoder_name: str, path: Path) -> dict[str, Tensor]:
-    encoders = _library(encoder_name).encoders
+def _downloaded(name: str, path: Path) -> dict[str, Tensor]:
+    """State of the encoder as the library fetches it, into a cache of its own."""
+    library, encoder = _library(name), name.split(":")[2]
     try:
-        encoder = encoders.get_encoder(encoder_name, weights=True if encoder_name.startswith("tu-") else "imagenet")
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        with torch.random.fork_rng(devices=[]):  # what follows draws the same, however the weights came
+            model = _create(library, name, 1, True if encoder.startswith("tu-") else "imagenet")
+    except (OSError, *REFUSALS) as error:
         raise weights.WeightsError(
-            f"{path}: missing, and segmentation_models_pytorch could not download ImageNet weights for "
-            f"{encoder_name} ({_one_line(error)}); put the encoder's state dict there, "
+            f"{path}: missing, and segmentation_models_pytorch has no ImageNet weights for {encoder} or could not "
+            f"fetch them ({_one_line(error)}); put the encoder's state dict there, "
             "or train from scratch: --set encoder.weights=none"
         ) from error
-    return encoder.state_dict()
+    return model.get_submodule("encoder").state_dict()
+
+
+def _build(name: str, channels: int) -> nn.Module:
+    library = _library(name)
+    try:
+        return _create(library, name, channels, None)
+    except REFUSALS as error:
+        raise ValueError(f"model: {name!r} cannot be built: {_one_line(error)}") from error
+
+
+def _create(library: Any, name: str, channels: int, pretrained: str | bool | None) -> nn.Module:
+    _, architecture, encoder = name.split(":")
+    return library.create_model(architecture, encoder, encoder_weights=pretrained, classes=channels)
 
 
 def _library(name: str) -> Any:
@@ -86,6 +117,16 @@ def _library(name: str) -> Any:
 
 def _architectures(library: Any) -> list[str]:
     return sorted(architecture.__name__ for architecture in library.MODEL_ARCHITECTURES_MAPPING.values())
+
+
+def _encoders(library: Any, like: str) -> list[str]:
+    """Its own, or for `tu-...` all of timm's, with the tag of pretrained weights that `like` may have."""
+    if not like.startswith("tu-"):
+        return sorted(library.encoders.get_encoder_names())
+    import timm
+
+    _, dot, tag = like.partition(".")
+    return [f"tu-{model}{dot}{tag}" for model in timm.list_models()]
 
 
 def _check_known(name: str, kind: str, given: str, known: list[str]) -> None:

@@ -9,10 +9,16 @@ from seg import batches, loop, optim
 from seg.experiment import Experiment
 from seg.loop import Data, Run
 from seg.models import MODELS, build, family
-from seg.models.pooled_norm import PooledBatchNorm2d
+from seg.models.single_norm import SingleBatchNorm2d
 
 CPU = torch.device("cpu")
-NAMES = [*MODELS, "smp:Unet:mobilenet_v2", "smp:DeepLabV3Plus:resnet18"]
+NAMES = [
+    *MODELS,
+    "smp:Unet:mobilenet_v2",
+    "smp:DeepLabV3Plus:resnet18",
+    "smp:UPerNet:resnet18",
+    "smp:PSPNet:efficientnet-b0",
+]
 
 
 @pytest.fixture(params=NAMES)
@@ -71,7 +77,17 @@ def test_every_parameter_has_one_group_and_gets_a_gradient(tiny: Data, make_expe
     grouped = [id(p) for group in run.optimizer.param_groups for p in group["params"]]
     assert sorted(grouped) == sorted(id(p) for p in run.model.parameters())
     steps(run, 1)
-    assert [key for key, p in run.model.named_parameters() if p.grad is None] == []
+    assert [key for key, p in run.model.named_parameters() if p.requires_grad and p.grad is None] == []
+
+
+def test_only_what_the_loss_does_not_reach_is_out_of_training(name: str) -> None:
+    """PSPNet uses the first half of its encoder alone, and nothing but a classifier uses EfficientNet's last one."""
+    model = build(name, 3)
+    waiting = [key for key, p in model.named_parameters() if not p.requires_grad]
+    model.requires_grad_(True)
+    model.eval()(torch.rand(1, 3, 64, 64)).sum().backward()
+    assert [key for key, p in model.named_parameters() if p.grad is None] == waiting
+    assert bool(waiting) == (name == "smp:PSPNet:efficientnet-b0")
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
@@ -103,7 +119,7 @@ def test_the_same_seed_builds_the_same_model_and_its_state_goes_round(name: str)
 
 
 def test_a_single_value_is_normalised_by_the_running_statistics() -> None:
-    norm = PooledBatchNorm2d(2).train()
+    norm = SingleBatchNorm2d(2).train()
     norm.running_mean.copy_(torch.tensor([1.0, 2.0]))
     value = torch.tensor([[[[3.0]], [[6.0]]]])
     assert torch.allclose(norm(value).flatten(), torch.tensor([2.0, 4.0]), atol=1e-4)
@@ -111,7 +127,7 @@ def test_a_single_value_is_normalised_by_the_running_statistics() -> None:
 
 
 def test_more_values_are_normalised_as_ever() -> None:
-    norm, plain = PooledBatchNorm2d(2).train(), torch.nn.BatchNorm2d(2).train()
+    norm, plain = SingleBatchNorm2d(2).train(), torch.nn.BatchNorm2d(2).train()
     values = torch.rand(3, 2, 1, 1)
     assert torch.equal(norm(values), plain(values))
     assert torch.equal(norm.running_var, plain.running_var)

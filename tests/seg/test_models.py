@@ -1,14 +1,12 @@
 import io
 import sys
-from collections.abc import Callable
 from contextlib import redirect_stdout
-from pathlib import Path
 
 import pytest
 import torch
 import torchvision
 
-from seg import models, weights
+from seg import models
 from seg.models import MODELS, build, parameter_counts
 from seg.models.mobilenetv2_skip import BLOCKS
 
@@ -86,11 +84,31 @@ def test_unet_has_the_published_widths() -> None:
         ("smp:Unet", "not of the form smp:<Architecture>:<encoder>"),
         ("smp:Unett:resnet18", "the architecture 'Unett' is not known; near it are Unet"),
         ("smp:Unet:resnet19", "the encoder 'resnet19' is not known; near it are resnet18"),
+        ("smp:Unet:tu-resnet19.a1_in1k", "the encoder 'tu-resnet19.a1_in1k' is not known; near it are tu-resnet18.a1"),
+        ("smp:Linknet:mit_b0", "'smp:Linknet:mit_b0' cannot be built: Encoder `mit_b0` is not supported"),
     ],
 )
 def test_an_unknown_name_of_the_extra_library_says_what_is_near(name: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build(name, 2)
+
+
+def test_sizes_that_a_model_can_take() -> None:
+    """PAN halves the deepest features three times more; a vision transformer has positions for one size."""
+    vit = "smp:DPT:tu-vit_tiny_patch16_224"
+    assert [models.takes("smp:PAN:resnet18", size) for size in (64, 96, 128)] == [False, False, True]
+    assert [models.takes(vit, size) for size in (192, 224, 256)] == [False, True, False]
+    assert [models.takes("unet", size) for size in (56, 64, 68, 72)] == [False, True, False, True]
+    assert models.takes("deeplabv3_mobilenetv3", 65)
+
+
+def test_a_check_draws_nothing() -> None:
+    torch.manual_seed(0)
+    models.check("smp:FPN:resnet18")
+    assert models.takes("smp:FPN:resnet18", 64)
+    drawn = torch.rand(1)
+    torch.manual_seed(0)
+    assert torch.equal(drawn, torch.rand(1))
 
 
 def test_without_the_extra_library_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,70 +122,6 @@ def test_fewer_than_two_classes_are_refused() -> None:
         build("mobilenetv2_skip", 1)
 
 
-@pytest.mark.parametrize("name", ["mobilenetv2_plain", "mobilenetv2_skip"])
-def test_imagenet_weights_reach_the_encoder(name: str, weights_dir: Path) -> None:
-    stored = torch.load(weights_dir / "mobilenet_v2.pth", weights_only=True)
-    loaded = build(name, 2, weights_dir).encoder.state_dict()
-    assert loaded
-    for key, value in loaded.items():
-        assert torch.equal(value, stored[f"features.{key}"]), key
-
-
-@pytest.mark.parametrize(
-    ("name", "torchvisions", "file"),
-    [
-        ("deeplabv3_mobilenetv3", torchvision.models.mobilenet_v3_large, "mobilenet_v3_large.pth"),
-        ("deeplabv3_resnet50", torchvision.models.resnet50, "resnet50.pth"),
-        ("smp:Unet:mobilenet_v2", torchvision.models.mobilenet_v2, "mobilenet_v2.pth"),
-        ("smp:FPN:resnet18", torchvision.models.resnet18, "resnet18.pth"),
-    ],
-)
-def test_a_classifiers_weights_reach_every_layer_of_the_encoder(
-    name: str, torchvisions: Callable[..., torch.nn.Module], file: str, tmp_path: Path
-) -> None:
-    """A file as torchvision's own, its classifier included; numbers that no initialisation would give."""
-    state = torchvisions(weights=None).state_dict()
-    stored = {key: torch.full_like(value, 7) for key, value in state.items()}
-    torch.save(stored, tmp_path / file)
-    encoder = build(name, 2, tmp_path).encoder.state_dict()
-    kept = [key for key in stored if not key.startswith(("classifier", "fc"))]
-    assert len(encoder) == len(kept)
-    assert all((value == 7).all() for value in encoder.values())
-
-
-def test_an_encoder_of_the_extra_library_sees_as_torchvisions_does(tmp_path: Path) -> None:
-    classifier = torchvision.models.mobilenet_v2(weights=None).eval()
-    torch.save(classifier.state_dict(), tmp_path / "mobilenet_v2.pth")
-    images = torch.rand(1, 3, 64, 64)
-    encoder = build("smp:Unet:mobilenet_v2", 2, tmp_path).eval().encoder
-    assert torch.equal(encoder(images)[-1], classifier.features(images))
-
-
-def test_an_architecture_without_pretrained_weights_asks_for_none(tmp_path: Path) -> None:
-    assert not models.pretrained("unet")
-    build("unet", 2, tmp_path)
-    assert not list(tmp_path.iterdir())
-
-
-def test_missing_weights_say_which_file_goes_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    nowhere = {"mobilenet_v2.pth": ("http://127.0.0.1:9/mobilenet_v2.pth", "b0353104")}
-    monkeypatch.setattr(weights, "OFFICIAL", nowhere)
-    with pytest.raises(weights.WeightsError, match=r"mobilenet_v2.pth: missing.*--weights.*encoder.weights=none"):
-        build("mobilenetv2_skip", 2, tmp_path)
-
-
-def test_other_weights_are_refused(tmp_path: Path) -> None:
-    torch.save({"features.0.0.weight": torch.zeros(1)}, tmp_path / "mobilenet_v2.pth")
-    with pytest.raises(weights.WeightsError, match="not the state dict"):
-        build("mobilenetv2_skip", 2, tmp_path)
-
-
-def test_a_file_that_holds_no_state_dict_is_refused(tmp_path: Path) -> None:
-    torch.save(torch.zeros(1), tmp_path / "mobilenet_v2.pth")
-    with pytest.raises(weights.WeightsError, match=r"mobilenet_v2.pth: holds a Tensor, not a state dict"):
-        build("mobilenetv2_skip", 2, tmp_path)
-
-
 def test_the_table_of_parameters_is_csv(monkeypatch: pytest.MonkeyPatch) -> None:
     from seg.models.__main__ import main
 
@@ -177,3 +131,14 @@ def test_the_table_of_parameters_is_csv(monkeypatch: pytest.MonkeyPatch) -> None
     assert out.getvalue().splitlines()[0] == "model,encoder_params,decoder_params,total_params"
     assert "mobilenetv2_skip,2223872,1594314,3818186" in out.getvalue()
     assert [line.split(",")[0] for line in out.getvalue().splitlines()[1:]] == list(MODELS)
+
+
+def test_the_table_names_a_model_that_cannot_be(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from seg.models.__main__ import main
+
+    monkeypatch.setattr("sys.argv", ["models", "--model", "smp:DPT:resnet18"])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert "cannot be built: Only Timm encoders are supported for DPT" in capsys.readouterr().err

@@ -173,6 +173,14 @@ def refusal_of(*overrides: str, source: str = "own.yaml") -> str:
             "image_size=32",
             "image_size: 32 given; must be a multiple of 32, at least 64, for mobilenetv2_plain, mobilenetv2_skip",
         ),
+        (
+            "search.model=smp:PAN:resnet18",
+            "image_size: 64 given; must be 128 or 160 or 192, for smp:PAN:resnet18",
+        ),
+        (
+            "search.model=smp:Linknet:mit_b0",
+            "search.model: 'smp:Linknet:mit_b0' cannot be built: Encoder `mit_b0` is not supported for Linknet",
+        ),
         ("trials=0", "trials: 0 given; must be at least 1"),
         ("trials=ten", "trials: 'ten' given; must be a whole number"),
         ("epochs=2.5", "epochs: 2.5 given; must be a whole number"),
