@@ -1,5 +1,6 @@
 """The plan of a study before it starts: `python -m study.run SPEC --dry-run`. Nothing of Ray is started."""
 
+import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,8 +69,9 @@ def _rungs(spec: Spec) -> Iterator[int]:
 
 
 def _estimate(spec: Spec, images: dict[str, int], allotment: Allotment) -> str:
-    """From a few timed training steps of each architecture on this machine, one lane's threads."""
-    pace = max(seconds_per_image(name, spec.image_size, allotment.threads) for name in spec.models)
+    """From a few timed training steps of each architecture on this machine, one lane's threads; each is taken to have
+    its share of the trials."""
+    pace = statistics.mean(seconds_per_image(name, spec.image_size, allotment.threads) for name in spec.models)
     # Validation costs about a third of a training step an image: no backward pass.
     epoch_seconds = pace * (images["train"] + images["val"] / 3)
     full = spec.trials * spec.epochs * epoch_seconds / allotment.lanes
