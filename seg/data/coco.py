@@ -1,4 +1,4 @@
-"""Five classes of COCO (Lin et al. 2014, arXiv:1405.0312), read with pycocotools: the data of the published system R2."""
+"""Five classes of COCO (Lin et al. 2014, arXiv:1405.0312), read with pycocotools: the published system R2's data."""
 
 import contextlib
 import hashlib
@@ -26,6 +26,7 @@ ADDRESSES = (
 )
 CATEGORIES = {1: "person", 2: "bicycle", 3: "car", 4: "motorcycle", 5: "airplane"}
 """COCO's category ids, which are the classes here too."""
+OFFICIAL = "put the official one there"
 LIMIT = 8000
 """Images that the published system took."""
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
@@ -105,9 +106,9 @@ def _samples(root: Path, folder: str, skipped: list[str]) -> list[CocoSample]:
     outlines = usable_outlines(content, set(CATEGORIES), f"instances_{folder}.json", skipped)
     samples, missing = [], []
     for image in content["images"]:
-        path = root / folder / str(image["file_name"])
+        path = root / folder / image["file_name"]
         if image["id"] in outlines and path.is_file():
-            size_hw = (int(image["height"]), int(image["width"]))
+            size_hw = (image["height"], image["width"])
             samples.append(CocoSample(f"{image['id']:012d}", "", path, size_hw, tuple(outlines[image["id"]])))
         elif image["id"] in outlines:
             missing.append(f"{path}: named by the annotations, but not there")
@@ -121,18 +122,23 @@ def _read(path: Path) -> dict[str, Any]:
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports its progress there
             content = COCO(str(path)).dataset
         images, categories = content["images"], {c["id"]: c["name"] for c in content["categories"]}
-        wanted = ("id", "file_name", "height", "width")
-        bad = next((image for image in images if any(key not in image for key in wanted)), None)
+        bad = next((image for image in images if not _describes(image)), None)
         _ = content["annotations"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())
-        raise DataError(f"{path}: not a COCO annotation file ({reason}); put the official one there") from error
+        raise DataError(f"{path}: not a COCO annotation file ({reason}); {OFFICIAL}") from error
     if bad is not None:
-        raise DataError(f"{path}: not a COCO annotation file (an image without {', '.join(wanted)})")
+        wanted = "id, file_name, height and width"
+        raise DataError(f"{path}: not a COCO annotation file (image {bad.get('id')} needs {wanted}); {OFFICIAL}")
     absent = [f"{name} ({number})" for number, name in CATEGORIES.items() if categories.get(number) != name]
     if absent:
         raise DataError(f"{path}: has no category {', '.join(absent)}; put COCO's own annotations there")
     return content
+
+
+def _describes(image: dict[str, Any]) -> bool:
+    numbers = (image.get(key) for key in ("id", "height", "width"))
+    return all(isinstance(number, int) for number in numbers) and isinstance(image.get("file_name"), str)
 
 
 def _divided(samples: list[CocoSample]) -> list[CocoSample]:

@@ -48,9 +48,9 @@ def usable_outlines(
 def _kept(segmentation: Any, size_hw: tuple[int, int], place: str, skipped: list[str]) -> Any:
     """What of an annotation's segmentation can be drawn; None where nothing."""
     if isinstance(segmentation, dict):
-        if list(segmentation.get("size", [])) == list(size_hw) and "counts" in segmentation:
+        if _is_code(segmentation, size_hw):
             return segmentation
-        skipped.append(f"{place}: its run-length code is not of the image's size")
+        skipped.append(f"{place}: its run-length code is damaged or not of the image's size")
         return None
     if not isinstance(segmentation, list) or not segmentation:
         skipped.append(f"{place}: no polygon")
@@ -62,6 +62,19 @@ def _kept(segmentation: Any, size_hw: tuple[int, int], place: str, skipped: list
         else:
             kept.append(polygon)
     return kept
+
+
+def _is_code(segmentation: dict[str, Any], size_hw: tuple[int, int]) -> bool:
+    """Whether a run-length code says of every pixel of the image whether it is inside."""
+    counts = segmentation.get("counts")
+    if list(segmentation.get("size", [])) != list(size_hw) or not isinstance(counts, str | list):
+        return False
+    try:
+        if isinstance(counts, list) and sum(counts) != math.prod(size_hw):  # pycocotools lets too few pass
+            return False
+        return bool(coco_mask.decode(Outline(0, segmentation).encoded(size_hw)).any())
+    except (ValueError, TypeError, OverflowError):
+        return False
 
 
 def _problem(polygon: Any, size_hw: tuple[int, int]) -> str:

@@ -1,6 +1,7 @@
 """Archives downloaded and unpacked into a dataset's folder: all of them or nothing, going on where it broke off."""
 
 import fcntl
+import gzip
 import hashlib
 import os
 import shutil
@@ -10,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -55,12 +57,29 @@ def fetch(dataset: str, archives: Sequence[Archive], root: Path, allowed: bool, 
 def fetch_archives(archives: Sequence[Archive], root: Path) -> None:
     """Unpack each archive into `root`, which appears by one rename once everything is unpacked.
 
-    What has come stays in `<root>.download` when this is interrupted, and is not downloaded again.
-    OSError says which address could not be had.
+    What has come stays in `<root>.download` when this is interrupted, and is not downloaded again. Where another
+    process is at it, this one waits, and has nothing left to do. OSError says which address could not be had.
     """
     store = root.with_name(f"{root.name}.download")
-    unpacked = store / f"unpacked-{os.getpid()}"
-    store.mkdir(parents=True, exist_ok=True)
+    with _lock_file(store) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not root.is_dir() or not any(root.iterdir()):
+            _fetch_all(archives, store, root)
+        shutil.rmtree(store, ignore_errors=True)
+
+
+def _lock_file(store: Path) -> IO[bytes]:
+    while True:
+        store.mkdir(parents=True, exist_ok=True)
+        try:
+            return (store / "lock").open("ab")
+        except FileNotFoundError:
+            continue  # another process has finished and removed the folder just now
+
+
+def _fetch_all(archives: Sequence[Archive], store: Path, root: Path) -> None:
+    unpacked = store / "unpacked"
+    shutil.rmtree(unpacked, ignore_errors=True)  # of a run that was killed
     try:
         for archive in archives:
             _download(archive, store / archive.name)
@@ -70,15 +89,13 @@ def fetch_archives(archives: Sequence[Archive], root: Path) -> None:
         os.replace(unpacked, root)
     finally:
         shutil.rmtree(unpacked, ignore_errors=True)
-    shutil.rmtree(store, ignore_errors=True)
 
 
 def _download(archive: Archive, path: Path) -> None:
-    """`path` exists afterwards only if every byte has arrived. Another process at the same file is waited for."""
+    """`path` exists afterwards only if every byte has arrived."""
+    if path.exists():
+        return
     with path.with_name(f"{path.name}.partial").open("ab") as partial:
-        fcntl.flock(partial, fcntl.LOCK_EX)
-        if path.exists():
-            return
         for attempt in range(ATTEMPTS):
             before = partial.tell()
             try:
@@ -145,9 +162,9 @@ def _unpack(archive: Path, root: Path, folder: str) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             with source, target.open("wb") as file:
                 shutil.copyfileobj(source, file)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
+    except (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         archive.unlink()
-        raise OSError(f"{archive.name} is damaged: {error}") from error
+        raise OSError(f"{archive.name} is damaged: {str(error).splitlines()[0]}; it was removed, try again") from error
 
 
 def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:

@@ -38,13 +38,25 @@ def read_image(path: Path, upright: bool = True) -> np.ndarray:
     DataError for pixels of more than 8 bits: which of their range matters is not for a reader of files to guess.
     """
     with reading(path), Image.open(path) as file:
-        if file.mode.startswith(WIDE):
+        if stored := _wide(file):
             raise DataError(
-                f"{path}: its pixels have more than 8 bits (mode {file.mode}); convert it to an 8-bit PNG, "
+                f"{path}: its pixels have more than 8 bits a channel ({stored}); convert it to an 8-bit PNG, "
                 "with the range of values that matters stretched over 0 to 255"
             )
         turned = ImageOps.exif_transpose(file) if upright else file
         return np.asarray(turned.convert("RGB"))
+
+
+def _wide(file: Image.Image) -> str:
+    """How the pixels are stored where that takes more than 8 bits a channel, else empty.
+
+    Pillow opens 16-bit colour as if it had 8 and drops the lower half; only the tile still says so."""
+    if file.mode.startswith(WIDE):
+        return file.mode
+    tiles = getattr(file, "tile", None)
+    stored = tiles[0].args if tiles else ""
+    name = str(stored[0] if isinstance(stored, tuple) and stored else stored)
+    return name if ";16" in name and not name.startswith("BGR") else ""  # BGR;16 is 16 bits a pixel, not a channel
 
 
 def image_size_hw(path: Path, upright: bool = True) -> tuple[int, int]:
@@ -56,9 +68,10 @@ def image_size_hw(path: Path, upright: bool = True) -> tuple[int, int]:
 
 
 def mask_values(file: Image.Image) -> np.ndarray:
-    """(H, W) uint8: the numbers in an opened mask file; a palette's indices, not its colours.
+    """(H, W) uint8: the numbers in an opened mask file; a palette's indices, not its colours. Upright, as images are.
 
     ValueError for colours, and for numbers above 255."""
+    file = ImageOps.exif_transpose(file)
     if file.mode == "1":
         return np.asarray(file).astype(np.uint8)
     if file.mode in ("L", "P"):

@@ -81,6 +81,24 @@ def test_a_run_length_code_that_is_no_crowd_is_drawn(folder: Folder) -> None:
 
 
 @pytest.mark.parametrize(
+    "code",
+    [
+        {"size": [20, 20], "counts": [0, 20]},
+        {"size": [20, 20], "counts": [0, 500]},
+        {"size": [20, 20], "counts": [400]},
+        {"size": [20, 20], "counts": [-5, 405]},
+        {"size": [20, 20], "counts": "abc###"},
+        {"size": [10, 10], "counts": [0, 100]},
+        {"size": [20, 20]},
+    ],
+)
+def test_a_run_length_code_that_is_damaged_is_left_out(folder: Folder, code: dict[str, Any]) -> None:
+    folder.write([*people(3), annotation(3, 5, segmentation=code)])
+    found = data.load("coco", folder.data_dir)
+    assert len(found.samples) == 3 and "its run-length code is damaged or not of" in found.skipped[0]
+
+
+@pytest.mark.parametrize(
     ("polygon", "reason"),
     [
         ([1, 1, 5, 5], "a polygon of 4 numbers; three points have 6"),
@@ -147,13 +165,29 @@ def test_the_digest_follows_image_and_outlines(folder: Folder) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["no JSON", "[1, 2]", '{"images": []}', '{"images": [{"id": 1}], "annotations": [], "categories": []}']
+    "text",
+    [
+        "no JSON",
+        "[1, 2]",
+        '{"images": []}',
+        '{"images": [{"id": 1}], "annotations": [], "categories": []}',
+        '{"images": [], "annotations": [3], "categories": []}',
+        '{"images": [], "annotations": {}, "categories": [{}]}',
+    ],
 )
 def test_a_file_that_is_not_cocos(folder: Folder, text: str) -> None:
     folder.write(people(2)).write_text(text)
     with pytest.raises(DataError, match=r"instances_val2017.json: not a COCO annotation file \(") as caught:
         data.load("coco", folder.data_dir)
     assert "\n" not in str(caught.value)
+
+
+def test_an_image_without_a_size_or_with_a_word_for_its_number(folder: Folder) -> None:
+    for changed in ({"height": "20"}, {"id": "seven"}, {"file_name": None}):
+        image = {"id": 7, "file_name": "7.jpg", "height": 20, "width": 20} | changed
+        folder.write([], images=8).write_text(json.dumps({"images": [image], "annotations": [], "categories": []}))
+        with pytest.raises(DataError, match=r"\(image (7|seven) needs id, file_name, height and width\)"):
+            data.load("coco", folder.data_dir)
 
 
 def test_categories_that_are_absent_or_mean_something_else(folder: Folder) -> None:

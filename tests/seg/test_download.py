@@ -3,10 +3,12 @@
 import hashlib
 import http.server
 import io
+import random
 import tarfile
 import threading
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -158,3 +160,28 @@ def test_an_empty_folder_in_the_place_is_no_obstacle(server: Server, tmp_path: P
 def test_an_address_that_cannot_be_reached_says_so_at_once(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"http://127.0.0.1:9/a.zip: "):
         fetch_archives([Archive("http://127.0.0.1:9/a.zip")], tmp_path / "coco")
+
+
+@pytest.mark.parametrize("harm", ["inside", "cut short", "another thing", "nothing"])
+@pytest.mark.parametrize("name", ["a.zip", "a.tar.gz"])
+def test_a_damaged_archive_is_said_in_a_line_and_fetched_again(
+    server: Server, tmp_path: Path, name: str, harm: str
+) -> None:
+    content = random.Random(0).randbytes(20_000)
+    whole = (zipped if name == "a.zip" else taped)({"a.bin": content})
+    harmed = {"inside": whole[:2000] + b"\xff" * 99 + whole[2099:], "cut short": whole[:9000]}
+    server.body = harmed.get(harm, b"<html>moved</html>" if harm == "another thing" else b"")
+    with pytest.raises(OSError, match=rf"^{name} is damaged: .*; it was removed, try again$"):
+        fetch_archives([Archive(server.address(name))], tmp_path / "coco")
+    server.body = whole
+    fetch_archives([Archive(server.address(name))], tmp_path / "coco")
+    assert files(tmp_path / "coco") == {"a.bin": content}
+
+
+def test_two_at_once_download_once(server: Server, tmp_path: Path) -> None:
+    server.body = zipped({"val/a.bin": CONTENT})
+    with ThreadPoolExecutor(4) as threads:
+        wanted = [Archive(server.address("val.zip"))]
+        for done in [threads.submit(fetch_archives, wanted, tmp_path / "coco") for _ in range(4)]:
+            done.result()
+    assert server.asked == [None] and files(tmp_path / "coco") == {"val/a.bin": CONTENT}

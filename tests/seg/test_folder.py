@@ -90,7 +90,10 @@ def test_without_val_in_splits_csv_it_is_cut_from_train(own: Fill) -> None:
         ("name,part\np00,train\n", "its first line must name the columns id and split"),
         ("id,split\np99,train\n", "line 2: 'p99' is no image in images/"),
         ("id,split\np00,training\n", "line 2: 'training' is no split; choose from train, val, test"),
-        ("id,split\np00,train\np01,test\np00,test\n", "line 4: p00 is in train already; an image has one split"),
+        ("id,split\np00,train\np01,test\np00,test\n", "line 4: p00 is in train already; remove one"),
+        ("id,split\np00,train\np00,train\n", "line 3: p00 is in train already; remove one"),
+        ("id,split\np00,train\np01,val\np02,val\np03,train\n", "2 train, 2 val, 0 test; a study needs images to"),
+        ("id,split\np00,train\np01,test\np02,test\np03,test\n", "1 train, 0 val, 3 test; a study needs images to"),
         ("id,split\np00,train\n", "3 image\\(s\\) have no line, p01 among them"),
     ],
 )
@@ -117,11 +120,18 @@ def test_two_images_of_one_name(own: Fill) -> None:
         load(folder)
 
 
-def test_a_value_beyond_the_named_classes(own: Fill) -> None:
-    folder = own([[0, 1]] * 4 + [[0, 7]])
-    (folder / "classes.txt").write_text("skin\nlesion\n")
-    with pytest.raises(DataError, match=r"p04.png: holds the value 7; it may hold 0 to 1 \(skin, lesion\)"):
-        load(folder)
+@pytest.mark.parametrize("names", [("skin", "lesion"), ("skin", "naevus", "melanoma")])
+def test_a_value_beyond_the_named_classes(own: Fill, names: tuple[str, ...], tmp_path: Path) -> None:
+    folder = own([[0, 1, 255]] * 4 + [[0, 7]])
+    (folder / "classes.txt").write_text("\n".join(names))
+    said = rf"p04.png: .*holds the value 7; it may hold 0 to {len(names) - 1} \({', '.join(names)}\) and 255"
+    with pytest.raises(DataError, match=said):
+        pack.build(load(folder), 32, tmp_path / "packs", progress=False)
+
+
+def test_two_images_are_too_few(own: Fill) -> None:
+    with pytest.raises(DataError, match="images: 1 train, 1 val, 0 test; a study needs images to train, to validate"):
+        load(own([[0, 255]] * 2))
 
 
 @pytest.mark.parametrize(

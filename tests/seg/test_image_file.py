@@ -1,5 +1,7 @@
 """Image files as people have them: gray, transparent, turned, in 16 bits."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -38,8 +40,21 @@ def test_a_16_bit_channel_is_refused_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"scan.png: its pixels have more than 8 bits .*convert it to an 8-bit PNG"):
         read_image(tmp_path / "scan.png")
     Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(tmp_path / "scan.tif")
-    with pytest.raises(DataError, match=r"scan.tif: its pixels have more than 8 bits \(mode F\)"):
+    with pytest.raises(DataError, match=r"scan.tif: its pixels have more than 8 bits a channel \(F\)"):
         read_image(tmp_path / "scan.tif")
+
+
+@pytest.mark.parametrize(("kind", "channels"), [(2, 3), (4, 2), (6, 4)])
+def test_16_bit_colour_which_pillow_would_cut_is_refused(tmp_path: Path, kind: int, channels: int) -> None:
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    rows = (b"\0" + bytes(2 * channels * 5)) * 4
+    header = struct.pack(">IIBBBBB", 5, 4, 16, kind, 0, 0, 0)
+    parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    (tmp_path / "scan.png").write_bytes(b"\x89PNG\r\n\x1a\n" + parts)
+    with pytest.raises(DataError, match=r"scan.png: its pixels have more than 8 bits a channel \(.*;16B\)"):
+        read_image(tmp_path / "scan.png")
 
 
 def test_medical_formats_are_refused_by_name(tmp_path: Path) -> None:
@@ -69,6 +84,15 @@ def test_a_mask_is_held_against_the_upright_image(picture: Image.Image, tmp_path
     assert FileSample("a", "train", tmp_path / "a.png", tmp_path / "upright.png").mask().shape == (20, 30)
     with pytest.raises(DataError, match="once turned as its EXIF orientation says; turn the mask too"):
         FileSample("a", "train", tmp_path / "a.png", tmp_path / "lying.png").mask()
+
+
+def test_a_mask_that_lies_as_its_image_does_is_turned_with_it(picture: Image.Image, tmp_path: Path) -> None:
+    save_on_its_side(picture, tmp_path / "a.png")
+    save_on_its_side(
+        Image.fromarray(np.arange(600, dtype=np.uint16).astype(np.uint8).reshape(20, 30)), tmp_path / "m.png"
+    )
+    mask_HW = FileSample("a", "train", tmp_path / "a.png", tmp_path / "m.png").mask()
+    assert mask_HW.shape == (20, 30) and mask_HW[0, :3].tolist() == [0, 1, 2]
 
 
 VALUES = np.array([[0, 1], [2, 255]], np.uint8)

@@ -48,9 +48,7 @@ def test_in_the_binary_variant_the_border_is_pet(pets: Path) -> None:
 def test_an_image_in_both_lists(pets: Path) -> None:
     path = pets / "oxford-iiit-pet" / "annotations" / "test.txt"
     path.write_text(path.read_text() + "pug_1 25 2 18\n")
-    with pytest.raises(
-        DataError, match=r"1 image\(s\) both to train and to test: pug_1 is in trainval"
-    ):
+    with pytest.raises(DataError, match=r"1 image\(s\) both to train and to test: pug_1 is in trainval"):
         data.load("pets", pets)
 
 
@@ -81,9 +79,7 @@ def test_a_trimap_with_another_number(pets: Path) -> None:
 
 
 def test_nothing_there(tmp_path: Path) -> None:
-    with pytest.raises(
-        MissingData, match=r"pets is not there; .*unpack images.tar.gz and annotations.tar.gz"
-    ):
+    with pytest.raises(MissingData, match=r"pets is not there; .*unpack images.tar.gz and annotations.tar.gz"):
         data.load("pets", tmp_path, download=False)
 
 
