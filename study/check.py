@@ -16,7 +16,8 @@ def main(arguments: list[str] | None = None) -> int:
     """0: the dataset can be used; 2: it cannot, and stderr says why, one line a problem."""
     options = _parser().parse_args(arguments)
     try:
-        dataset = data.load(load_spec(options.spec, overrides=[]).dataset, options.data, download=False)
+        name = options.spec if options.spec in data.DATASETS else load_spec(options.spec, overrides=[]).dataset
+        dataset = data.load(name, options.data, download=False)
     except SpecError as error:
         return _fail([str(error)])
     except DataError as error:
@@ -28,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m study.check", description=__doc__)
-    parser.add_argument("spec", metavar="SPEC", help="a bundled study or the path of a YAML file")
+    parser.add_argument("spec", metavar="SPEC", help="a bundled study, the path of a YAML file, or a dataset's name")
     parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="default: %(default)s")
     return parser
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from seg.data.sample import UNREADABLE, DataError
 
@@ -27,7 +27,9 @@ def reading(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: there is no such file") from error
     except UNREADABLE as error:
         medical = MEDICAL.get(path.suffix.lower())
-        reason = f"{medical} is not read; save it as an 8-bit PNG" if medical else error
+        reason = "no image in a known format" if isinstance(error, UnidentifiedImageError) else str(error)
+        if medical:
+            reason = f"{medical} is not read; save it as an 8-bit PNG"
         raise DataError(f"{path}: cannot be read ({reason}); replace or remove it") from error
 
 

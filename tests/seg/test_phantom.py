@@ -73,3 +73,12 @@ def darker_than_otsu(image_HW3: np.ndarray) -> np.ndarray:
     total, mean = grey_HW.size, grey_HW.mean()
     between = (mean * below - moment) ** 2 / np.maximum(below * (total - below), 1)
     return grey_HW <= np.argmax(between)
+
+
+def test_the_five_class_variant_has_one_kind_in_an_image_of_twenty() -> None:
+    found = load("phantom5", Path("nowhere"), download=False)
+    assert found.synthetic and found.class_names == ("background", "naevus", "melanoma", "keratosis", "vascular")
+    masks = [np.unique(sample.mask()).tolist() for sample in found.samples if sample.split == "train"]
+    assert all(values == [0, values[1]] for values in masks)
+    shares = [sum(number in values for values in masks) / len(masks) for number in range(5)]
+    np.testing.assert_allclose(shares, [1, 0.49, 0.29, 0.06, 0.16], atol=0.02)

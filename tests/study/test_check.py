@@ -1,5 +1,6 @@
 """The dataset doctor finds what is wrong and says what is there."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from seg.data import load
+from seg.data.coco import CATEGORIES
 from study import check
 from study.doctor import examine, lines
 
@@ -95,6 +97,32 @@ def test_command_on_nothing(
     shown = capsys.readouterr()
     assert expected in shown.err
     assert shown.err.count("\n") == 1
+
+
+def test_a_datasets_own_name_will_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check.main(["pets_binary", "--data", str(tmp_path)]) == 2
+    assert "the dataset pets_binary is not there" in capsys.readouterr().err
+
+
+def test_what_was_left_out_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "coco" / "val2017"
+    folder.mkdir(parents=True)
+    (tmp_path / "coco" / "annotations").mkdir()
+    square = [1, 1, 9, 1, 9, 9, 1, 9]
+    for number in range(10):
+        Image.new("RGB", (20, 20), (number, 0, 0)).save(folder / f"{number}.jpg")
+    objects = [{"image_id": n, "category_id": 1, "segmentation": [square]} for n in range(10)]
+    objects.append({"image_id": 3, "category_id": 2, "segmentation": [[1, 1, 5, 5]]})
+    content = {
+        "images": [{"id": n, "file_name": f"{n}.jpg", "height": 20, "width": 20} for n in range(10)],
+        "annotations": [{"id": place, "iscrowd": 0, **one} for place, one in enumerate(objects)],
+        "categories": [{"id": number, "name": name} for number, name in CATEGORIES.items()],
+    }
+    (tmp_path / "coco" / "annotations" / "instances_val2017.json").write_text(json.dumps(content))
+    assert check.main(["coco", "--data", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "train 8, val 1, test 1" in shown
+    assert "left out      1: instances_val2017.json: annotation 10 of image 3: a polygon of 4 numbers" in shown
 
 
 def test_the_real_subset(real_data: Path) -> None:
