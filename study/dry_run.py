@@ -10,7 +10,7 @@ import torch
 from seg import data, models, split
 from seg.data import Dataset
 from study import space
-from study.preparation import check_objective
+from study.preparation import check_objective, weights_folder
 from study.progress import duration
 from study.resources import Allotment, Machine, allot
 from study.spec import Spec
@@ -20,7 +20,7 @@ TIMED_STEPS = 4
 """The fastest counts: the first ones warm up, and other programs may run beside."""
 
 
-def show(spec: Spec, store: Store, data_dir: Path, machine: Machine) -> None:
+def show(spec: Spec, store: Store, data_dir: Path, weights_dir: Path | None, machine: Machine) -> None:
     """Print trials, epochs, lanes, data, search space and an estimated time. Raises what `prepare` would raise,
     MissingData instead of downloading."""
     dataset = data.load(spec.dataset, data_dir, download=False)
@@ -32,6 +32,7 @@ def show(spec: Spec, store: Store, data_dir: Path, machine: Machine) -> None:
         "data": f"{dataset.name}: {', '.join(f'{count} {name}' for name, count in images.items())} images"
         + (f" ({dataset.remark})" if dataset.remark else ""),
         "image size": f"{spec.image_size} px",
+        "encoder weights": weights_there(spec, weights_folder(data_dir, weights_dir)),
         "trials": f"{spec.trials}, of which {len(spec.baselines)} published baselines",
         "epochs": f"{spec.epochs} a trial",
         "early stopping": _stopping(spec),
@@ -46,6 +47,16 @@ def show(spec: Spec, store: Store, data_dir: Path, machine: Machine) -> None:
     for place, line in enumerate(space.describe(spec)):
         print(f"{'search space' if place == 0 else '':15s} {line}")
     print("nothing was started; leave --dry-run out to start")
+
+
+def weights_there(spec: Spec, folder: Path) -> str:
+    """Which of the files that some trial will load are there."""
+    files = {models.weights_file(name) for name in spec.models} - {None}
+    if spec.encoder.weights == "none" or not files:
+        return "none: trained from scratch"
+    missing = sorted(str(name) for name in files if not (folder / str(name)).exists())
+    found = f"{len(files) - len(missing)} of {len(files)} files in {folder}"
+    return found + (f"; {', '.join(missing)} will be downloaded there" if missing else "")
 
 
 def _images(dataset: Dataset) -> dict[str, int]:

@@ -59,11 +59,16 @@ def this_machine() -> Machine:
     return Machine(cpus=cpus, gpus=torch.cuda.device_count())
 
 
+def weights_folder(data_dir: Path, weights_dir: Path | None) -> Path:
+    """Where encoder weights are looked for, and downloaded to."""
+    return weights_dir or data_dir / "weights"
+
+
 def _weights(spec: Spec, data_dir: Path, weights_dir: Path | None) -> Path | None:
     """Every file that some trial will load is there, downloaded once, and fits, before any lane asks for it."""
     if spec.encoder.weights == "none":
         return None
-    folder = (weights_dir or data_dir / "weights").resolve()
+    folder = weights_folder(data_dir, weights_dir).resolve()
     for name in spec.models:
         models.build(name, classes=2, weights_dir=folder)
     return folder

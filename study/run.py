@@ -103,7 +103,7 @@ def _run(given: argparse.Namespace) -> int:
     if given.dry_run:
         from study import dry_run
 
-        dry_run.show(spec, store, given.data, _machine(given.address))
+        dry_run.show(spec, store, given.data, given.weights, _machine(given.address))
         return OK
     return _conduct(given, name, spec, store)
 

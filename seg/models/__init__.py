@@ -42,6 +42,11 @@ def pretrained(name: str) -> bool:
     return name.startswith(smp.PREFIX) or family(name).weights_file is not None
 
 
+def weights_file(name: str) -> str | None:
+    """File name of the encoder's ImageNet weights in a folder of weights; None where there are none."""
+    return f"{name.split(':')[2]}.pth" if name.startswith(smp.PREFIX) else family(name).weights_file
+
+
 def takes(name: str, image_size: int) -> bool:
     """Whether square images of this side, in pixels, can train the architecture.
 
