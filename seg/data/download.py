@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -101,7 +102,7 @@ def _download(archive: Archive, path: Path) -> None:
             try:
                 _receive(archive.address, partial)
                 break
-            except OSError as error:
+            except (OSError, HTTPException) as error:
                 unreachable = isinstance(error, urllib.error.URLError) and partial.tell() == before
                 if unreachable or attempt == ATTEMPTS - 1:
                     raise OSError(f"{archive.address}: {error}") from error
@@ -116,7 +117,15 @@ def _receive(address: str, partial: IO[bytes]) -> None:
     etag = Path(f"{partial.name}.etag")
     have = partial.seek(0, os.SEEK_END)
     headers = {"Range": f"bytes={have}-", "If-Range": etag.read_text()} if have and etag.exists() else {}
-    with urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=TIMEOUT_SECONDS) as answer:
+    try:
+        answer = urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=TIMEOUT_SECONDS)
+    except urllib.error.HTTPError as error:
+        if error.code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise
+        partial.truncate(0)  # nothing comes after what is here, and whether that is the file is not known
+        etag.unlink(missing_ok=True)
+        raise OSError("the server has nothing more of it") from error
+    with answer:
         if answer.status != HTTPStatus.PARTIAL_CONTENT:
             have = 0
             partial.truncate(0)

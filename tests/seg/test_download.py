@@ -35,6 +35,8 @@ class Server:
                 server.asked.append(wanted)
                 valid = server.ranges and wanted and self.headers.get("If-Range") == server.etag
                 start = int(wanted.split("=")[1].rstrip("-")) if valid and wanted else 0
+                if start and start >= len(server.body):
+                    return self.send_error(416)
                 self.send_response(206 if valid else 200)
                 self.send_header("ETag", server.etag)
                 self.send_header("Content-Length", str(len(server.body) - start))
@@ -123,6 +125,16 @@ def test_a_server_that_cannot_go_on_starts_over(server: Server, tmp_path: Path, 
         fetch_archives([Archive(server.address("val.zip"))], tmp_path / "coco")
     expected = CONTENT if change == "another file" else CONTENT[::-1]
     assert files(tmp_path / "coco") == {"val/a.bin": expected}
+
+
+def test_a_run_that_was_killed_at_the_last_byte_starts_over(server: Server, tmp_path: Path) -> None:
+    server.body = zipped({"val/a.bin": CONTENT})
+    store = tmp_path / "coco.download"
+    store.mkdir()
+    (store / "val.zip.partial").write_bytes(server.body)
+    (store / "val.zip.partial.etag").write_text(server.etag)
+    fetch_archives([Archive(server.address("val.zip"))], tmp_path / "coco")
+    assert server.asked == [f"bytes={len(server.body)}-", None] and files(tmp_path / "coco") == {"val/a.bin": CONTENT}
 
 
 def test_a_tape_keeps_its_folders_and_leaves_links_and_hidden_files_out(server: Server, tmp_path: Path) -> None:
