@@ -42,7 +42,8 @@ class Packing:
         """Hash of the files' contents and of everything else the arrays depend on."""
         digests = read_all(lambda sample: sample.digest(), self.samples, "hashing", self.progress)
         images = [(s.id, self.splits[s.id], digest) for s, digest in zip(self.samples, digests, strict=True)]
-        content = [pack_files.FORMAT, self.dataset.name, self.dataset.class_names, self.image_size, images]
+        told = [self.dataset.name, self.dataset.class_names, self.dataset.remark]
+        content = [pack_files.FORMAT, *told, self.image_size, images]
         return hashlib.blake2b(json.dumps(content).encode(), digest_size=8).hexdigest()
 
     def write(self, folder: Path) -> None:

@@ -53,7 +53,7 @@ FIVE = Variant(
     ("background", *(kind.name for kind in KINDS)),
     classes=(1, 2, 3, 4),
     shares=(0.5, 0.3, 0.05, 0.15),
-    counts={"train": 480, "test": 240},
+    counts={"train": 480, "test": 600},
 )
 """A kind of lesion is a class of its own; keratoses, which look much like naevi, are in one image of twenty."""
 
@@ -99,7 +99,7 @@ def load(data_dir: Path, download: bool = True) -> Dataset:
 
 
 def load5(data_dir: Path, download: bool = True) -> Dataset:
-    """480 training and 240 test images of four kinds of lesion."""
+    """480 training and 600 test images of four kinds of lesion."""
     return generate(FIVE)
 
 

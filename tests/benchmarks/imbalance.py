@@ -39,7 +39,7 @@ SHOWN = ("rarest", "iou", "iou_foreground", "pixel_accuracy")
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=25)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--image-size", type=int, default=64)
     parser.add_argument("--model", default="mobilenetv2_skip")
