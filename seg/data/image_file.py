@@ -78,13 +78,12 @@ def mask_values(file: Image.Image) -> np.ndarray:
         return np.asarray(file).astype(np.uint8)
     if file.mode in ("L", "P"):
         return np.asarray(file)
-    values = np.asarray(file.convert("RGB") if file.mode not in ("LA", "PA", "RGBA") else file)
     if file.mode.startswith(WIDE):
         values = np.asarray(file)
         if values.min() < 0 or values.max() > 255 or (values != values.astype(np.uint8)).any():
             raise ValueError(f"holds numbers from {values.min()} to {values.max()}; classes are whole numbers to 255")
         return values.astype(np.uint8)
-    colours = values[..., :-1] if file.mode in ("LA", "PA", "RGBA") else values
+    colours = np.asarray(file)[..., :-1] if file.mode in ("LA", "PA", "RGBA") else np.asarray(file.convert("RGB"))
     if (colours != colours[..., :1]).any():
         raise ValueError("is in colour; save the class numbers 0, 1, 2, ... as one channel of 8 bits")
     return np.ascontiguousarray(colours[..., 0])

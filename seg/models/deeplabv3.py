@@ -1,6 +1,8 @@
 """DeepLabV3 (Chen et al. 2017, arXiv:1706.05587) as torchvision has it, without its auxiliary head (system R2)."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import torch.nn.functional as F
 import torchvision
@@ -17,15 +19,23 @@ class DeepLabV3(Segmenter):
     `smallest` aside any size can be taken.
     """
 
-    def __init__(self, backbone: nn.Module, head: nn.Module):
+    prefix: ClassVar[str] = ""
+    """Of the encoder's tensors in torchvision's file of weights."""
+
+    def __init__(self, builder: Callable[..., nn.Module], channels: int):
         super().__init__()
-        self.encoder = backbone
-        self.decoder = head
+        whole = builder(weights=None, weights_backbone=None, num_classes=channels, aux_loss=False)
+        self.encoder = whole.get_submodule("backbone")
+        self.decoder = whole.get_submodule("classifier")
         allow_single_values(self.decoder)
 
     def forward(self, images_N3HW: Tensor) -> Tensor:
         logits = self.decoder(self.encoder(images_N3HW)["out"])
         return F.interpolate(logits, images_N3HW.shape[-2:], mode="bilinear", align_corners=False)
+
+    def load_encoder(self, weights_dir: Path) -> None:
+        assert self.weights_file is not None
+        weights.load(self.encoder, self.weights_file, weights_dir, self.prefix)
 
 
 class DeepLabV3MobileNetV3(DeepLabV3):
@@ -33,13 +43,10 @@ class DeepLabV3MobileNetV3(DeepLabV3):
 
     weights_file = "mobilenet_v3_large.pth"
 
-    def __init__(self, channels: int):
-        build = torchvision.models.segmentation.deeplabv3_mobilenet_v3_large
-        whole = build(weights=None, weights_backbone=None, num_classes=channels, aux_loss=False)
-        super().__init__(whole.backbone, whole.classifier)
+    prefix = "features."
 
-    def load_encoder(self, weights_dir: Path) -> None:
-        weights.load(self.encoder, self.weights_file, weights_dir, prefix="features.")
+    def __init__(self, channels: int):
+        super().__init__(torchvision.models.segmentation.deeplabv3_mobilenet_v3_large, channels)
 
 
 class DeepLabV3ResNet50(DeepLabV3):
@@ -48,9 +55,4 @@ class DeepLabV3ResNet50(DeepLabV3):
     weights_file = "resnet50.pth"
 
     def __init__(self, channels: int):
-        build = torchvision.models.segmentation.deeplabv3_resnet50
-        whole = build(weights=None, weights_backbone=None, num_classes=channels, aux_loss=False)
-        super().__init__(whole.backbone, whole.classifier)
-
-    def load_encoder(self, weights_dir: Path) -> None:
-        weights.load(self.encoder, self.weights_file, weights_dir)
+        super().__init__(torchvision.models.segmentation.deeplabv3_resnet50, channels)
