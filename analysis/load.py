@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from analysis import columns
-from study.records import FormatError, Record, read_records, trial_folder
+from study.records import FormatError, Record, read_records
 from study.store import Store, StoreError
 
 FORMAT = 1
@@ -108,24 +108,26 @@ def failures(study: str | Study) -> pd.DataFrame:
 
 def counts(study: str | Study, trial: int, split: str = "val") -> pd.DataFrame | None:
     """Counts of each image and class at the trial's best epoch, or on the sealed `test` split; None where not kept."""
-    try:
-        content = open_study(study).store.read(f"{trial_folder(trial)}/{split}_counts.parquet")
-    except FileNotFoundError:
-        return None
-    return pd.read_parquet(io.BytesIO(content))
+    return _table_of(open_study(study), trial, f"{split}_counts")
 
 
 def confusion(study: str | Study, trial: int, split: str = "val") -> pd.DataFrame | None:
     """All pixels of a split by class index: columns truth, prediction, pixels; on the `test` split also size, `train`
     or `native`. None where not kept, as by older versions."""
     opened = open_study(study)
+    table = _table_of(opened, trial, f"{split}_confusion")
+    if table is not None:
+        table.attrs["study"] = opened.info
+    return table
+
+
+def _table_of(opened: Study, trial: int, kind: str) -> pd.DataFrame | None:
+    """A file of a trial; None where it has none of this kind, or a running trial is just replacing it."""
+    record = next((record for record in opened.records if record.trial == trial), None)
     try:
-        content = opened.store.read(f"{trial_folder(trial)}/{split}_confusion.parquet")
+        return pd.read_parquet(io.BytesIO(opened.store.read(record.path(kind)))) if record else None
     except FileNotFoundError:
         return None
-    table = pd.read_parquet(io.BytesIO(content))
-    table.attrs["study"] = opened.info
-    return table
 
 
 def class_shares(study: str | Study, trial: int | None = None) -> pd.DataFrame:

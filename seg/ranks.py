@@ -30,6 +30,14 @@ class Ranks:
             dist.all_reduce(tensor)
         return tensor
 
+    def first(self, value: str | None) -> str | None:
+        """Rank 0's value, on every rank."""
+        if self.world == 1:
+            return value
+        held = [value]
+        dist.broadcast_object_list(held, 0)
+        return held[0]
+
     def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
         """The module to call in training: DDP where there are several ranks."""
         if self.world == 1:

@@ -1,35 +1,95 @@
-"""Writing to the store in the background, in order, one write pending at most: training never waits for a disk."""
+"""Writing to the store in the background, in order: training never waits for a disk or a network."""
 
+import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 from study.store import Store
 
 
+@dataclass
+class Job:
+    name: str
+    content: Callable[[], bytes]
+    replaces: set[str] = field(default_factory=set)
+
+
 class BackgroundWriter:
-    """`write` returns at once unless the write before has not ended; an error surfaces at the next call."""
+    """A queue and the one thread that empties it. However slow the store is, the queue holds one write a key."""
 
     def __init__(self, store: Store):
         self._store = store
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
-        self._pending: list[Future[None]] = []
+        self._queue: dict[str, Job | Callable[[], None]] = {}
+        self._busy = False
+        self._error: Exception | None = None
+        self._changed = threading.Condition()
 
-    def write(self, files: dict[str, Callable[[], bytes]], then_delete: Iterable[str] = ()) -> None:
-        """Write each name's content in the order given; the content is made in the background too.
+    def write(self, key: str, name: str, content: Callable[[], bytes], replaces: Iterable[str] = ()) -> None:
+        """Queue the file `name`; its content is made in the background too.
 
-        `then_delete` goes once all of it is written: what a file replaces is there until the file is.
+        `replaces` is deleted once `name` is written. A write of the same key that has not begun is dropped: the newer
+        one stands for it, at its own place in the order. Raises what an earlier write ended with.
         """
-        self.flush()
-        self._pending.append(self._thread.submit(self._write, files, list(then_delete)))
+        job = Job(name, content, set(replaces))
+        with self._changed:
+            self._raise_error()
+            dropped = self._queue.pop(key, None)
+            if isinstance(dropped, Job):
+                job.replaces |= dropped.replaces - {name}
+            self._put(key, job)
 
-    def _write(self, files: dict[str, Callable[[], bytes]], then_delete: list[str]) -> None:
-        for name, content in files.items():
-            self._store.write(name, content())
-        for name in then_delete:
-            self._store.delete(name)
+    def then(self, key: str, action: Callable[[], None]) -> None:
+        """Queue an action, which runs after all that is queued before it."""
+        with self._changed:
+            self._raise_error()
+            self._queue.pop(key, None)
+            self._put(key, action)
 
     def flush(self) -> None:
-        """Wait until all is written."""
-        pending, self._pending = self._pending, []
-        for future in pending:
-            future.result()
+        """Wait until all is written. Raises what a write ended with; what was queued behind it is not written."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._error or not (self._queue or self._busy))
+            self._raise_error()
+
+    def check(self) -> None:
+        """Raises what a write ended with."""
+        with self._changed:
+            self._raise_error()
+
+    def _put(self, key: str, job: Job | Callable[[], None]) -> None:
+        self._queue[key] = job
+        if not self._busy:
+            self._busy = True
+            # A daemon: a store that is gone must not keep a process alive. Whoever needs it written calls flush.
+            threading.Thread(target=self._work, name="store", daemon=True).start()
+
+    def _raise_error(self) -> None:
+        if self._error:
+            raise self._error
+
+    def _work(self) -> None:
+        """Ends with the queue empty, or at the first error, which the next call raises."""
+        while job := self._next():
+            try:
+                self._do(job)
+            except Exception as error:
+                with self._changed:
+                    self._error = error
+                    self._changed.notify_all()
+                return
+
+    def _next(self) -> Job | Callable[[], None] | None:
+        with self._changed:
+            if self._queue:
+                return self._queue.pop(next(iter(self._queue)))
+            self._busy = False
+            self._changed.notify_all()
+            return None
+
+    def _do(self, job: Job | Callable[[], None]) -> None:
+        if not isinstance(job, Job):
+            job()
+            return
+        self._store.write(job.name, job.content())
+        for name in sorted(job.replaces):
+            self._store.delete(name)

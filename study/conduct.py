@@ -1,16 +1,12 @@
 """A study from its plan to its finalists: Ray, lanes, search, records. run.py is its command line."""
 
-import dataclasses
 import logging
 import os
-import platform
 import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from typing import Any
 
 # Before ray is imported: no result files of Tune's own beside our records, every result may lack the objective
@@ -23,57 +19,26 @@ os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 
 import ray
-import torch
 from ray import tune
 
-from seg import oversample
 from seg.experiment import Experiment
-from study import finalists, leaders, space
+from study import finalists, leaders, session, space
 from study.lane import Lane
-from study.messages import LaneSettings
-from study.objective import Objective
-from study.preparation import Prepared
+from study.plan import Plan
 from study.progress import Progress, Tally
-from study.recorder import Recorder, now
-from study.records import Record, read_records, write_record
+from study.recorder import Recorder, now, stopped_at
+from study.records import Record, State, read_records, write_record
 from study.resources import Allotment, Machine, ResourceError
-from study.search import OptunaStudy, Proposal, StudySearcher, scheduler
+from study.search import OptunaStudy, Proposal, Rungs, StudySearcher, scheduler
 from study.spec import Spec
 from study.store import Store
+from study.tidy import end_in_store
 
 LANE_RESOURCES = {"memory": float(2**20)}
 """Of a lane's own actor, which only passes messages: no CPU, but an empty request is refused."""
-LANE_RESTARTS = 2
-"""Times a trial is taken up again from its last epoch after its lane died."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Everything a study is run with."""
-
-    name: str
-    spec: Spec
-    store: Store
-    command: str
-    """The line that was typed."""
-    prepared: Prepared
-
-    @property
-    def objective(self) -> Objective:
-        return Objective(self.spec.objective.metric, self.spec.objective.mode)
-
-    @property
-    def settings(self) -> LaneSettings:
-        prepared, allotment = self.prepared, self.prepared.allotment
-        return LaneSettings(
-            store_uri=self.store.uri,
-            pack_folder=str(prepared.pack.folder),
-            weights_dir=str(prepared.weights_dir) if prepared.weights_dir else None,
-            objective=self.objective,
-            workers=allotment.workers,
-            gpus_per_worker=allotment.gpus_per_worker,
-            threads=allotment.threads,
-        )
+LANE_RESTARTS = 20
+"""Times a trial is taken up again from its last epoch after its lane's own process died, as on a node that is lost.
+That process only passes messages: a trial does not kill it. Deaths of workers are counted by the lane."""
 
 
 class Interrupted(Exception):
@@ -107,20 +72,22 @@ def ray_session(allotment: Allotment) -> Iterator[str]:
         ray.shutdown()
 
 
-def conduct(plan: Plan) -> list[Record]:
+def conduct(plan: Plan, resume: bool) -> list[Record]:
     """Search, then score the finalists. Ray must be up. The records, all ended.
 
-    Interrupted where a signal ended it; what was recorded until then is in the store.
+    Interrupted where a signal ended it, StoreError where the store was gone for too long: what was recorded until
+    then is in the store. StudyTaken where the name was taken meanwhile, or another process went on with this study.
     """
-    earlier = read_records(plan.store)
-    write_study(plan)
+    store = plan.patient_store(print)
+    session.go_on(plan, store) if resume else session.begin(plan, store)
+    earlier = read_records(store)
     if any(not r.state.ended for r in earlier) or len(earlier) < plan.spec.trials:
         with _signals_interrupt(), tempfile.TemporaryDirectory(prefix="study-", ignore_cleanup_errors=True) as scratch:
             records = _search(plan, earlier, scratch)
     else:
         records = earlier
-    _score_finalists(plan, records)
-    write_study(plan, finished=now())
+    _score_finalists(plan, store, records)
+    session.go_on(plan, store, finished=now())
     return records
 
 
@@ -143,25 +110,45 @@ def _signals_interrupt() -> Iterator[None]:
 
 
 def _search(plan: Plan, earlier: list[Record], scratch: str) -> list[Record]:
-    given = list(_given(plan.spec, earlier))
-    ended = [record for record in earlier if record.state.ended]
-    first_free = max([len(space.baselines(plan.spec)), *(r.trial + 1 for r in earlier)])
-    optuna_study = OptunaStudy(plan.spec, seed=plan.spec.seed + len(ended))
-    for record in ended:
-        optuna_study.tell(record)
-    config = {"settings": plan.settings, "scratch": scratch}
-    searcher = StudySearcher(given, first_free, plan.spec.trials, optuna_study, config)
-    stopping = scheduler(plan.spec, ended, plan.objective)
     tally = Tally(plan.spec.trials, plan.prepared.allotment.lanes, plan.objective, earlier)
     with Progress(tally) as progress:
+        store = plan.patient_store(progress.say)
+        _end_the_stopped(plan, store, earlier)
+        ended = [record for record in earlier if record.state.ended]
+        optuna_study = OptunaStudy(plan.spec, seed=plan.spec.seed)
+        for record in ended:
+            optuna_study.tell(record)
+        first_free = max([len(space.baselines(plan.spec)), *(r.trial + 1 for r in earlier)])
+        config = {"settings": plan.settings, "scratch": scratch}
+        given = _given(plan.spec, earlier)
+        searcher = StudySearcher(given, first_free, plan.spec.trials, optuna_study, config)
+        stopping = scheduler(plan.spec, ended, plan.objective)
         recorder = Recorder(
-            plan.store, plan.settings, earlier, searcher, optuna_study, stopping, plan.spec.finalists, progress.change
+            store,
+            plan.settings,
+            earlier,
+            searcher,
+            optuna_study,
+            plan.spec.finalists,
+            progress.change,
+            partial(session.check, plan, store),
         )
         try:
             _tune(plan, searcher, stopping, recorder, plan.spec.trials - len(ended), scratch)
         finally:
             recorder.close()
     return sorted(recorder.records.values(), key=lambda record: record.trial)
+
+
+def _end_the_stopped(plan: Plan, store: Store, earlier: list[Record]) -> None:
+    """Killed between a rung's decision and its record, a trial would train an epoch more than it should have."""
+    stopping = scheduler(plan.spec, [record for record in earlier if record.state.ended], plan.objective)
+    for record in earlier:
+        if record.state.ended or not isinstance(stopping, Rungs) or not stopping.stops(record.epochs):
+            continue
+        if set(record.files.values()) <= set(store.names(record.folder)):
+            record.state, record.reason, record.finished = State.PRUNED, stopped_at(record), now()
+            end_in_store(store, record)
 
 
 def _given(spec: Spec, earlier: list[Record]) -> Iterator[Proposal]:
@@ -202,7 +189,7 @@ def _trial_name(study: str, trial: Any) -> str:
     return f"{study}-{trial.config['trial']}"
 
 
-def _score_finalists(plan: Plan, records: list[Record]) -> None:
+def _score_finalists(plan: Plan, store: Store, records: list[Record]) -> None:
     """Those not scored yet: the sealed test split is opened once for each."""
     chosen = leaders.finalists(records, plan.objective, plan.spec.finalists)
     waiting = [record for record in chosen if record.test is None]
@@ -210,53 +197,9 @@ def _score_finalists(plan: Plan, records: list[Record]) -> None:
         return
     names = ", ".join(str(record.trial) for record in waiting)
     print(f"scoring the finalists on the sealed test split: trials {names}", flush=True)
-    scores = finalists.score(
-        plan.settings,
-        plan.spec.dataset,
-        str(plan.prepared.data_dir),
-        [record.trial for record in waiting],
-        chosen[0].trial,
-    )
+    scored = finalists.score(plan.settings, plan.spec.dataset, str(plan.prepared.data_dir), waiting, chosen[0])
     for record in waiting:
-        record.test = scores[record.trial]
+        record.test, files = scored[record.trial]
+        record.files |= files
         record.extra["test_scored"] = now()
-        write_record(plan.store, record)
-
-
-def write_study(plan: Plan, finished: str = "") -> None:
-    """study.json: what the study is, for `analysis`, resuming, and people."""
-    prepared = plan.prepared
-    packed = prepared.pack
-    images = {split: len(packed.indices(split)) for split in ("train", "val", "test")}
-    pixels = torch.from_numpy(packed.class_pixels_NC[packed.indices("train")])
-    image_share, pixel_share = oversample.shares(pixels, torch.ones(len(pixels), dtype=torch.float64))
-    created = plan.store.read_json("study.json")["created"] if plan.store.exists("study.json") else now()
-    plan.store.write_json(
-        "study.json",
-        {
-            "format": 1,
-            "name": plan.name,
-            "created": created,
-            "finished": finished,
-            "command": plan.command,
-            "spec": plan.spec.to_json(),
-            "dataset": {
-                "name": packed.dataset,
-                "synthetic": packed.synthetic,
-                "remark": packed.remark,
-                "class_names": list(packed.class_names),
-                "images": images,
-                "image_share": image_share,
-                "pixel_share": pixel_share,
-                "pack": packed.key,
-            },
-            "machine": {"cpus": prepared.machine.cpus, "gpus": prepared.machine.gpus, "host": platform.node()},
-            "places": {
-                "data": str(prepared.data_dir),
-                "weights": str(prepared.weights_dir) if prepared.weights_dir else None,
-            },
-            "allotment": dataclasses.asdict(prepared.allotment),
-            "software": {name: version(name) for name in ("torch", "torchvision", "ray", "optuna")}
-            | {"python": platform.python_version()},
-        },
-    )
+        write_record(store, record)

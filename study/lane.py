@@ -6,6 +6,7 @@ lane died, the study was killed, or it is resumed on another machine.
 """
 
 import threading
+import traceback
 from typing import Any
 
 import ray
@@ -13,13 +14,24 @@ import ray.train
 from ray import tune
 
 from study.mailbox import open_mailbox
-from study.messages import Failure, LaneSettings, StartTrial, Stop, TrainEpoch
+from study.messages import EpochDone, Failure, LaneSettings, StartTrial, Stop, TrainEpoch
+from study.records import State
 
 POLL_SECONDS = 1.0
+DEATHS = 3
+"""Of a trial's workers in a row, without an epoch finished in between, after which the trial is FAILED."""
 
 
 class LaneError(RuntimeError):
     """The worker group is gone."""
+
+
+class Standstill(RuntimeError):
+    """No worker has made a step for too long. `stacks`: where each stood."""
+
+    def __init__(self, seconds: float, stacks: str):
+        super().__init__(f"no step for {seconds:.0f} s; if steps take so long, raise resources.hang_minutes")
+        self.stacks = stacks
 
 
 class WorkerGroup:
@@ -46,7 +58,7 @@ class WorkerGroup:
         return index
 
     def answer(self, index: int) -> Any:
-        """Rank 0's answer. LaneError where the group ends first."""
+        """Rank 0's answer. LaneError where the group ends first, Standstill where its workers make no more steps."""
         reference = self._mailbox.answer.remote(index)
         while True:
             ready, _ = ray.wait([reference], timeout=POLL_SECONDS)
@@ -54,6 +66,17 @@ class WorkerGroup:
                 return ray.get(reference)
             if not self._thread.is_alive():
                 raise LaneError(f"the lane's workers ended: {self._error}") from self._error
+            self._check_alive()
+
+    def _check_alive(self) -> None:
+        workers = ray.get(self._mailbox.workers.remote())
+        if not workers:
+            return  # still starting, which Ray itself bounds
+        silence, stacks = ray.get(self._mailbox.silence.remote())
+        if silence > self._settings.hang_seconds:
+            for worker in workers:
+                ray.kill(worker)
+            raise Standstill(silence, stacks)
 
     def stop(self) -> None:
         self.post(Stop())
@@ -93,43 +116,64 @@ class Lane(tune.Trainable):
         return True
 
     def _begin(self, config: dict[str, Any]) -> None:
-        if self._group is None:
-            self._group = WorkerGroup(config["settings"], config["scratch"])
+        self._config = config
         self._objective = config["settings"].objective
         self._epochs = config["experiment"]["epochs"]
-        self._starting: int | None = self._group.post(StartTrial(config["trial"], config["experiment"]))
+        self._deaths = 0
+        self._microbatches = 1
+        self._rows: list[dict[str, Any]] = []
+        self._start()
+
+    def _start(self) -> None:
+        """Ask the workers, new ones where there are none, to begin the trial or to go on with it."""
+        if self._group is None:
+            self._group = new_group(self._config["settings"], self._config["scratch"])
+        command = StartTrial(self._config["trial"], self._config["experiment"], self._microbatches)
+        self._starting: int | None = self._group.post(command)
 
     def step(self) -> dict[str, Any]:
-        """One epoch: `epoch`, `objective` (best so far), `rows` (new ones), `done`; with `started` in the first
-        result of a trial, and `failure` where the trial cannot go on."""
+        """One epoch: `epoch`, `row`, `files`, `objective` (best so far), `done`; with `started` where the trial was
+        begun or taken up again, and `failure` where it cannot go on."""
         result: dict[str, Any] = {}
+        while True:
+            answer = self._try_epoch(result)
+            if isinstance(answer, EpochDone):
+                self._deaths = 0
+                self._rows.append(answer.row)
+                return result | self._passed(answer)
+            if answer is not None:
+                if not answer.lane_lives:
+                    self._group = None
+                if not answer.out_of_memory or self._microbatches > 1:
+                    return result | {"failure": answer, "done": True}
+                self._microbatches = 2
+            self._start()
+
+    def _try_epoch(self, result: dict[str, Any]) -> EpochDone | Failure | None:
+        """None where the workers died, and new ones may go on."""
+        try:
+            return self._train_epoch(result)
+        except LaneError as error:
+            self._group, self._deaths = None, self._deaths + 1
+            return _deadly(error) if self._deaths == DEATHS else None
+        except Standstill as error:
+            return Failure(State.FAILED, str(error), error.stacks, lane_lives=False)
+
+    def _train_epoch(self, result: dict[str, Any]) -> EpochDone | Failure:
+        assert self._group is not None
         if self._starting is not None:
-            answer = self._ask(self._starting)
-            if isinstance(answer, Failure):
-                return self._failed(answer)
-            self._starting, self._rows = None, list(answer.rows)
-            result["started"] = answer
-        assert self._group is not None
-        answer = self._ask(self._group.post(TrainEpoch()))
-        if isinstance(answer, Failure):
-            return result | self._failed(answer)
-        self._rows.append(answer.row)
-        return result | self._passed()
+            started = self._group.answer(self._starting)
+            if isinstance(started, Failure):
+                return started
+            self._starting, self._rows = None, list(started.rows)
+            result["started"] = started
+        return self._group.answer(self._group.post(TrainEpoch()))
 
-    def _ask(self, index: int) -> Any:
-        assert self._group is not None
-        return self._group.answer(index)
-
-    def _passed(self) -> dict[str, Any]:
+    def _passed(self, answer: EpochDone) -> dict[str, Any]:
         """Without an `objective` where no epoch has had one yet: such a result is no reason to stop a trial."""
-        best, epoch = self._objective.best_row(self._rows), self._rows[-1]["epoch"]
+        best, epoch = self._objective.best_row(self._rows), answer.row["epoch"]
         score = {"objective": best[self._objective.metric]} if best else {}
-        return {"epoch": epoch, "row": self._rows[-1], "done": epoch >= self._epochs, **score}
-
-    def _failed(self, failure: Failure) -> dict[str, Any]:
-        if not failure.lane_lives:
-            self._group = None
-        return {"failure": failure, "done": True}
+        return {"epoch": epoch, "row": answer.row, "files": answer.files, "done": epoch >= self._epochs, **score}
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
         """Nothing: the worker keeps its own checkpoint in the store after every epoch."""
@@ -141,3 +185,13 @@ class Lane(tune.Trainable):
     def cleanup(self) -> None:
         if self._group is not None:
             self._group.stop()
+
+
+def new_group(settings: LaneSettings, scratch: str) -> WorkerGroup:
+    return WorkerGroup(settings, scratch)
+
+
+def _deadly(error: LaneError) -> Failure:
+    reason = f"the workers died {DEATHS} times without finishing an epoch: {error}"
+    text = "".join(traceback.format_exception(error))
+    return Failure(State.FAILED, reason.splitlines()[0], text, lane_lives=False)

@@ -19,13 +19,3 @@ def finalists(records: Iterable[Record], objective: Objective, count: int) -> li
     """The `count` best, and every finished published baseline: its test figures are what the best is held against."""
     order = ranked(records, objective)
     return order[:count] + [record for record in order[count:] if record.source != "search"]
-
-
-def superfluous(records: Iterable[Record], objective: Objective, count: int) -> list[str]:
-    """Files in the store that nobody needs again: the checkpoints of ended trials, and the best weights of those
-    that can no longer be finalists. Trials yet to end only push others down, so what is listed once stays listed."""
-    records = list(records)
-    kept = {record.trial for record in finalists(records, objective, count)}
-    ended = [record for record in records if record.state.ended]
-    checkpoints = [f"{record.folder}/checkpoint.safetensors" for record in ended]
-    return checkpoints + [f"{record.folder}/best.safetensors" for record in ended if record.trial not in kept]

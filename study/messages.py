@@ -1,5 +1,6 @@
 """What passes between a study's driver, its lanes and their workers. Plain data: no torch, no Ray."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,12 +20,18 @@ class LaneSettings:
     gpus_per_worker: float
     threads: int
     """CPU threads of each worker."""
+    hang_seconds: float = math.inf
+    """A trial that makes no step for so long is ended."""
+    store_seconds: float = 0.0
+    """For so long a store that cannot be reached is tried again."""
 
 
 @dataclass(frozen=True)
 class StartTrial:
     trial: int
     experiment: dict[str, Any]
+    microbatches: int = 1
+    """Parts of each batch, see seg.loop.start: more of them need less memory."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +55,16 @@ class Started:
     sampling: dict[str, list[float]]
     """Class frequencies, see seg.oversample.report."""
     rows: list[dict[str, Any]] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+    """Of the best epoch among `rows`, as records name them."""
+    microbatches: int = 1
 
 
 @dataclass(frozen=True)
 class EpochDone:
     row: dict[str, Any]
+    files: dict[str, str] = field(default_factory=dict)
+    """Of the best epoch so far; they may be on their way to the store."""
 
 
 @dataclass(frozen=True)
@@ -64,3 +76,4 @@ class Failure:
     traceback: str
     lane_lives: bool
     """False where the ranks may no longer be in step: the next trial needs a new worker group."""
+    out_of_memory: bool = False

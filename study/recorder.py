@@ -1,23 +1,36 @@
 """Keeps the records while Tune runs: the one writer of every trial's record."""
 
+import copy
+import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from ray.tune import Callback
 
+from study import leaders
 from study.blobs import BackgroundWriter
-from study.leaders import superfluous
 from study.messages import Failure, LaneSettings
-from study.records import Record, State, encode_record
-from study.search import OptunaStudy, Proposal, Rungs, StudySearcher
+from study.records import Record, State, encode_record, record_name
+from study.search import OptunaStudy, Proposal, StudySearcher
 from study.store import Store
+from study.tidy import end_in_store, remove_unnamed
+
+SESSION_SECONDS = 15.0
+"""Between two looks whether another process has taken the study over."""
 
 
 def now() -> str:
     """UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def stopped_at(record: Record) -> str:
+    """Why a trial is PRUNED."""
+    epoch = record.epochs[-1]["epoch"] if record.epochs else 0
+    return f"stopped at epoch {epoch}: not among the best at this rung"
 
 
 class Recorder(Callback):
@@ -30,25 +43,34 @@ class Recorder(Callback):
         earlier: list[Record],
         searcher: StudySearcher,
         optuna_study: OptunaStudy,
-        scheduler: Any,
         finalists: int,
         on_change: Callable[[Record], None],
+        check_session: Callable[[], None] = lambda: None,
     ):
         self.records = {record.trial: record for record in earlier}
         self._store, self._settings, self._finalists = store, settings, finalists
-        self._searcher, self._optuna, self._scheduler = searcher, optuna_study, scheduler
-        self._on_change = on_change
+        self._searcher, self._optuna = searcher, optuna_study
+        self._on_change, self._check_session = on_change, check_session
+        self._checked = time.monotonic()
         self._writer = BackgroundWriter(store)
-        self._deleted: set[str] = set()
+        self._kept = self._finalists_now()
         searcher.on_proposal = self._proposed
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune saves its callbacks for Tuner.restore; here the records are what is resumed from."""
         return {}
 
+    def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
+        """Many times a second: a store that is given up ends the study, even while every lane waits for it too."""
+        self._writer.check()
+        if time.monotonic() - self._checked > SESSION_SECONDS:
+            self._checked = time.monotonic()
+            self._writer.then("session", self._check_session)
+
     def close(self) -> None:
-        """All written. What was deleted is deleted again: a lane may have written it late."""
-        self._writer.write({}, then_delete=self._deleted)
+        """All written; what no record names is gone: a lane may have written it late, or died before it could tidy."""
+        records = [record for record in self.records.values() if record.state.ended]
+        self._writer.then("tidy", partial(remove_unnamed, self._store, records))
         self._writer.flush()
 
     def _proposed(self, tune_id: str, proposal: Proposal) -> None:
@@ -63,9 +85,8 @@ class Recorder(Callback):
         record.workers, record.threads = self._settings.workers, self._settings.threads
         record.gpus = self._settings.workers * self._settings.gpus_per_worker
         self.records[record.trial] = record
-        if record.epochs and isinstance(self._scheduler, Rungs):
-            self._scheduler.remember(tune_id, record.epochs, self._settings.objective)
         self._write(record)
+        self._on_change(record)
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
         record = self._record_of(trial)
@@ -73,14 +94,18 @@ class Recorder(Callback):
             record.device = started.device
             record.params_trainable, record.params_frozen = started.params_trainable, started.params_frozen
             record.extra["sampling"] = started.sampling
+            if started.microbatches > 1:
+                record.extra["microbatches"] = started.microbatches
             # What the checkpoint has behind it is what counts: epochs recorded after it are run again.
-            record.epochs = list(started.rows)
+            record.epochs, record.files = list(started.rows), dict(started.files)
         if row := result.get("row"):
             record.epochs.append(row)
+            record.files = dict(result["files"])
         best = self._settings.objective.best_row(record.epochs)
         record.best_epoch = best["epoch"] if best else None
         if not result.get("done"):
             self._write(record)
+            self._on_change(record)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         record = self._record_of(trial)
@@ -90,8 +115,7 @@ class Recorder(Callback):
         elif record.epochs and record.epochs[-1]["epoch"] >= record.experiment["epochs"]:
             self._end(record, State.COMPLETE)
         else:
-            epoch = record.epochs[-1]["epoch"] if record.epochs else 0
-            self._end(record, State.PRUNED, f"stopped at epoch {epoch}: not among the best at this rung")
+            self._end(record, State.PRUNED, stopped_at(record))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         error = trial.get_pickled_error()
@@ -101,15 +125,29 @@ class Recorder(Callback):
     def _end(self, record: Record, state: State, reason: str = "", traceback: str = "") -> None:
         record.state, record.reason, record.traceback = state, reason, traceback
         record.finished = now()
-        unneeded = superfluous(self.records.values(), self._settings.objective, self._finalists)
-        self._write(record, [name for name in unneeded if name not in self._deleted])
-        self._deleted.update(unneeded)
+        kept = self._finalists_now()
+        fallen = [self.records[trial] for trial in self._kept - kept]
+        self._kept = kept
+        for one in [record, *fallen]:
+            if one.trial not in kept:
+                one.files.pop("best", None)
+            self._end_in_store(one)
+        self._on_change(record)
         self._optuna.tell(record)
 
-    def _write(self, record: Record, then_delete: Iterable[str] = ()) -> None:
+    def _end_in_store(self, record: Record) -> None:
+        """Once the lane has sent the files that it names: a record that has ended names only what is there."""
+        final = copy.deepcopy(record)
+        self._writer.then(record_name(record.trial), partial(end_in_store, self._store, final))
+
+    def _finalists_now(self) -> set[int]:
+        """Who could be scored at the end. Trials yet to end only push others out: who has fallen stays out."""
+        return {r.trial for r in leaders.finalists(self.records.values(), self._settings.objective, self._finalists)}
+
+    def _write(self, record: Record) -> None:
         content = encode_record(record)
-        self._writer.write({f"{record.folder}/record.json": lambda: content}, then_delete)
-        self._on_change(record)
+        name = record_name(record.trial)
+        self._writer.write(name, name, lambda: content)
 
     def _record_of(self, trial: Any) -> Record:
         return self.records[self._searcher.proposals[trial.trial_id].trial]

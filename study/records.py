@@ -2,11 +2,15 @@
 
     study.json                           the study: spec, dataset, machine, versions
     trials/00003/record.json             the trial: its experiment, state, every epoch, scores
-    trials/00003/val_counts.parquet      TP, FP, FN, TN of each validation image and class, best epoch
-    trials/00003/val_confusion.parquet   their pixels by true and predicted class
-    trials/00003/test_counts.parquet, test_confusion.parquet   the same on the sealed test split, finalists only
-    trials/00003/checkpoint.safetensors, best.safetensors
-    gallery/gallery.json, gallery/*.png
+    trials/00003/val_counts-00007-5f3a1c.parquet      TP, FP, FN, TN of each validation image and class, best epoch
+    trials/00003/val_confusion-00007-5f3a1c.parquet   their pixels by true and predicted class
+    trials/00003/best-00007-5f3a1c.safetensors        the weights of that epoch, of those who may be finalists
+    trials/00003/test_counts-5f3a1c.parquet, test_confusion-5f3a1c.parquet   on the sealed test split, finalists only
+    trials/00003/checkpoint-00009-5f3a1c.safetensors  where a running trial goes on
+    best.safetensors, gallery/gallery.json, gallery/*.png   of the winner
+
+A trial's files are written once and never changed: their names end with the epoch and a token of the attempt that
+wrote them, and the record says which of them are its own. What no record names is nobody's, and is removed.
 
 No Ray, Optuna or torch here: `analysis` reads through this file alone. One writer a file.
 """
@@ -16,11 +20,21 @@ import enum
 import json
 import math
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any
 
 from study.store import Store
 
 FORMAT = 1
+
+FIRST_NAMES = {
+    "best": "best.safetensors",
+    "val_counts": "val_counts.parquet",
+    "val_confusion": "val_confusion.parquet",
+    "test_counts": "test_counts.parquet",
+    "test_confusion": "test_confusion.parquet",
+}
+"""The files of a record that does not name them: the first version had one name for each."""
 
 
 class FormatError(Exception):
@@ -70,12 +84,20 @@ class Record:
     params_frozen: int | None = None
     test: dict[str, float] | None = None
     """Scores on the sealed test split; finalists only. `native_*` at the masks' own size."""
+    files: dict[str, str] = field(default_factory=dict)
+    """Kind (`best`, `val_counts`, `val_confusion`, `test_counts`, `test_confusion`) -> name in the trial's folder."""
     extra: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
 
     @property
     def folder(self) -> str:
         return trial_folder(self.trial)
+
+    def path(self, kind: str) -> str:
+        """The file's name in the store; FileNotFoundError where the trial has none of this kind."""
+        if kind not in self.files:
+            raise FileNotFoundError(f"trial {self.trial} is {self.state} and has no {kind}")
+        return f"{self.folder}/{self.files[kind]}"
 
     @property
     def best(self) -> dict[str, Any]:
@@ -89,6 +111,10 @@ class Record:
 
 def trial_folder(trial: int) -> str:
     return f"trials/{trial:05d}"
+
+
+def record_name(trial: int) -> str:
+    return f"{trial_folder(trial)}/record.json"
 
 
 def encode_record(record: Record) -> bytes:
@@ -105,32 +131,37 @@ def _finite(value: Any) -> Any:
 
 
 def write_record(store: Store, record: Record) -> None:
-    store.write(f"{record.folder}/record.json", encode_record(record))
+    store.write(record_name(record.trial), encode_record(record))
 
 
 def read_record(store: Store, trial: int) -> Record:
     """FileNotFoundError where the study has no such trial, FormatError where another version wrote it."""
-    name = f"{trial_folder(trial)}/record.json"
-    raw = store.read_json(name)
+    name = record_name(trial)
+    return _decode(store, name, store.read(name))
+
+
+def read_records(store: Store) -> list[Record]:
+    """Every trial's record, by number. FormatError where another version wrote one."""
+    trials = sorted(int(name) for name in store.names("trials") if name.isdigit())
+    found = store.read_each(map(record_name, trials))
+    return [_decode(store, name, content) for name, content in found.items()]
+
+
+def _decode(store: Store, name: str, content: bytes) -> Record:
+    try:
+        raw = json.loads(content)
+    except ValueError as error:
+        raise FormatError(f"{store.uri}/{name}: is no JSON ({error}); restore the file, or remove it") from error
     if raw.get("format") != FORMAT:
         raise FormatError(
             f"{store.uri}/{name}: has format {raw.get('format')}, this version reads {FORMAT}; "
             "read the study with the version that wrote it"
         )
-    return _parse(raw)
-
-
-def read_records(store: Store) -> list[Record]:
-    """Every trial's record, by number."""
-    found = []
-    for trial in sorted(int(name) for name in store.names("trials") if name.isdigit()):
-        try:
-            found.append(read_record(store, trial))
-        except FileNotFoundError:
-            continue
-    return found
-
-
-def _parse(raw: dict[str, Any]) -> Record:
     known = {f.name for f in dataclasses.fields(Record)}
-    return Record(**{key: value for key, value in raw.items() if key in known} | {"state": State(raw["state"])})
+    record = Record(**{key: value for key, value in raw.items() if key in known} | {"state": State(raw["state"])})
+    if "files" not in raw:
+        record.files = dict(FIRST_NAMES)
+    for file in record.files.values():
+        if file != PurePosixPath(file).name or "\\" in file:
+            raise FormatError(f"{store.uri}/{name}: names a file outside its folder ({file!r}); it was tampered with")
+    return record

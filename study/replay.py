@@ -128,7 +128,7 @@ def _record(store: Store, trial: int) -> Record:
 
 
 def _recorded_counts(store: Store, record: Record) -> pd.DataFrame:
-    return counts.from_parquet(store.read(f"{record.folder}/val_counts.parquet"))
+    return counts.from_parquet(store.read(record.path("val_counts")))
 
 
 if __name__ == "__main__":

@@ -154,20 +154,28 @@ def _there(store: Store) -> bool:
 
 
 def _conduct(given: argparse.Namespace, name: str, spec: Spec, store: Store) -> int:
-    from study import conduct, preparation
+    from study import conduct, preparation, session
+    from study.plan import Plan
 
     prepared = preparation.prepare(spec, given.data, given.weights, _machine(given.address))
     if given.resume:
         _check_same_data(store, prepared.pack.key)
     store.check_writable()
     with conduct.ray_session(prepared.allotment) as dashboard:
-        plan = conduct.Plan(name=name, spec=spec, store=store, command=_typed(), prepared=prepared)
+        plan = Plan(name=name, spec=spec, store=store, command=_typed(), prepared=prepared)
         print(f"study {store.uri}: {spec.trials} trials, {prepared.allotment}", flush=True)
         print(f"data: {prepared.summary()}", flush=True)
         print(f"Ray dashboard: {dashboard} (its token: `ray get-auth-token`)", flush=True)
         print("lanes are starting, which takes about 15 s", flush=True)
         try:
-            conduct.conduct(plan)
+            conduct.conduct(plan, given.resume)
+        except session.StudyTaken as error:
+            print(f"error: {error}", file=sys.stderr)
+            return BAD_INPUT
+        except StoreError as error:
+            print(f"error: {error}", file=sys.stderr)
+            print(f"what the store has is safe. Go on with:\n  {_resume_line(given, name)}", file=sys.stderr)
+            return FAILED
         except (conduct.Interrupted, KeyboardInterrupt):
             print(f"\ninterrupted; nothing is lost. Go on with:\n  {_resume_line(given, name)}", flush=True)
             return INTERRUPTED

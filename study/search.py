@@ -3,6 +3,8 @@
 Both start from a study's records, so that a resumed study searches on with all it had learned.
 """
 
+import copy
+import hashlib
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -41,14 +43,18 @@ class OptunaStudy:
     def __init__(self, spec: Spec, seed: int):
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # multivariate, group
-        sampler = optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
         direction = StudyDirection.MAXIMIZE if spec.objective.mode == "max" else StudyDirection.MINIMIZE
         self._spec = spec
         self._objective = Objective(spec.objective.metric, spec.objective.mode)
-        self._study = optuna.create_study(sampler=sampler, direction=direction)
+        self._seed = seed
+        self._study = optuna.create_study(direction=direction)
         self._asked: dict[int, optuna.Trial] = {}
 
     def ask(self, trial: int) -> Experiment:
+        """What is proposed follows from the seed, the trial's number and what is known by then: a study that was
+        interrupted proposes what it would have proposed without."""
+        seed = int.from_bytes(hashlib.sha256(f"{self._seed}/{trial}".encode()).digest()[:4])
+        self._study.sampler = optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
         asked = self._study.ask()
         asked.set_user_attr("trial", trial)
         self._asked[trial] = asked
@@ -146,17 +152,31 @@ class Rungs(ASHAScheduler):
             grace_period=stopping.min_epochs,
             reduction_factor=stopping.reduction_factor,
         )
+        self._objective = Objective(spec.objective.metric, spec.objective.mode)
         self._sign = 1.0 if spec.objective.mode == "max" else -1.0
 
-    def remember(self, key: str, rows: list[dict[str, Any]], objective: Objective) -> None:
-        """Fill the rungs with epochs run in an earlier session; `key` is the trial's id in this one."""
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """A trial that is taken up again brings along the epochs that its checkpoint has behind it."""
+        if started := result.get("started"):
+            self.remember(trial.trial_id, started.rows, self._objective)
+        return super().on_trial_result(tune_controller, trial, result)
+
+    def stops(self, rows: list[dict[str, Any]]) -> bool:
+        """Whether a trial is to end after the last of these epochs, of which nothing is remembered."""
+        asked = copy.deepcopy(self)
+        return bool(rows) and asked.remember("asked", rows, self._objective) == TrialScheduler.STOP
+
+    def remember(self, key: str, rows: list[dict[str, Any]], objective: Objective) -> str:
+        """Fill the rungs with epochs run before; `key` is the trial's id now. The decision after the last of them."""
         trial: Any = SimpleNamespace(trial_id=key)
+        decision = TrialScheduler.CONTINUE
         for done in range(1, len(rows) + 1):
             best = objective.best_row(rows[:done])
             if best is None:
                 continue
             for bracket in self._brackets:
-                bracket.on_result(trial, rows[done - 1]["epoch"], self._sign * best[objective.metric])
+                decision = bracket.on_result(trial, rows[done - 1]["epoch"], self._sign * best[objective.metric])
+        return decision
 
 
 def scheduler(spec: Spec, ended: list[Record], objective: Objective) -> TrialScheduler:

@@ -47,6 +47,10 @@ class Resources(Strict):
     """May be a fraction, so that workers share a GPU."""
     lanes: Annotated[Literal["auto"] | int, BeforeValidator(_lanes)] = "auto"
     """Trials running side by side. `auto`: as many as the machine or cluster holds."""
+    hang_minutes: float = Field(default=30, gt=0)
+    """A trial that makes no step for so long is ended as FAILED, its workers replaced. Longer than any step takes."""
+    store_minutes: float = Field(default=15, ge=0)
+    """For so long a store that cannot be reached is tried again, while training goes on; then the study stops."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -4,39 +4,83 @@ Every write is all or nothing: on a local disk through a temporary file and a re
 store because an upload appears only when complete. A reader never sees half an object.
 """
 
+import base64
+import hashlib
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from study.patience import patiently
+from study.store_error import ANSWERS, FAILURES, StoreError, unusable
 
-class StoreError(Exception):
-    """A URI that cannot be used. The message is one line: which, why, what to do."""
+__all__ = ["Store", "StoreError"]
+
+T = TypeVar("T")
+
+PART_BYTES = 50 * 2**20
+"""Of an upload to S3 in parts, which one of twice this size or more is."""
 
 
 class Store:
-    """Files below one URI, named by their path relative to it. StoreError where its kind is not known."""
+    """Files below one URI, named by their path relative to it.
 
-    def __init__(self, uri: str):
+    With `patience_seconds`, a store that cannot be reached or written is tried again for so long, with growing waits,
+    before StoreError is raised; `notice` is told, in a line each, when that begins and when it is over. Without,
+    the file system's own error is raised at once.
+    """
+
+    def __init__(self, uri: str, patience_seconds: float = 0.0, notice: Callable[[str], None] = lambda line: None):
+        """StoreError where the kind of `uri` is not known."""
         self.uri = str(uri).rstrip("/")
+        self._patience, self._notice = patience_seconds, notice
         try:
-            # No listings are kept: other processes write here too.
-            self._fs, self._root = fsspec.core.url_to_fs(self.uri, use_listings_cache=False)
+            self._connect()
         except (ValueError, ImportError) as error:
             raise StoreError(f"{self.uri}: cannot be used ({error}); give a folder or s3://bucket/prefix") from error
+
+    def _connect(self, fresh: bool = False) -> None:
+        # No listings are kept: other processes write here too.
+        self._fs, self._root = fsspec.core.url_to_fs(self.uri, use_listings_cache=False, skip_instance_cache=fresh)
         self._local = isinstance(self._fs, LocalFileSystem)
+        self._s3 = "s3" in self._fs.protocol
+
+    def patient(self, seconds: float, notice: Callable[[str], None] = lambda line: None) -> "Store":
+        """The same place, with patience."""
+        return type(self)(self.uri, seconds, notice)
+
+    def _try(self, action: Callable[[], T]) -> T:
+        if not self._patience:
+            return action()
+        try:
+            return patiently(action, _passing, self._patience, self._in_trouble, self._out_of_trouble)
+        except FAILURES as error:
+            if isinstance(error, ANSWERS):
+                raise
+            raise unusable(self.uri, error, self._patience) from error
+
+    def _in_trouble(self, error: Exception, count: int) -> None:
+        # With new connections, and credentials that may have been given anew.
+        self._connect(fresh=True)
+        if count > 1:
+            return
+        limit = f"{self._patience / 60:.0f} min" if self._patience >= 120 else f"{self._patience:.0f} s"
+        self._notice(f"{unusable(self.uri, error)}; trying again for {limit}, training goes on meanwhile")
+
+    def _out_of_trouble(self, seconds: float) -> None:
+        self._notice(f"{self.uri}: works again after {seconds:.0f} s; nothing was lost")
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}" if name else self._root
 
     def exists(self, name: str) -> bool:
-        return self._fs.exists(self._path(name))
+        return self._try(lambda: bool(self._fs.exists(self._path(name))))
 
     def check_writable(self) -> None:
         """StoreError where nothing can be written here: no permission, no such bucket, no connection."""
@@ -50,19 +94,65 @@ class Store:
         """Failures of the file system inside become a StoreError."""
         try:
             yield
-        except _failures(self._fs) as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise StoreError(f"{self.uri}: cannot be used ({reason}); check the address and its permissions") from error
+        except FAILURES as error:
+            raise unusable(self.uri, error) from error
 
     def read(self, name: str) -> bytes:
         """Content of `name`; FileNotFoundError where there is none."""
-        return self._fs.cat_file(self._path(name))
+        return self._try(lambda: bytes(self._fs.cat_file(self._path(name))))
+
+    def read_each(self, names: Iterable[str]) -> dict[str, bytes]:
+        """Contents by name, fetched side by side where the file system can; those that are missing are left out."""
+        wanted = list(names)
+        paths = [self._path(name) for name in wanted]
+
+        def fetch() -> list[bytes | Exception]:
+            found = self._fs.cat_ranges(paths, None, None, on_error="return") if paths else []
+            for content in found:
+                if isinstance(content, Exception) and not isinstance(content, FileNotFoundError):
+                    raise content
+            return list(found)
+
+        contents = zip(wanted, self._try(fetch), strict=True)
+        return {name: content for name, content in contents if not isinstance(content, Exception)}
 
     def write(self, name: str, content: bytes) -> None:
+        """On S3 the server checks the content's MD5, and the size is read back."""
+        self._try(lambda: self._put(self._path(name), content))
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Write `name` unless it exists, as one step: of several who try, one succeeds. Whether it is this content.
+
+        On file systems that know no such step (other than local disks, S3 and memory), a look before the write.
+        """
         path = self._path(name)
-        if not self._local:
-            self._fs.pipe_file(path, content)
+
+        def attempt() -> bool:
+            try:
+                self._put(path, content, exclusive=True)
+            except OSError as error:
+                if not (isinstance(error, FileExistsError) or "pre-condition" in str(error).lower()):
+                    raise
+                # An answer that was lost on the way made a second attempt: then the first one's content is there.
+                return bool(self._fs.cat_file(path) == content)
+            return True
+
+        return self._try(attempt)
+
+    def _put(self, path: str, content: bytes, exclusive: bool = False) -> None:
+        if self._local:
+            self._put_local(path, content, exclusive)
             return
+        mode = "create" if exclusive else "overwrite"
+        whole = len(content) < 2 * PART_BYTES
+        md5 = base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode() if whole else None
+        checked: dict[str, Any] = {"chunksize": PART_BYTES} | ({"ContentMD5": md5} if whole else {}) if self._s3 else {}
+        self._fs.pipe_file(path, content, mode=mode, **checked)
+        size = self._fs.info(path)["size"]
+        if size != len(content):
+            raise OSError(f"{path} has {size} bytes after {len(content)} were sent")
+
+    def _put_local(self, path: str, content: bytes, exclusive: bool) -> None:
         self._fs.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
         partial = f"{path}.{uuid.uuid4().hex[:8]}.partial"
         try:
@@ -70,39 +160,56 @@ class Store:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(partial, path)
+            if exclusive:
+                os.link(partial, path)
+            else:
+                os.replace(partial, path)
         finally:
             Path(partial).unlink(missing_ok=True)  # there only where the disk is full, or the process interrupted
 
     def delete(self, name: str) -> None:
         """Remove a file; nothing happens where there is none."""
-        try:
-            self._fs.rm_file(self._path(name))
-        except FileNotFoundError:
-            pass
+
+        def remove() -> None:
+            try:
+                self._fs.rm_file(self._path(name))
+            except FileNotFoundError:
+                pass
+
+        self._try(remove)
 
     def names(self, folder: str) -> list[str]:
         """Names directly below `folder`, sorted, relative to it; empty where the folder is missing."""
-        try:
-            entries = self._fs.ls(self._path(folder), detail=False)
-        except FileNotFoundError:
-            return []
+
+        def entries() -> list[str]:
+            try:
+                return list(self._fs.ls(self._path(folder), detail=False))
+            except FileNotFoundError:
+                return []
+
         # Object stores may list the folder's own marker, `trials/`, beside what is in it.
-        found = [PurePosixPath(entry).name for entry in entries if not entry.endswith("/")]
+        found = [PurePosixPath(entry).name for entry in self._try(entries) if not entry.endswith("/")]
         return sorted(name for name in found if not name.endswith(".partial"))
+
+    def every_name(self, folder: str) -> list[str]:
+        """Names of all files below `folder` at any depth, sorted, relative to the store; half-written ones too."""
+        prefix = self._fs._strip_protocol(self._path(""))
+        found = self._try(lambda: self._fs.find(self._path(folder)))
+        return sorted(str(PurePosixPath(entry).relative_to(prefix)) for entry in found)
 
     def read_json(self, name: str) -> Any:
         return json.loads(self.read(name))
 
     def write_json(self, name: str, value: Any) -> None:
         """Strict JSON: a NaN becomes null before it gets here, or this raises ValueError."""
-        self.write(name, json.dumps(value, indent=1, allow_nan=False).encode())
+        self.write(name, encode_json(value))
 
 
-def _failures(fs: fsspec.AbstractFileSystem) -> tuple[type[Exception], ...]:
-    """What a file system raises where it cannot be reached or used. S3's client has errors that are no OSError."""
-    if "s3" not in fs.protocol:
-        return (OSError,)
-    from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
+def encode_json(value: Any) -> bytes:
+    """ValueError where a number is not finite."""
+    return json.dumps(value, indent=1, allow_nan=False).encode()
 
-    return OSError, BotoCoreError
+
+def _passing(error: Exception) -> bool:
+    """Whether it may be otherwise a little later: even a refused key may be given back, and a full disk emptied."""
+    return isinstance(error, FAILURES) and not isinstance(error, ANSWERS)

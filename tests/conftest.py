@@ -49,7 +49,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
             patch.setenv(name, value)
         s3fs.S3FileSystem(skip_instance_cache=True).mkdir(BUCKET)
         yield server
-    server.stop()
+    server.kill()
 
 
 @pytest.fixture

@@ -44,6 +44,8 @@ class S3Server:
         ports = [f"-{name}.port={port}" for name, port in self._ports.items()]
         grpc = [f"-{name}.port.grpc={_free_port()}" for name in self._ports]
         arguments = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3", f"-s3.config={self._folder / 's3.json'}"]
+        # One master alone need not wait for others to vote.
+        arguments += ["-master.electionTimeout=1s", "-master.heartbeatInterval=100ms", "-volume.preStopSeconds=1"]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [_program(), "server", f"-dir={self._folder / 'data'}", *arguments, *ports, *grpc],
@@ -61,6 +63,13 @@ class S3Server:
         """Returns when its process has ended; what it acknowledged stays."""
         if self._process is not None:
             self._process.terminate()
+            self._process.wait(60)
+            self._process = None
+
+    def kill(self) -> None:
+        """Ends it at once, as a power failure would."""
+        if self._process is not None:
+            self._process.kill()
             self._process.wait(60)
             self._process = None
 

@@ -1,7 +1,8 @@
-"""Background writing: in order, errors not lost, deletions only after what they make room for."""
+"""Background writing: in order, one write a key, errors not lost, deletions only after what they make room for."""
 
 import threading
 import uuid
+from collections.abc import Callable
 
 import pytest
 
@@ -9,56 +10,95 @@ from study.blobs import BackgroundWriter
 from study.store import Store
 
 
+class SlowStore(Store):
+    """Waits before every write until `go` is set; keeps the order of what was done."""
+
+    def __init__(self, uri: str):
+        super().__init__(uri)
+        self.go, self.begun, self.done = threading.Event(), threading.Event(), list[str]()
+
+    def write(self, name: str, content: bytes) -> None:
+        self.begun.set()
+        assert self.go.wait(10)
+        super().write(name, content)
+        self.done.append(name)
+
+    def delete(self, name: str) -> None:
+        super().delete(name)
+        self.done.append(f"-{name}")
+
+
 @pytest.fixture
-def store() -> Store:
-    return Store(f"memory://{uuid.uuid4().hex}")
+def store() -> SlowStore:
+    return SlowStore(f"memory://{uuid.uuid4().hex}")
 
 
-def test_a_write_does_not_wait_for_the_content(store: Store) -> None:
-    go_on = threading.Event()
+def content(text: bytes) -> Callable[[], bytes]:
+    return lambda: text
 
-    def slow() -> bytes:
-        go_on.wait(10)
-        return b"x"
 
+def test_a_write_does_not_wait_for_store_or_content(store: SlowStore) -> None:
     writer = BackgroundWriter(store)
-    writer.write({"a": slow})
+    writer.write("a", "a", content(b"x"))
     assert not store.exists("a")
-    go_on.set()
+    store.go.set()
     writer.flush()
     assert store.read("a") == b"x"
 
 
-def test_later_writes_win_and_deletions_follow_writes(store: Store) -> None:
+def test_everything_in_order_and_deletions_after_their_write(store: SlowStore) -> None:
+    store.go.set()
     writer = BackgroundWriter(store)
-    store.write("old", b"old")
-    seen: list[bool] = []
-    writer.write({"a": lambda: b"1"})
-    writer.write(
-        {"a": lambda: b"2", "b": lambda: seen.append(store.exists("old")) or b"3"}, then_delete=["old", "none"]
-    )
+    for name in "abc":
+        writer.write(name, name, content(b"1"), replaces={f"old {name}"})
+    writer.then("last", lambda: store.done.append("action"))
     writer.flush()
-    assert store.read("a") == b"2" and seen == [True] and store.names("") == ["a", "b"]
+    assert store.done == ["a", "-old a", "b", "-old b", "c", "-old c", "action"]
 
 
-def test_an_error_surfaces_at_the_next_call_and_only_once(store: Store) -> None:
+def test_a_slow_store_holds_one_write_a_key(store: SlowStore) -> None:
+    """Ten epochs while the first write is stuck: the first, then only the newest best and checkpoint, in that order."""
+    writer = BackgroundWriter(store)
+    for epoch in range(10):
+        writer.write("best", f"best-{epoch}", content(b"1"))
+        assert store.begun.wait(10)
+        older = {f"best-{epoch - 1}", f"checkpoint-{epoch - 1}"}
+        writer.write("checkpoint", f"checkpoint-{epoch}", content(b"1"), older)
+    assert len(writer._queue) <= 2
+    store.go.set()
+    writer.flush()
+    assert [name for name in store.done if not name.startswith("-")] == ["best-0", "best-9", "checkpoint-9"]
+    assert store.names("") == ["best-9", "checkpoint-9"], "what the dropped ones were to replace is gone too"
+
+
+def test_an_error_surfaces_in_the_caller_and_ends_the_writer(store: SlowStore) -> None:
     def broken() -> bytes:
         raise OSError("disk full")
 
+    store.go.set()
     writer = BackgroundWriter(store)
-    writer.write({"a": broken}, then_delete=["b"])
-    with pytest.raises(OSError, match="disk full"):
-        writer.write({"c": lambda: b"1"})
-    writer.flush()
+    writer.write("a", "a", broken, replaces={"b"})
+    for call in (writer.flush, writer.check, lambda: writer.write("c", "c", content(b"1"))):
+        with pytest.raises(OSError, match="disk full"):
+            call()
+    assert store.done == [], "nothing is deleted where the write failed"
 
 
-def test_nothing_is_deleted_where_the_write_failed(store: Store) -> None:
-    def broken() -> bytes:
-        raise OSError("disk full")
-
-    store.write("b", b"still needed")
+def test_a_writer_goes_on_after_a_pause(store: SlowStore) -> None:
+    store.go.set()
     writer = BackgroundWriter(store)
-    writer.write({"a": broken}, then_delete=["b"])
-    with pytest.raises(OSError, match="disk full"):
+    for number in range(50):
+        writer.write("a", f"{number}", content(b"1"))
         writer.flush()
-    assert store.exists("b")
+    assert len(store.names("")) == 50
+
+
+def test_no_thread_stays_behind(store: SlowStore) -> None:
+    store.go.set()
+    writer = BackgroundWriter(store)
+    writer.write("a", "a", content(b"1"))
+    writer.flush()
+    for thread in threading.enumerate():
+        if thread.name == "store":
+            thread.join(5)
+            assert not thread.is_alive()

@@ -1,11 +1,11 @@
-"""Who leads, who is scored on the test split, and whose weights nobody needs again."""
+"""Who leads, and who is scored on the test split."""
 
 import random
 from typing import Any
 
 import pytest
 
-from study.leaders import finalists, ranked, superfluous
+from study.leaders import finalists, ranked
 from study.objective import Objective
 from study.records import Record, State
 
@@ -48,22 +48,9 @@ def test_finished_baselines_are_finalists_too(make_record: Any, objective: Objec
     assert numbers(finalists(records, objective, 99)) == [5, 4, 3, 2, 0]
 
 
-def test_what_is_superfluous(make_record: Any, objective: Objective) -> None:
-    records = [
-        make_record(0, values=[0.9]),
-        make_record(1, values=[0.8]),
-        make_record(2, State.PRUNED, [0.95]),
-        make_record(3, State.RUNNING, [0.99]),
-        make_record(4, State.FAILED, []),
-    ]
-    files = superfluous(records, objective, 1)
-    checkpoints = {f"trials/{trial:05d}/checkpoint.safetensors" for trial in (0, 1, 2, 4)}
-    assert set(files) == checkpoints | {f"trials/{trial:05d}/best.safetensors" for trial in (1, 2, 4)}
-
-
 @pytest.mark.parametrize("seed", range(40))
-def test_weights_of_a_finalist_are_never_superfluous_before(make_record: Any, seed: int) -> None:
-    """Trials end in any order, in any state, with ties: whoever is a finalist at the end still has all its weights."""
+def test_who_is_no_finalist_any_more_never_is_again(make_record: Any, seed: int) -> None:
+    """Trials end in any order, in any state, with ties: weights that were removed are never asked for."""
     rng = random.Random(seed)
     mode = rng.choice(["max", "min"])
     objective = Objective("val_iou", "max" if mode == "max" else "min")
@@ -72,12 +59,9 @@ def test_weights_of_a_finalist_are_never_superfluous_before(make_record: Any, se
         make_record(trial, State.RUNNING, [rng.randrange(5) / 4], mode=mode, source=rng.choice(["search", "R1"]))
         for trial in range(total)
     ]
-    gone: set[str] = set()
+    fallen: set[int] = set()
     for record in rng.sample(records, total):
         record.state = rng.choice([State.COMPLETE, State.COMPLETE, State.PRUNED, State.FAILED])
-        now = set(superfluous(records, objective, count))
-        assert gone <= now, "a file that was not needed is needed again"
-        gone = now
-    kept = {f"{record.folder}/best.safetensors" for record in finalists(records, objective, count)}
-    assert not kept & gone
-    assert len(gone) == 2 * total - len(kept), "the weights of the others stay behind"
+        kept = {finalist.trial for finalist in finalists(records, objective, count)}
+        assert not fallen & kept
+        fallen |= {r.trial for r in records if r.state.ended} - kept

@@ -1,5 +1,6 @@
 """The recorder as Tune calls it: every end of a trial, restarts, and what is left in the store."""
 
+import dataclasses
 import uuid
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ import pytest
 from optuna.trial import TrialState
 
 from seg.experiment import Experiment
-from study import space
+from study import space, tidy
 from study.messages import Failure, LaneSettings, Started
 from study.objective import Objective
 from study.recorder import Recorder
@@ -56,9 +57,7 @@ class Tune:
         self.searcher = StudySearcher(given, len(earlier), spec.trials, self.optuna, {})
         self.rungs = scheduler(spec, ended, OBJECTIVE)
         settings = LaneSettings(store.uri, "pack", None, OBJECTIVE, workers=2, gpus_per_worker=0.5, threads=3)
-        self.recorder = Recorder(
-            store, settings, earlier, self.searcher, self.optuna, self.rungs, finalists, on_change=self._show
-        )
+        self.recorder = Recorder(store, settings, earlier, self.searcher, self.optuna, finalists, on_change=self._show)
         self._ids = iter(range(99))
 
     def _show(self, record: Record) -> None:
@@ -70,16 +69,26 @@ class Tune:
         return SimpleNamespace(trial_id=tune_id, config=config, last_result={}, get_pickled_error=lambda: None)
 
     def result(self, trial: SimpleNamespace, **result: Any) -> None:
-        trial.last_result = {"done": False} | result
+        trial.last_result = {"done": False, "files": {}} | result
+        self.rungs.on_trial_add(None, trial)
+        self.rungs.on_trial_result(None, trial, trial.last_result)
         self.recorder.on_trial_result(1, [trial], trial, trial.last_result)
 
     def end(self, trial: SimpleNamespace) -> None:
         self.recorder.on_trial_complete(1, [trial], trial)
 
-    def run(self, trial: SimpleNamespace, values: list[float], first: int = 1, **with_first: Any) -> None:
+    def run(
+        self,
+        trial: SimpleNamespace,
+        values: list[float],
+        first: int = 1,
+        files: dict[str, str] | None = None,
+        **with_first: Any,
+    ) -> None:
         for epoch, value in enumerate(values, first):
             more = with_first if epoch == first else {}
-            self.result(trial, epoch=epoch, row=row(epoch, value), done=epoch == EPOCHS, **more)
+            best = {"objective": max(values[: epoch - first + 1]), "files": files or {}}
+            self.result(trial, epoch=epoch, row=row(epoch, value), done=epoch == EPOCHS, **best, **more)
 
     def error(self, trial: SimpleNamespace, error: Exception | None) -> None:
         trial.get_pickled_error = lambda: error
@@ -236,22 +245,26 @@ def test_ids_are_those_of_the_study_and_differ(tune: Tune, spec: Spec, store: St
     assert read(again, store).id == ids[0]
 
 
-def put_weights(store: Store, trial: int) -> None:
-    store.write(f"trials/{trial:05d}/checkpoint.safetensors", b"x")
-    store.write(f"trials/{trial:05d}/best.safetensors", b"x")
+def put_files(store: Store, trial: int, epoch: int = 1) -> dict[str, str]:
+    """A best epoch's files and a checkpoint, as a lane leaves them; the names that it reports."""
+    files = {kind: f"{kind}-{epoch:05d}-abc.bin" for kind in ("best", "val_counts")}
+    for name in (*files.values(), f"checkpoint-{epoch:05d}-abc.safetensors"):
+        store.write(f"trials/{trial:05d}/{name}", b"x")
+    return files
 
 
 def test_only_the_weights_of_those_who_may_be_finalists_stay(tune: Tune, store: Store) -> None:
     left = {}
     for trial, values in enumerate(([0.5, 0.5, 0.5], [0.4], [0.1, 0.2, 0.9])):
         running = tune.start()
-        put_weights(store, trial)
-        tune.run(running, values, started=started())
+        files = put_files(store, trial)
+        tune.run(running, values, started=started(), files=files)
         tune.end(running)
         tune.recorder._writer.flush()
-        left[trial] = [n for n in range(trial + 1) if store.exists(f"trials/{n:05d}/best.safetensors")]
+        left[trial] = [r.trial for r in read_records(store) if "best" in r.files]
+        assert left[trial] == [n for n in range(trial + 1) if store.exists(f"trials/{n:05d}/best-00001-abc.bin")]
     assert left == {0: [0], 1: [0], 2: [2]}
-    assert not any(store.exists(f"trials/{n:05d}/checkpoint.safetensors") for n in range(3))
+    assert store.names("trials/00001") == ["record.json", "val_counts-00001-abc.bin"]
 
 
 def test_each_file_is_deleted_once_while_the_study_runs(tune: Tune, store: Store) -> None:
@@ -261,43 +274,79 @@ def test_each_file_is_deleted_once_while_the_study_runs(tune: Tune, store: Store
     class Watched(Store):
         def delete(self, name: str) -> None:
             deleted.append(name)
+            super().delete(name)
 
-    tune.recorder._writer._store = Watched(store.uri)
-    for _ in range(4):
+    tune.recorder._store = Watched(store.uri)
+    for trial in range(4):
         running = tune.start()
-        tune.run(running, [0.5], started=started())
+        tune.run(running, [0.5], started=started(), files=put_files(store, trial))
         tune.end(running)
-    tune.recorder._writer.flush()
+    tune.recorder.close()
     assert len(deleted) == len(set(deleted)) == 8
 
 
-def test_a_checkpoint_that_a_lane_writes_late_does_not_stay(tune: Tune, store: Store) -> None:
+def test_a_record_that_has_ended_names_only_what_is_there(
+    tune: Tune, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lane that was told to stop a trial may still be sending its files; one that died never sends them."""
+    monkeypatch.setattr(tidy, "LATE_SECONDS", 1.0)
+    seen: list[State] = []
+
+    class Slow(Store):
+        def names(self, folder: str) -> list[str]:
+            if not seen:
+                put_files(store, 0)
+            seen.append(read_record(store, 0).state)
+            return super().names(folder)
+
+    tune.recorder._store = Slow(store.uri)
+    for reported in ({"val_counts": "val_counts-00001-abc.bin"}, {"val_counts": "never-sent.bin"}):
+        running = tune.start()
+        tune.run(running, [0.5], started=started(), files=reported)
+        tune.end(running)
+    tune.recorder.close()
+    first, second = read_records(store)
+    assert seen[0] is State.RUNNING and first.state is State.PRUNED
+    assert first.files == {"val_counts": "val_counts-00001-abc.bin"} and second.files == {}
+
+
+def test_what_a_lane_writes_late_does_not_stay(tune: Tune, store: Store) -> None:
     trial = tune.start()
     tune.run(trial, [0.5], started=started())
     tune.end(trial)
     tune.recorder._writer.flush()
-    put_weights(store, 0)
+    put_files(store, 0)
+    store.write("trials/00000/best-00001-abc.bin.0123abcd.partial", b"half")
+    put_files(store, 1)
     tune.recorder.close()
     assert store.names("trials/00000") == ["record.json"]
+    assert len(store.every_name("trials/00001")) == 3, "of a trial that has not ended"
+    assert not [name for name in store.every_name("trials/00000") if name.endswith(".partial")]
 
 
 def test_a_checkpoint_stays_until_the_trial_is_recorded_as_ended(tune: Tune, store: Store) -> None:
     """Killed in between, a trial whose checkpoint is gone would start over."""
     seen: list[State] = []
-    delete = store.delete
 
     class Watched(Store):
         def delete(self, name: str) -> None:
             seen.append(read_record(store, 0).state)
-            delete(name)
+            super().delete(name)
 
-    tune.recorder._writer._store = Watched(store.uri)
+    tune.recorder._store = Watched(store.uri)
     trial = tune.start()
-    put_weights(store, 0)
+    put_files(store, 0)
     tune.run(trial, [0.5], started=started())
     tune.end(trial)
     tune.recorder.close()
     assert seen and set(seen) == {State.PRUNED}
+
+
+def test_half_the_microbatch_is_recorded(tune: Tune, store: Store) -> None:
+    trial = tune.start()
+    smaller = dataclasses.replace(started(), microbatches=2)
+    tune.run(trial, [0.5], started=smaller)
+    assert read(tune, store).extra["microbatches"] == 2
 
 
 def test_a_store_that_fails_is_no_silent_loss(tune: Tune) -> None:
@@ -308,4 +357,23 @@ def test_a_store_that_fails_is_no_silent_loss(tune: Tune) -> None:
     tune.recorder._writer._store = Full("memory://full")
     tune.start()
     with pytest.raises(OSError, match="No space left"):
-        tune.recorder.close()
+        tune.recorder._writer.flush()
+    with pytest.raises(OSError, match="No space left"):
+        tune.recorder.on_step_end(1, [])
+
+
+def test_a_study_that_another_process_has_taken_over_stops(
+    spec: Spec, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Taken(Exception):
+        pass
+
+    def check() -> None:
+        raise Taken
+
+    monkeypatch.setattr("study.recorder.SESSION_SECONDS", 0.0)
+    tune = Tune(spec, store, [])
+    tune.recorder._check_session = check
+    tune.recorder.on_step_end(1, [])
+    with pytest.raises(Taken):
+        tune.recorder._writer.flush()

@@ -3,6 +3,7 @@
 import json
 import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,14 +11,17 @@ import pytest
 from study.store import Store, StoreError
 
 
-@pytest.fixture(params=["folder", "file://", "memory://"])
+@pytest.fixture(params=["folder", "file://", "memory://", "s3://"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """An empty store of each kind; memory:// is fsspec's object store, with neither renames nor real folders."""
     uris = {
         "folder": str(tmp_path / "a study"),
         "file://": f"file://{tmp_path}/study",
         "memory://": f"memory://{uuid.uuid4().hex}",
+        "s3://": f"s3://studies/{uuid.uuid4().hex}",
     }
+    if request.param == "s3://":
+        request.getfixturevalue("s3_server")
     return Store(uris[request.param])
 
 
@@ -70,6 +74,36 @@ def test_names_hide_what_is_half_written(store: Store) -> None:
     store.write("trials/00000/record.json", b"x")
     store.write("trials/00000/record.json.0123abcd.partial", b"left behind by a kill")
     assert store.names("trials/00000") == ["record.json"]
+
+
+def test_every_name_at_any_depth(store: Store) -> None:
+    assert store.every_name("trials") == []
+    for name in ("trials/00001/a/b", "trials/00000/c", "trials/00000/c.0123abcd.partial", "study.json"):
+        store.write(name, b"x")
+    assert store.every_name("trials") == ["trials/00000/c", "trials/00000/c.0123abcd.partial", "trials/00001/a/b"]
+
+
+def test_reading_many_at_once(store: Store) -> None:
+    names = [f"trials/{number:05d}/record [1]*.json" for number in range(20)]
+    for number, name in enumerate(names):
+        store.write(name, str(number).encode())
+    found = store.read_each([*names, "trials/00020/record.json"])
+    assert list(found) == names, "in the order asked for, without what is missing"
+    assert list(found.values()) == [str(number).encode() for number in range(20)]
+    assert store.read_each([]) == {} and store.read_each(["none"]) == {}
+
+
+def test_of_many_that_create_one_name_one_succeeds(store: Store) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda n: Store(store.uri).create("study.json", f"{n}".encode()), range(8)))
+    assert made.count(True) == 1
+    assert store.read("study.json") == str(made.index(True)).encode()
+    assert store.names("") == ["study.json"]
+
+
+def test_creating_again_what_is_there_already_is_an_answer_that_was_lost(store: Store) -> None:
+    assert store.create("a", b"mine") and store.create("a", b"mine")
+    assert not store.create("a", b"other") and store.read("a") == b"mine"
 
 
 @pytest.mark.parametrize("value", [{"a": [1, 2.5, None, "ü"], "b": {}}, [], None, True])

@@ -1,0 +1,98 @@
+"""A run and what is kept of it in the store: rows, the best epoch's weights and counts, the last epoch's checkpoint.
+
+Files are written once, under names of their own (see study.records). A checkpoint carries all that it stands for: the
+experiment, every row so far and the names of the best epoch's files, so that a trial goes on from it alone.
+"""
+
+import contextlib
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any
+
+from seg import checkpoint, loop
+from seg.checkpoint import CheckpointError
+from seg.loop import EpochResult, Run
+from study import counts
+from study.blobs import BackgroundWriter
+from study.messages import EpochDone
+from study.objective import Objective
+from study.records import trial_folder
+from study.store import Store
+
+CHECKPOINT = "checkpoint-"
+
+
+class Attempt:
+    """Goes on from the store's newest checkpoint of the trial, where there is one; every rank from the same."""
+
+    def __init__(self, run: Run, trial: int, objective: Objective, store: Store, writer: BackgroundWriter):
+        self._run, self._objective, self._writer = run, objective, writer
+        self._folder = trial_folder(trial)
+        self._token = secrets.token_hex(3)
+        self.rows: list[dict[str, Any]] = []
+        self.files: dict[str, str] = {}
+        self._stored: set[str] = set()
+        """What the newest checkpoint stands on, itself included: replaced once the next one is written."""
+        self._restore(store)
+        self._results: Iterator[EpochResult] = loop.epochs(run)
+
+    def _restore(self, store: Store) -> None:
+        ranks = self._run.ranks
+        name, content = newest_checkpoint(store, self._folder) if ranks.rank == 0 else (None, b"")
+        name = ranks.first(name)
+        if name is None:
+            return
+        header = checkpoint.restore(self._run, content or store.read(f"{self._folder}/{name}"))
+        self.rows, self.files = header["rows"], header["files"]
+        self._stored = {name, *self.files.values()}
+
+    def train_epoch(self) -> EpochDone:
+        result = next(self._results)
+        self.rows.append(result.row)
+        if self._run.ranks.rank == 0:
+            self._keep(result)
+        return EpochDone(result.row, dict(self.files))
+
+    def _keep(self, result: EpochResult) -> None:
+        """Best weights and counts before the checkpoint that counts on them; the last epoch needs no checkpoint."""
+        if self._objective.best_row(self.rows) is self.rows[-1]:
+            self._keep_best(result)
+        if result.epoch < self._run.experiment.epochs:
+            self._keep_checkpoint(result.epoch)
+
+    def _keep_best(self, result: EpochResult) -> None:
+        found, ids = result.validation.counts, self._run.data.val.ids
+        table, confusion = counts.to_table(ids, found), counts.confusion_table(found)
+        contents: dict[str, tuple[str, Callable[[], bytes]]] = {
+            "best": ("safetensors", checkpoint.snapshot_weights(self._run).to_bytes),
+            "val_counts": ("parquet", partial(counts.to_parquet, table)),
+            "val_confusion": ("parquet", partial(counts.to_parquet, confusion)),
+        }
+        for kind, (ending, content) in contents.items():
+            self.files[kind] = f"{kind}-{result.epoch:05d}-{self._token}.{ending}"
+            self._write(kind, self.files[kind], content)
+
+    def _keep_checkpoint(self, epoch: int) -> None:
+        name = f"{CHECKPOINT}{epoch:05d}-{self._token}.safetensors"
+        # Copies: the next epoch changes both while this is being written.
+        state = checkpoint.snapshot(self._run, rows=list(self.rows), files=dict(self.files))
+        needed = {name, *self.files.values()}
+        self._write("checkpoint", name, state.to_bytes, self._stored - needed)
+        self._stored = needed
+
+    def _write(self, kind: str, name: str, content: Callable[[], bytes], replaces: Iterable[str] = ()) -> None:
+        gone = {f"{self._folder}/{file}" for file in replaces}
+        self._writer.write(f"{self._folder}/{kind}", f"{self._folder}/{name}", content, gone)
+
+
+def newest_checkpoint(store: Store, folder: str) -> tuple[str | None, bytes]:
+    """Name and content of the checkpoint of the latest epoch that can be read; None and nothing where there is none."""
+    names = sorted((name for name in store.names(folder) if name.startswith(CHECKPOINT)), reverse=True)
+    for name in names:
+        # Torn by a failing disk, or just replaced by a lane that is about to end: the one before it will do.
+        with contextlib.suppress(CheckpointError, FileNotFoundError):
+            content = store.read(f"{folder}/{name}")
+            checkpoint.read(content)
+            return name, content
+    return None, b""

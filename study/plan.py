@@ -1,0 +1,48 @@
+"""What a study is run with."""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from study.messages import LaneSettings
+from study.objective import Objective
+from study.preparation import Prepared
+from study.spec import Spec
+from study.store import Store
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a study is run with."""
+
+    name: str
+    spec: Spec
+    store: Store
+    command: str
+    """The line that was typed."""
+    prepared: Prepared
+    session: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """Of this process alone: study.json names the session that may write."""
+
+    @property
+    def objective(self) -> Objective:
+        return Objective(self.spec.objective.metric, self.spec.objective.mode)
+
+    @property
+    def settings(self) -> LaneSettings:
+        prepared, allotment = self.prepared, self.prepared.allotment
+        return LaneSettings(
+            store_uri=self.store.uri,
+            pack_folder=str(prepared.pack.folder),
+            weights_dir=str(prepared.weights_dir) if prepared.weights_dir else None,
+            objective=self.objective,
+            workers=allotment.workers,
+            gpus_per_worker=allotment.gpus_per_worker,
+            threads=allotment.threads,
+            hang_seconds=60 * self.spec.resources.hang_minutes,
+            store_seconds=60 * self.spec.resources.store_minutes,
+        )
+
+    def patient_store(self, notice: Callable[[str], None]) -> Store:
+        """The store that outlasts a bad connection; `notice` is told of it, line by line."""
+        return self.store.patient(self.settings.store_seconds, notice)
