@@ -26,7 +26,9 @@ MODULES = sorted(
     for path in (PROJECT / folder).rglob("*.py")
     if path.read_text().strip()
 )
-DIRECT = [Requirement(line) for line in [*PACKAGE["dependencies"], *EXTRAS["test"], *EXTRAS["zoo"]]]
+DIRECT = [
+    Requirement(line) for line in [*PACKAGE["dependencies"], *EXTRAS["test"], *EXTRAS["zoo"], *EXTRAS["dashboard"]]
+]
 
 
 def pins() -> dict[str, Version]:
