@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -26,13 +26,13 @@ from study import finalists, leaders, session, space
 from study.lane import Lane
 from study.plan import Plan
 from study.progress import Progress, Tally
-from study.recorder import Recorder, now, stopped_at
-from study.records import Record, State, read_records, write_record
+from study.recorder import Recorder, stopped_at
+from study.records import Record, State, now, read_records, write_record
 from study.resources import Allotment, Machine, ResourceError
 from study.search import OptunaStudy, Proposal, Rungs, StudySearcher, scheduler
 from study.spec import Spec
 from study.store import Store
-from study.tidy import end_in_store
+from study.tidy import begin_again, end_in_store
 
 LANE_RESOURCES = {"memory": float(2**20)}
 """Of a lane's own actor, which only passes messages: no CPU, but an empty request is refused."""
@@ -72,8 +72,10 @@ def ray_session(allotment: Allotment) -> Iterator[str]:
         ray.shutdown()
 
 
-def conduct(plan: Plan, resume: bool) -> list[Record]:
+def conduct(plan: Plan, resume: bool, again: Collection[int] = frozenset()) -> list[Record]:
     """Search, then score the finalists. Ray must be up. The records, all ended.
+
+    The trials `again`, which have ended, are run once more, from their start.
 
     Interrupted where a signal ended it, StoreError where the store was gone for too long: what was recorded until
     then is in the store. StudyTaken where the name was taken meanwhile, or another process went on with this study.
@@ -81,6 +83,9 @@ def conduct(plan: Plan, resume: bool) -> list[Record]:
     store = plan.patient_store(print)
     session.go_on(plan, store) if resume else session.begin(plan, store)
     earlier = read_records(store)
+    for record in earlier:
+        if record.trial in again:
+            begin_again(store, record)
     if any(not r.state.ended for r in earlier) or len(earlier) < plan.spec.trials:
         with _signals_interrupt(), tempfile.TemporaryDirectory(prefix="study-", ignore_cleanup_errors=True) as scratch:
             records = _search(plan, earlier, scratch)

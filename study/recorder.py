@@ -4,7 +4,6 @@ import copy
 import time
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -13,18 +12,13 @@ from ray.tune import Callback
 from study import leaders
 from study.blobs import BackgroundWriter
 from study.messages import Failure, LaneSettings
-from study.records import Record, State, encode_record, record_name
+from study.records import Record, State, encode_record, now, record_name
 from study.search import OptunaStudy, Proposal, StudySearcher
 from study.store import Store
 from study.tidy import end_in_store, remove_unnamed
 
 SESSION_SECONDS = 15.0
 """Between two looks whether another process has taken the study over."""
-
-
-def now() -> str:
-    """UTC, ISO 8601, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def stopped_at(record: Record) -> str:

@@ -20,6 +20,7 @@ import enum
 import json
 import math
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -107,6 +108,11 @@ class Record:
     @property
     def train_seconds(self) -> float:
         return sum(row["seconds"] for row in self.epochs)
+
+
+def now() -> str:
+    """UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def trial_folder(trial: int) -> str:

@@ -11,7 +11,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,8 +77,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name, description in found.items():
             print(f"{name:{width}s}  {description}")
         return OK
+    return status_of(lambda: _run(given))
+
+
+def status_of(action: Callable[[], int]) -> int:
+    """The exit status of `action`; what is the user's to mend is one line and 2."""
     try:
-        return _run(given)
+        return action()
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return INTERRUPTED
@@ -108,8 +113,17 @@ def _run(given: argparse.Namespace) -> int:
     return _conduct(given, name, spec, store)
 
 
+def retry(given: argparse.Namespace, trials: Collection[int]) -> int:
+    """Go on with a study, these of its trials from their start. `given` as the parser makes it, with `resume`."""
+    name = _name(given)
+    store = Store(f"{_absolute(given.storage)}/{name}")
+    return _conduct(given, name, _stored_spec(given, store), store, again=trials)
+
+
 def _name(given: argparse.Namespace) -> str:
-    if not given.spec:
+    if given.resume and given.name is None:
+        raise InputError("--resume: name the study to go on with: --name NAME")
+    if not given.spec and not given.resume:
         raise InputError("SPEC: name a study or a YAML file; --list shows the bundled studies")
     if given.name is None:
         return f"{Path(given.spec).stem}-{datetime.now():%Y%m%d-%H%M%S}"
@@ -136,8 +150,6 @@ def _new_spec(given: argparse.Namespace, store: Store) -> Spec:
 
 
 def _stored_spec(given: argparse.Namespace, store: Store) -> Spec:
-    if not given.name:
-        raise InputError("--resume: name the study to go on with: --name NAME")
     if not _there(store):
         raise InputError(f"{store.uri}: no study here to resume; check --storage and --name")
     fixed = [f for f in SHORTHANDS if f not in RESUMABLE and getattr(given, f) is not None]
@@ -153,7 +165,9 @@ def _there(store: Store) -> bool:
         return store.exists("study.json")
 
 
-def _conduct(given: argparse.Namespace, name: str, spec: Spec, store: Store) -> int:
+def _conduct(
+    given: argparse.Namespace, name: str, spec: Spec, store: Store, again: Collection[int] = frozenset()
+) -> int:
     from study import conduct, preparation, session
     from study.plan import Plan
 
@@ -168,7 +182,7 @@ def _conduct(given: argparse.Namespace, name: str, spec: Spec, store: Store) -> 
         print(f"Ray dashboard: {dashboard} (its token: `ray get-auth-token`)", flush=True)
         print("lanes are starting, which takes about 15 s", flush=True)
         try:
-            conduct.conduct(plan, given.resume)
+            conduct.conduct(plan, given.resume, again)
         except session.StudyTaken as error:
             print(f"error: {error}", file=sys.stderr)
             return BAD_INPUT
@@ -205,7 +219,8 @@ def _typed() -> str:
 
 
 def _resume_line(given: argparse.Namespace, name: str) -> str:
-    words = ["python", "-m", "study.run", given.spec, "--data", str(given.data), "--storage", given.storage]
+    words = ["python", "-m", "study.run", *filter(None, [given.spec])]
+    words += ["--data", str(given.data), "--storage", given.storage]
     words += ["--weights", str(given.weights)] if given.weights else []
     words += ["--address", given.address] if given.address else []
     return shlex.join([*words, "--name", name, "--resume"])

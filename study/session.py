@@ -13,7 +13,7 @@ import torch
 
 from seg import oversample
 from study.plan import Plan
-from study.recorder import now
+from study.records import now
 from study.store import Store, encode_json
 
 

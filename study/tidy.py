@@ -1,9 +1,10 @@
-"""The end of a trial in the store: a record that names only what is there, and nothing there that it does not name."""
+"""The end of a trial in the store, a record that names all that is there and no more; and its beginning again."""
 
+import dataclasses
 import time
 from collections.abc import Iterable
 
-from study.records import Record, record_name, write_record
+from study.records import Record, State, now, record_name, write_record
 from study.store import Store
 
 LATE_SECONDS = 60.0
@@ -18,6 +19,20 @@ def end_in_store(store: Store, record: Record) -> None:
     write_record(store, record)
     for name in there - {"record.json", *record.files.values()}:
         store.delete(f"{record.folder}/{name}")
+
+
+def begin_again(store: Store, record: Record) -> None:
+    """Make an ended trial one that has not begun; `extra["attempts"]` keeps what became of it before."""
+    kept = ("state", "reason", "traceback", "started", "finished", "epochs")
+    attempt = {name: getattr(record, name) for name in kept}
+    blank = Record(record.trial, record.id, State.RUNNING, record.source, record.experiment, started=now())
+    blank.extra["attempts"] = [*record.extra.get("attempts", []), attempt]
+    for name in (field.name for field in dataclasses.fields(Record)):
+        setattr(record, name, getattr(blank, name))
+    write_record(store, record)
+    for name in store.names(record.folder):
+        if name != "record.json":
+            store.delete(f"{record.folder}/{name}")
 
 
 def _await(store: Store, record: Record) -> set[str]:

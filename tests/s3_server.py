@@ -44,6 +44,7 @@ class S3Server:
         ports = [f"-{name}.port={port}" for name, port in self._ports.items()]
         grpc = [f"-{name}.port.grpc={_free_port()}" for name in self._ports]
         arguments = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3", f"-s3.config={self._folder / 's3.json'}"]
+        arguments += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]
         # One master alone need not wait for others to vote.
         arguments += ["-master.electionTimeout=1s", "-master.heartbeatInterval=100ms", "-volume.preStopSeconds=1"]
         with (self._folder / "log").open("ab") as log:
