@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 
 from seg.experiment import Experiment
-from study.records import Record, State, write_record
+from study.records import FIRST_NAMES, Record, State, write_record
 from study.store import Store
 
 PIXEL = base64.b64decode(
@@ -135,7 +136,7 @@ def study(begun: Path) -> Path:
     Scores rise with the trial's number; trial 9 is the best that finished."""
     store = Store(str(begun))
     for trial in range(12):
-        write_record(store, record(trial))
+        write_record(store, replace(record(trial), files=FIRST_NAMES))
     buffer = io.BytesIO()
     counts().to_parquet(buffer, index=False)
     store.write(f"trials/{BEST:05d}/val_counts.parquet", buffer.getvalue())
@@ -168,7 +169,7 @@ def pets(tmp_path: Path) -> Path:
     store = Store(str(folder))
     store.write_json("study.json", pets_json())
     for trial in (0, 1):
-        write_record(store, pets_record(trial))
+        write_record(store, replace(pets_record(trial), files=FIRST_NAMES))
         for split in ("val", "test"):
             for name, table in (("counts", pets_counts()), ("confusion", pets_confusion())):
                 # Of the test split both sizes are kept; at the masks' own every pixel is four.
