@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -24,6 +24,7 @@ from ray import tune
 from seg.experiment import Experiment
 from study import finalists, leaders, session, space
 from study.lane import Lane
+from study.optuna_mirror import mirrored
 from study.plan import Plan
 from study.progress import Progress, Tally
 from study.recorder import Recorder, stopped_at
@@ -86,12 +87,13 @@ def conduct(plan: Plan, resume: bool, again: Collection[int] = frozenset()) -> l
     for record in earlier:
         if record.trial in again:
             begin_again(store, record)
-    if any(not r.state.ended for r in earlier) or len(earlier) < plan.spec.trials:
-        with _signals_interrupt(), tempfile.TemporaryDirectory(prefix="study-", ignore_cleanup_errors=True) as scratch:
-            records = _search(plan, earlier, scratch)
-    else:
-        records = earlier
-    _score_finalists(plan, store, records)
+    notice = partial(print, flush=True)
+    with mirrored(plan.optuna_storage, plan.name, store.uri, plan.spec, earlier, notice) as mirror:
+        if any(not r.state.ended for r in earlier) or len(earlier) < plan.spec.trials:
+            records = _search_interruptibly(plan, earlier, mirror)
+        else:
+            records = earlier
+        _score_finalists(plan, store, records)
     session.go_on(plan, store, finished=now())
     return records
 
@@ -114,7 +116,12 @@ def _signals_interrupt() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _search(plan: Plan, earlier: list[Record], scratch: str) -> list[Record]:
+def _search_interruptibly(plan: Plan, earlier: list[Record], mirror: Callable[[Record], None]) -> list[Record]:
+    with _signals_interrupt(), tempfile.TemporaryDirectory(prefix="study-", ignore_cleanup_errors=True) as scratch:
+        return _search(plan, earlier, scratch, mirror)
+
+
+def _search(plan: Plan, earlier: list[Record], scratch: str, mirror: Callable[[Record], None]) -> list[Record]:
     tally = Tally(plan.spec.trials, plan.prepared.allotment.lanes, plan.objective, earlier)
     with Progress(tally) as progress:
         store = plan.patient_store(progress.say)
@@ -123,11 +130,17 @@ def _search(plan: Plan, earlier: list[Record], scratch: str) -> list[Record]:
         optuna_study = OptunaStudy(plan.spec, seed=plan.spec.seed)
         for record in ended:
             optuna_study.tell(record)
+            mirror(record)
         first_free = max([len(space.baselines(plan.spec)), *(r.trial + 1 for r in earlier)])
         config = {"settings": plan.settings, "scratch": scratch}
         given = _given(plan.spec, earlier)
         searcher = StudySearcher(given, first_free, plan.spec.trials, optuna_study, config)
         stopping = scheduler(plan.spec, ended, plan.objective)
+
+        def changed(record: Record) -> None:
+            progress.change(record)
+            mirror(record)
+
         recorder = Recorder(
             store,
             plan.settings,
@@ -135,7 +148,7 @@ def _search(plan: Plan, earlier: list[Record], scratch: str) -> list[Record]:
             searcher,
             optuna_study,
             plan.spec.finalists,
-            progress.change,
+            changed,
             partial(session.check, plan, store),
         )
         try:

@@ -21,6 +21,8 @@ class Plan:
     command: str
     """The line that was typed."""
     prepared: Prepared
+    optuna_storage: str | None = field(default=None, repr=False)
+    """Address of a database that mirrors the study for optuna-dashboard. It may hold a password."""
     session: str = field(default_factory=lambda: uuid.uuid4().hex)
     """Of this process alone: study.json names the session that may write."""
 

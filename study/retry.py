@@ -27,8 +27,10 @@ def parser() -> ArgumentParser:
     p.add_argument("--trial", type=int, action="append", default=[], metavar="N", help="this one, FAILED or INFEASIBLE")
     p.add_argument("--data", type=Path, metavar="DIR", help="datasets (default: where the study had them)")
     p.add_argument("--weights", type=Path, metavar="DIR", help="encoder weights (default: where the study had them)")
-    for flag in ("--lanes", "--workers-per-trial", "--gpus-per-worker", "--address"):
-        p.add_argument(flag, metavar="X", help=f"as of study.run (default: {'none' if flag == '--address' else 'its'})")
+    for flag in ("--lanes", "--workers-per-trial", "--gpus-per-worker"):
+        p.add_argument(flag, metavar="X", help="as of study.run (default: its)")
+    for flag in ("--address", "--optuna-storage"):
+        p.add_argument(flag, metavar="X", help="as of study.run (default: none)")
     p.add_argument("--no-report", action="store_true", help="do not write report.html at the end")
     return p
 
@@ -72,6 +74,7 @@ def _as_resumed(store: Store, given: argparse.Namespace) -> list[str]:
         "--workers-per-trial": given.workers_per_trial,
         "--gpus-per-worker": given.gpus_per_worker,
         "--address": given.address,
+        "--optuna-storage": given.optuna_storage,
     }
     words = ["--resume", "--storage", storage, "--name", name, *(["--no-report"] if given.no_report else [])]
     return words + [str(word) for flag, value in flags.items() if value is not None for word in (flag, value)]

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from study import ls
 from study.arguments import ArgumentParser
 from study.records import FormatError
+from study.redact import redact
 from study.spec import Spec, SpecError, bundled, load_spec
 from study.store import Store, StoreError
 
@@ -60,6 +61,9 @@ def parser() -> ArgumentParser:
     p.add_argument("--gpus-per-worker", type=float, metavar="F", help="may be a fraction; 0 trains on CPUs")
     p.add_argument("--lanes", type=int, metavar="N", help="trials side by side")
     p.add_argument("--address", metavar="ADDR", help="a running Ray cluster (default: $RAY_ADDRESS, else a local one)")
+    p.add_argument(
+        "--optuna-storage", metavar="URL", help="mirror for optuna-dashboard: sqlite:///F.db, postgresql://..."
+    )
     p.add_argument("--seed", type=int, metavar="N")
     p.add_argument("--weights", type=Path, metavar="DIR", help="encoder weights (default: DATA/weights, downloaded)")
     p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any key, as in search.batch_size=8")
@@ -96,9 +100,10 @@ def _input_errors() -> tuple[type[Exception], ...]:
     # Imported here: they come with torch, two seconds that --list and --help can do without.
     from seg.data import DataError
     from seg.weights import WeightsError
+    from study.optuna_storage import OptunaStorageError
     from study.resources import ResourceError
 
-    return InputError, SpecError, StoreError, FormatError, DataError, WeightsError, ResourceError
+    return InputError, SpecError, StoreError, FormatError, DataError, WeightsError, ResourceError, OptunaStorageError
 
 
 def _run(given: argparse.Namespace) -> int:
@@ -168,15 +173,17 @@ def _there(store: Store) -> bool:
 def _conduct(
     given: argparse.Namespace, name: str, spec: Spec, store: Store, again: Collection[int] = frozenset()
 ) -> int:
-    from study import conduct, preparation, session
+    from study import conduct, optuna_mirror, preparation, session
     from study.plan import Plan
 
+    if given.optuna_storage is not None:
+        optuna_mirror.check(given.optuna_storage, name, store.uri, spec, begun=given.resume)
     prepared = preparation.prepare(spec, given.data, given.weights, _machine(given.address))
     if given.resume:
         _check_same_data(store, prepared.pack.key)
     store.check_writable()
     with conduct.ray_session(prepared.allotment) as dashboard:
-        plan = Plan(name=name, spec=spec, store=store, command=_typed(), prepared=prepared)
+        plan = Plan(name, spec, store, _typed(), prepared, given.optuna_storage)
         print(f"study {store.uri}: {spec.trials} trials, {prepared.allotment}", flush=True)
         print(f"data: {prepared.summary()}", flush=True)
         print(f"Ray dashboard: {dashboard} (its token: `ray get-auth-token`)", flush=True)
@@ -215,7 +222,7 @@ def _machine(address: str | None) -> "Machine":
 
 
 def _typed() -> str:
-    return shlex.join(["python", "-m", "study.run", *sys.argv[1:]])
+    return redact(shlex.join(["python", "-m", "study.run", *sys.argv[1:]]))
 
 
 def _resume_line(given: argparse.Namespace, name: str) -> str:
@@ -223,6 +230,7 @@ def _resume_line(given: argparse.Namespace, name: str) -> str:
     words += ["--data", str(given.data), "--storage", given.storage]
     words += ["--weights", str(given.weights)] if given.weights else []
     words += ["--address", given.address] if given.address else []
+    words += ["--optuna-storage", redact(given.optuna_storage)] if given.optuna_storage is not None else []
     return shlex.join([*words, "--name", name, "--resume"])
 
 

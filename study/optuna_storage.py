@@ -1,0 +1,98 @@
+"""Reaching the database that --optuna-storage names, and what is wrong with it in one line without its password."""
+
+from typing import Any
+
+import optuna
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from study.redact import redact
+
+FORMS = "give sqlite:///FILE.db or postgresql://USER:PASSWORD@HOST/DATABASE"
+LIBPQ = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+"""So that a host that is gone is noticed: seconds, the last one milliseconds."""
+PATIENCE = {"psycopg": LIBPQ, "psycopg2": LIBPQ, "pysqlite": {"timeout": 10}}
+"""What each driver is told of waiting."""
+REMEDIES = {
+    "password authentication failed": "check user and password, or leave the password out and set PGPASSWORD",
+    "no password supplied": "give USER:PASSWORD, or set PGPASSWORD",
+    "permission denied": "give a database in which this user may make tables",
+    "does not exist": "create it first",
+    "unable to open database file": "check that its folder is there and may be written",
+    "readonly database": "check the file's permissions",
+    "is not a database": "give another file",
+    "is locked": "end whatever else writes to it",
+    "bytes-like object": "make the database with the encoding UTF8",
+    "upgrade": "",
+}
+"""Part of a database's own words -> what to do."""
+
+
+class OptunaStorageError(Exception):
+    """A database that cannot be used. The message is one line: which, why, what to do."""
+
+
+def connect(url: str) -> RDBStorage:
+    """Optuna's tables are made where there are none yet. OptunaStorageError where it cannot be used."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    place = _parsed(url)
+    try:
+        # Optuna fills its own templates in, which a brace in a password is not.
+        address = url.replace("{", "{{").replace("}", "}}")
+        return RDBStorage(address, engine_kwargs={"pool_pre_ping": True, "connect_args": _patience(place)})
+    except ImportError as error:
+        driver = getattr(error.__cause__, "name", None) or place.drivername
+        advice = (
+            "write postgresql://, and pip install 'segstudy[dashboard]'"
+            if place.get_backend_name() == "postgresql"
+            else FORMS
+        )
+        raise refusal(url, f"its driver {driver} is not installed", advice) from error
+    except (SQLAlchemyError, StorageInternalError, RuntimeError, TypeError, OSError) as error:
+        raise unusable(url, error) from error
+
+
+def _parsed(url: str) -> URL:
+    """OptunaStorageError where it is no database's address."""
+    try:
+        place = make_url(url)
+        place.get_dialect()
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:
+        raise refusal(url, "is not the address of a database", FORMS) from error
+    if "@" in (place.host or ""):
+        raise refusal(url, "has two @", "write an @ in the password as %40, a / as %2F")
+    if place.get_backend_name() == "sqlite" and place.database in (None, "", ":memory:"):
+        raise refusal(url, "lies in this process's memory, where no dashboard can see it", "give sqlite:///FILE.db")
+    return place
+
+
+def _patience(place: URL) -> dict[str, Any]:
+    wanted = PATIENCE.get(place.get_driver_name(), {})
+    return {name: value for name, value in wanted.items() if name not in place.query}
+
+
+def unusable(url: str, error: Exception) -> OptunaStorageError:
+    said = reason(error)
+    remedy = next(
+        (remedy for words, remedy in REMEDIES.items() if words in said), "check that it runs, and the address"
+    )
+    return refusal(url, f"cannot be used ({said})", remedy)
+
+
+def reason(error: Exception) -> str:
+    """The database's own words in one line; it never repeats a password."""
+    while isinstance(error, StorageInternalError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    return " ".join(str(getattr(error, "orig", None) or error).split()) or type(error).__name__
+
+
+def refusal(url: str, problem: str, remedy: str) -> OptunaStorageError:
+    return OptunaStorageError("; ".join(filter(None, [f"--optuna-storage {redact(url)}: {problem}", remedy])))
