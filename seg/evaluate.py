@@ -49,10 +49,13 @@ def evaluate(
     ranks: Ranks,
     device: torch.device,
     loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+    microbatches: int = 1,
+    on_step: Callable[[], None] = lambda: None,
 ) -> Evaluation:
     """Loss and counts of `model` over `data`, in the order of `data.ids`, the same on every rank.
 
-    Ranks share whole batches, so that each batch is computed exactly as one rank would compute it.
+    Ranks share whole batches, so that each batch is computed exactly as one rank would compute it. The model sees a
+    batch in `microbatches` parts, for less memory; `on_step` is called after each batch.
     """
     model.eval()
     batches = torch.arange(len(data), device=device).split(BATCH)
@@ -63,13 +66,15 @@ def evaluate(
     for b in range(ranks.rank, len(batches), ranks.world):
         images, masks = data.take(batches[b])
         with precision(device):
-            logits = model(normalise(images, experiment.normalize))
+            parts = [model(part) for part in normalise(images, experiment.normalize).chunk(microbatches)]
+        logits = parts[0] if len(parts) == 1 else torch.cat(parts)
         logits, target = logits.float(), masks.long()
         losses[b] = loss(logits, target) * len(images) if loss else torch.nan
         joint = metrics.confusion(predict_classes(logits), target, classes)
         confusion += joint.sum(0)
         hard[batches[b]] = metrics.from_confusion(joint)
         soft[batches[b]] = metrics.count_soft(probabilities(logits), target)
+        on_step()
     for part in (losses, hard, soft, confusion):
         ranks.sum(part)
     return Evaluation(float(losses.sum()) / len(data), Counts(hard.cpu(), soft.cpu(), confusion.cpu()))

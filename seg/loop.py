@@ -68,6 +68,10 @@ class Run:
     """Of logits (N, K, H, W) and target (N, H, W)."""
     weights_N: Tensor
     """Sampling weight of each training image, mean 1; on the CPU."""
+    microbatches: int
+    """Parts of each rank's batch, computed one after the other for one optimiser step: less memory, more time."""
+    on_step: Callable[[], None]
+    """Called after every optimiser step and every batch of an evaluation, on the host."""
     epoch: int = 0
 
     @property
@@ -115,8 +119,14 @@ def start(
     device: torch.device,
     weights_dir: Path | None = None,
     ranks: Ranks | None = None,
+    microbatches: int = 1,
+    on_step: Callable[[], None] = lambda: None,
 ) -> Run:
-    """A run at epoch 0. Weights are random where `weights_dir` is None or the experiment says so, else ImageNet's."""
+    """A run at epoch 0. Weights are random where `weights_dir` is None or the experiment says so, else ImageNet's.
+
+    With `microbatches`, gradients are accumulated over that many parts of each batch. Parts are to one rank what ranks
+    are to a step: each has BatchNorm statistics and a loss of its own, weighted by its number of images.
+    """
     ranks = ranks or Ranks.current()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(batches.seed_of(experiment.seed, "model"))
@@ -131,7 +141,7 @@ def start(
     wrapped = ranks.wrap(model, device)
     loss = losses.bind(experiment.loss, experiment.loss_parameters, data.class_frequencies.to(device))
     weights = oversample.weights(data.class_pixels_NC, experiment.oversample)
-    return Run(experiment, data, device, ranks, model, wrapped, optimizer, loss, weights)
+    return Run(experiment, data, device, ranks, model, wrapped, optimizer, loss, weights, microbatches, on_step)
 
 
 def epochs(run: Run) -> Iterator[EpochResult]:
@@ -150,7 +160,17 @@ def _epoch(run: Run) -> EpochResult:
     trained = time.perf_counter()
     _check_finite("training", loss, epoch)
     run.ranks.share_buffers(run.model)
-    validation = evaluate(run.model, run.data.val, run.experiment, run.data.classes, run.ranks, run.device, run.loss)
+    validation = evaluate(
+        run.model,
+        run.data.val,
+        run.experiment,
+        run.data.classes,
+        run.ranks,
+        run.device,
+        run.loss,
+        run.microbatches,
+        run.on_step,
+    )
     _check_finite("validation", validation.loss, epoch)
     run.epoch = epoch
     return EpochResult(
@@ -185,6 +205,7 @@ def _train(run: Run, epoch: int) -> tuple[float, Counts]:
         batch = plan.batch(step)
         loss, hard[batch.positions] = _step(run, batch)
         loss_sum += loss * len(batch.indices)
+        run.on_step()
     run.ranks.sum(loss_sum)
     run.ranks.sum(hard)
     hard = hard[: plan.seen].cpu()
@@ -193,17 +214,28 @@ def _train(run: Run, epoch: int) -> tuple[float, Counts]:
 
 def _step(run: Run, batch: batches.Batch) -> tuple[Tensor, Tensor]:
     """One optimiser step: the local mean loss, and the counts of the batch's images. Nothing waits for the device."""
-    experiment = run.experiment
     images, masks = run.data.train.take(batch.indices)
-    images, masks = augment.apply(augment.AUGMENTATIONS[experiment.augment], images, masks, batch.draws_ND)
-    target = masks.long()
+    images, masks = augment.apply(augment.AUGMENTATIONS[run.experiment.augment], images, masks, batch.draws_ND)
+    parts = min(run.microbatches, len(images))
+    run.optimizer.zero_grad(set_to_none=True)
+    losses, counts = [], []
+    for number, (part, target) in enumerate(zip(images.tensor_split(parts), masks.tensor_split(parts), strict=True), 1):
+        share = len(part) / len(images)
+        with run.ranks.gathering(run.wrapped, now=number == parts):
+            loss, found = _accumulate(run, part, target.long(), share * batch.share)
+        losses.append(loss * share)
+        counts.append(found)
+    run.optimizer.step()
+    return torch.stack(losses).sum(), torch.cat(counts)
+
+
+def _accumulate(run: Run, images: Tensor, target: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+    """Forward and backward: gradients of the mean loss times `weight` are added up; the loss and the counts."""
     with precision(run.device):
-        logits = run.wrapped(normalise(images, experiment.normalize))
+        logits = run.wrapped(normalise(images, run.experiment.normalize))
     logits = logits.float()
     loss = run.loss(logits, target)
-    run.optimizer.zero_grad(set_to_none=True)
-    (loss * batch.share).backward()
-    run.optimizer.step()
+    (loss * weight).backward()
     with torch.no_grad():
         counts = metrics.count(predict_classes(logits), target, run.data.classes)
     return loss.detach(), counts

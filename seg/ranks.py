@@ -5,6 +5,7 @@ where PyTorch has none of that, each rank normalises by its own share of the bat
 validation and the weights file have are rank 0's.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -43,6 +44,13 @@ class Ranks:
         if self.world == 1:
             return model
         return nn.parallel.DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
+
+    @staticmethod
+    def gathering(wrapped: nn.Module, now: bool) -> AbstractContextManager[None]:
+        """A context for a backward pass: gradients go to the other ranks `now`, or with a later pass."""
+        if isinstance(wrapped, nn.parallel.DistributedDataParallel) and not now:
+            return wrapped.no_sync()
+        return nullcontext()
 
     def share_buffers(self, model: nn.Module) -> None:
         """Rank 0's buffers everywhere: after a step, each rank's BatchNorm statistics have seen its own images only."""

@@ -92,8 +92,8 @@ class Worker:
             params_frozen=frozen,
             build_seconds=time.perf_counter() - began,
             sampling=oversample.report(self._data.class_pixels_NC, run.weights_N),
-            rows=self._attempt.rows,
-            files=self._attempt.files,
+            rows=list(self._attempt.rows),
+            files=dict(self._attempt.files),
             microbatches=command.microbatches,
         )
 

@@ -1,0 +1,298 @@
+"""A lane and its worker, without Ray between them: what a trial goes through, and what is left of it in the store."""
+
+import math
+import threading
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from seg import data, pack
+from seg.data import Dataset
+from seg.experiment import Experiment
+from seg.pack import Pack
+from seg.ranks import Ranks
+from study import attempt, counts, lane
+from study.lane import Lane, LaneError, Standstill
+from study.messages import LaneSettings
+from study.objective import Objective
+from study.records import State
+from study.store import Store
+from study.worker import Worker
+
+EPOCHS = 3
+TIMINGS = {"seconds", "images_per_second"}
+
+
+@pytest.fixture(scope="module")
+def tiny_pack(tmp_path_factory: pytest.TempPathFactory) -> Pack:
+    """Two dozen synthetic lesions at 32 pixels."""
+    whole = data.load("phantom", Path("nowhere"))
+    train = [sample for sample in whole.samples if sample.split == "train"][:24]
+    few = Dataset(whole.name, train, whole.class_names, whole.remark, whole.synthetic)
+    return pack.build(few, 32, tmp_path_factory.mktemp("packs"), progress=False)
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store(f"memory://{uuid.uuid4().hex}")
+
+
+@pytest.fixture
+def settings(tiny_pack: Pack, store: Store) -> LaneSettings:
+    objective = Objective("val_iou", "max")
+    return LaneSettings(store.uri, str(tiny_pack.folder), None, objective, workers=1, gpus_per_worker=0, threads=1)
+
+
+class NoPulse:
+    def beat(self) -> None:
+        pass
+
+    def bounded(self) -> Any:
+        return threading.Lock()
+
+
+class DirectGroup:
+    """A worker group of one rank in this process. Each of `faults` befalls it once: raised in place of an answer."""
+
+    faults: list[Exception | None] = []  # noqa: RUF012 # shared by all groups of a test
+    made = 0
+
+    def __init__(self, settings: LaneSettings, scratch: str):
+        type(self).made += 1
+        self._worker = Worker(settings, torch.device("cpu"), Ranks(), NoPulse())  # type: ignore[arg-type]
+        self._answers: list[Any] = []
+
+    def post(self, command: Any) -> int:
+        self._answers.append(lambda: self._worker.answer(command))
+        return len(self._answers) - 1
+
+    def answer(self, index: int) -> Any:
+        if self.faults and (fault := self.faults.pop(0)):
+            raise fault
+        return self._answers[index]()
+
+    def stop(self) -> None:
+        self._worker.close()
+
+
+@pytest.fixture(autouse=True)
+def direct(monkeypatch: pytest.MonkeyPatch) -> type[DirectGroup]:
+    monkeypatch.setattr(lane, "new_group", DirectGroup)
+    DirectGroup.faults, DirectGroup.made = [], 0
+    return DirectGroup
+
+
+def experiment(**changes: Any) -> dict[str, Any]:
+    choices: dict[str, Any] = {
+        "dataset": "phantom",
+        "image_size": 32,
+        "model": "mobilenetv2_plain",
+        "loss": "dice_bce",
+        "epochs": EPOCHS,
+        "decoder_lr": 1e-3,
+        "encoder_lr": 1e-4,
+        "encoder_weights": "none",
+        "batch_size": 8,
+        "augment": "flips_rotate",
+    }
+    return Experiment(**choices | changes).to_json()
+
+
+def open_lane(settings: LaneSettings, trial: int = 0, **changes: Any) -> Lane:
+    opened = Lane.__new__(Lane)  # Tune's part of the construction asks for a node
+    opened.setup({"settings": settings, "scratch": "", "trial": trial, "experiment": experiment(**changes)})
+    return opened
+
+
+def run(opened: Lane) -> list[dict[str, Any]]:
+    """Every result until the trial is done."""
+    results = [opened.step()]
+    while not results[-1]["done"]:
+        results.append(opened.step())
+    return results
+
+
+def rows_of(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The trial's epochs as the recorder has them in the end."""
+    rows: list[dict[str, Any]] = []
+    for result in results:
+        if started := result.get("started"):
+            rows = list(started.rows)
+        rows += [result["row"]] if "row" in result else []
+    return [{name: value for name, value in row.items() if name not in TIMINGS} for row in rows]
+
+
+def val_counts(store: Store, results: list[dict[str, Any]], trial: int = 0) -> pd.DataFrame:
+    return counts.from_parquet(store.read(f"trials/{trial:05d}/{results[-1]['files']['val_counts']}"))
+
+
+def test_a_trial_leaves_its_best_epoch_and_its_last_checkpoint(settings: LaneSettings, store: Store) -> None:
+    opened = open_lane(settings)
+    results = run(opened)
+    opened.cleanup()
+    assert [row["epoch"] for row in rows_of(results)] == [1, 2, 3]
+    files = set(results[-1]["files"].values())
+    left = set(store.names("trials/00000"))
+    assert files <= left and len(left - files) <= 4, "the checkpoint before the last epoch and what it stands on"
+    best = max(result["objective"] for result in results)
+    assert results[-1]["objective"] == best
+    assert all(f"-{results[-1]['files']['best'].split('-')[1]}-" in name for name in files)
+
+
+@pytest.mark.parametrize("deaths_after", [0, 1, 2])
+def test_a_worker_that_dies_costs_an_epoch_at_most_and_changes_nothing(
+    settings: LaneSettings, store: Store, direct: type[DirectGroup], deaths_after: int
+) -> None:
+    """Bit for bit: every number of every epoch and every count, on a new worker from the checkpoint."""
+    whole = run(open_lane(settings, trial=0))
+    opened, results = open_lane(settings, trial=1), []
+    results += [opened.step() for _ in range(deaths_after)]
+    opened._group._worker._writer.flush()  # type: ignore[union-attr]
+    direct.faults = [LaneError("a rank was killed")]
+    results += run(opened)
+    assert rows_of(results) == rows_of(whole)
+    pd.testing.assert_frame_equal(val_counts(store, results, 1), val_counts(store, whole, 0))
+    assert direct.made == 3
+
+
+def test_a_trial_goes_on_in_another_process(settings: LaneSettings, store: Store) -> None:
+    """With nothing but the store: another lane, another worker, the optimiser's state and the schedule included."""
+    whole = run(open_lane(settings, trial=0))
+    first = open_lane(settings, trial=1)
+    results = [first.step()]
+    first.cleanup()
+    results += run(open_lane(settings, trial=1))
+    assert rows_of(results) == rows_of(whole)
+    assert results[1]["started"].rows[0]["epoch"] == 1 and results[1]["epoch"] == 2
+
+
+def test_a_trial_that_kills_its_workers_ends_as_failed(settings: LaneSettings, direct: type[DirectGroup]) -> None:
+    opened = open_lane(settings)
+    direct.faults = [LaneError("segmentation fault")] * lane.DEATHS
+    failure = run(opened)[-1]["failure"]
+    assert failure.state is State.FAILED and "segmentation fault" in failure.traceback
+    assert failure.reason.startswith("the workers died 3 times without finishing an epoch: ")
+    opened.reset_config(opened._config | {"trial": 1})
+    assert "failure" not in run(opened)[-1], "the lane lives on, with new workers"
+
+
+def test_deaths_with_progress_in_between_do_not_add_up(settings: LaneSettings, direct: type[DirectGroup]) -> None:
+    """On machines that come and go a long trial may lose its workers many times."""
+    opened, results = open_lane(settings, epochs=5), []
+    for _ in range(5):
+        direct.faults = [LaneError("preempted")] * (lane.DEATHS - 1)
+        results.append(opened.step())
+        opened._group._worker._writer.flush()  # type: ignore[union-attr]
+    assert [row["epoch"] for row in rows_of(results)] == [1, 2, 3, 4, 5]
+
+
+def test_a_standstill_is_a_failure_with_the_place(settings: LaneSettings, direct: type[DirectGroup]) -> None:
+    opened = open_lane(settings)
+    direct.faults = [None, Standstill(1800.0, "rank 0:\n  File loop.py, line 1")]
+    failure = run(opened)[-1]["failure"]
+    assert failure.state is State.FAILED and failure.reason.startswith("no step for 1800 s")
+    assert "File loop.py" in failure.traceback and opened._group is None
+
+
+def limit_memory(monkeypatch: pytest.MonkeyPatch, images: int) -> list[int]:
+    """A device on which training more than so many images at once does not fit; the sizes of the batches that did."""
+    forward, fitted = torch.nn.Conv2d.forward, list[int]()
+
+    def limited(self: torch.nn.Conv2d, features_NCHW: torch.Tensor) -> torch.Tensor:
+        if torch.is_grad_enabled():
+            if len(features_NCHW) > images:
+                raise torch.OutOfMemoryError(f"out of memory: {len(features_NCHW)} images")
+            fitted.append(len(features_NCHW))
+        return forward(self, features_NCHW)
+
+    monkeypatch.setattr(torch.nn.Conv2d, "forward", limited)
+    return fitted
+
+
+def test_out_of_memory_is_tried_once_more_with_half_the_microbatch(
+    settings: LaneSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted = limit_memory(monkeypatch, 4)
+    results = run(open_lane(settings, batch_size=8))
+    assert [row["epoch"] for row in rows_of(results)] == [1, 2, 3] and max(fitted) == 4
+    assert results[0]["started"].microbatches == 2
+
+
+def test_out_of_memory_twice_is_infeasible(settings: LaneSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit_memory(monkeypatch, 3)
+    opened = open_lane(settings, batch_size=8)
+    failure = run(opened)[-1]["failure"]
+    assert failure.state is State.INFEASIBLE and "out of memory: 4 images" in failure.reason
+    opened.reset_config(opened._config | {"trial": 1, "experiment": experiment(batch_size=2)})
+    assert "failure" not in run(opened)[-1], "the next trial is tried with whole batches again"
+    assert opened._microbatches == 1
+
+
+def test_nan_is_a_failure_and_the_worker_stays(settings: LaneSettings, direct: type[DirectGroup]) -> None:
+    opened = open_lane(settings, encoder_lr=1e30, decoder_lr=1e30, optimizer="adam")
+    failure = run(opened)[-1]["failure"]
+    assert failure.state is State.FAILED and "loss is" in failure.reason
+    opened.reset_config(opened._config | {"trial": 1, "experiment": experiment()})
+    assert len(rows_of(run(opened))) == EPOCHS and direct.made == 1
+
+
+def test_a_torn_checkpoint_is_passed_over(settings: LaneSettings, store: Store) -> None:
+    """A failing disk: the one before it will do, and without any the trial starts over."""
+    whole = run(open_lane(settings, trial=0))
+    first = open_lane(settings, trial=1)
+    first.step()
+    first.cleanup()
+    folder = "trials/00001"
+    (name,) = (name for name in store.names(folder) if name.startswith(attempt.CHECKPOINT))
+    store.write(f"{folder}/{attempt.CHECKPOINT}00009-ffffff.safetensors", store.read(f"{folder}/{name}")[:100])
+    assert attempt.newest_checkpoint(store, folder)[0] == name
+    store.write(f"{folder}/{name}", b"torn")
+    results = run(open_lane(settings, trial=1))
+    assert results[0]["started"].rows == [] and rows_of(results) == rows_of(whole)
+
+
+def test_a_slow_store_does_not_hold_up_training(
+    settings: LaneSettings, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Epochs go on while the first file is still on its way; the last epoch waits until all of it is there."""
+    go, write = threading.Event(), Store.write
+
+    def slow(self: Store, name: str, content: bytes) -> None:
+        assert go.wait(30)
+        write(self, name, content)
+
+    monkeypatch.setattr(Store, "write", slow)
+    opened = open_lane(settings, epochs=4)
+    results = [opened.step() for _ in range(3)]
+    assert store.names("trials") == []
+    go.set()
+    results += run(opened)
+    assert set(results[-1]["files"].values()) <= set(store.names("trials/00000"))
+
+
+def test_rows_in_a_checkpoint_are_those_of_its_epoch(
+    settings: LaneSettings, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Written late, while the next epoch has its row already."""
+    from seg import checkpoint
+
+    go, to_bytes = threading.Event(), checkpoint.Snapshot.to_bytes
+
+    def late(self: Any) -> bytes:
+        assert go.wait(30)
+        return to_bytes(self)
+
+    monkeypatch.setattr(checkpoint.Snapshot, "to_bytes", late)
+    opened = open_lane(settings, epochs=4)
+    for _ in range(3):
+        opened.step()
+    go.set()
+    opened.cleanup()
+    name, content = attempt.newest_checkpoint(store, "trials/00000")
+    _, header = checkpoint.read(content)
+    assert name is not None and header["epoch"] == len(header["rows"]) == 3
+    assert math.isfinite(header["rows"][-1]["val_loss"])
