@@ -175,6 +175,26 @@ def test_the_search_is_a_function_of_records_and_seed(spec: Spec, make_record: A
     assert proposed[0] == proposed[1] != proposed[2]
 
 
+@pytest.mark.parametrize("cut", [0, 3, 11, 17])
+def test_an_interrupted_search_proposes_what_it_would_have(spec: Spec, make_record: Any, cut: int) -> None:
+    """On one lane: a new process, told of the records so far, goes on as the first one would have."""
+
+    def go_on(study: OptunaStudy, records: list[Record], until: int) -> list[Record]:
+        for trial in range(len(records), until):
+            values = [((trial * 7) % 10) / 10]
+            record = make_record(trial, State.COMPLETE, values, experiment=study.ask(trial))
+            study.tell(record)
+            records = [*records, record]
+        return records
+
+    whole = go_on(OptunaStudy(spec, seed=3), [], 18)
+    first = go_on(OptunaStudy(spec, seed=3), [], cut)
+    again = OptunaStudy(spec, seed=3)
+    for record in first:
+        again.tell(record)
+    assert [r.experiment for r in go_on(again, first, 18)] == [r.experiment for r in whole]
+
+
 # Rungs
 
 
@@ -281,6 +301,31 @@ def test_epochs_run_again_after_a_restart_count_once(spec: Spec, objective: Obje
     trial: Any = SimpleNamespace(trial_id="again")
     rungs.on_trial_add(None, trial)  # type: ignore[arg-type]
     assert rungs.on_trial_result(None, trial, {"epoch": 1, "objective": 0.5}) == TrialScheduler.CONTINUE  # type: ignore[arg-type]
+    assert rungs.debug_string() == before
+
+
+def test_a_trial_taken_up_again_brings_its_epochs_along(spec: Spec) -> None:
+    """Its rung at epoch 1 was passed in an earlier session; what is judged now is what it does next."""
+    rungs = Rungs(spec)
+    rows = [{"epoch": 1, "val_iou": 0.1}, {"epoch": 2, "val_iou": 0.2}]
+    trial: Any = SimpleNamespace(trial_id="again")
+    rungs.on_trial_add(None, trial)  # type: ignore[arg-type]
+    result = {"epoch": 3, "objective": 0.3, "started": SimpleNamespace(rows=rows)}
+    assert rungs.on_trial_result(None, trial, result) == TrialScheduler.CONTINUE  # type: ignore[arg-type]
+    by_epoch = {milestone: recorded for milestone, recorded in rungs._brackets[0]._rungs}
+    assert by_epoch[1] == {"again": 0.1} and by_epoch[3] == {"again": 0.3}
+
+
+def test_whether_a_killed_trial_was_to_stop(spec: Spec, make_record: Any, objective: Objective) -> None:
+    """The last epoch decides, at a rung only; asking changes nothing."""
+    ended = [make_record(trial, values=[0.5, 0.6, 0.7]) for trial in range(6)]
+    rungs = scheduler(spec, ended, objective)
+    assert isinstance(rungs, Rungs)
+    before = rungs.debug_string()
+    bad, good = ([{"epoch": e, "val_iou": v} for e in (1, 2, 3)] for v in (0.1, 0.9))
+    assert rungs.stops(bad[:1]) and not rungs.stops(good[:1])
+    assert not rungs.stops([]) and not rungs.stops(bad[:2]), "epoch 2 is no rung"
+    assert rungs.stops(bad)
     assert rungs.debug_string() == before
 
 

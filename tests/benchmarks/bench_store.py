@@ -1,0 +1,131 @@
+"""What keeping every epoch's checkpoint on S3 costs: epochs of a worker that sends them, over epochs that keep nothing.
+
+    python tests/benchmarks/bench_store.py [--rounds N] [--epochs N] [--image-size PX] [--threads N]
+
+Both sides train the same experiment on the same resident synthetic images in this process, in turn, round by round;
+the S3 server runs beside it on the same cores, which a real one does not.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import AbstractContextManager, nullcontext
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from s3_server import BUCKET, S3Server
+
+from seg import data, loop, pack
+from seg.experiment import Experiment
+from seg.pack import Pack
+from seg.ranks import Ranks
+from study.attempt import CHECKPOINT
+from study.messages import EpochDone, LaneSettings, StartTrial, TrainEpoch
+from study.objective import Objective
+from study.store import Store
+from study.worker import Worker
+
+RESULTS = Path(__file__).parent / "results"
+
+
+class NoPulse:
+    """Outside a lane nobody listens."""
+
+    def beat(self) -> None:
+        pass
+
+    def bounded(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+def experiment(image_size: int) -> Experiment:
+    return Experiment(
+        dataset="phantom",
+        image_size=image_size,
+        model="mobilenetv2_skip",
+        loss="bce",
+        epochs=1000,
+        encoder_freeze=True,
+        decoder_lr=1e-3,
+        schedule="constant",
+        encoder_weights="none",
+    )
+
+
+def sending(packed: Pack, uri: str, chosen: Experiment, epochs: int, trial: int, threads: int) -> float:
+    """Seconds of an epoch whose checkpoint goes to the store, the last one's own sending left to the next."""
+    settings = LaneSettings(uri, str(packed.folder), None, Objective("val_iou", "max"), 1, 0.0, threads)
+    worker = Worker(settings, torch.device("cpu"), Ranks(), NoPulse())  # type: ignore[arg-type]
+    worker.answer(StartTrial(trial, chosen.to_json()))
+    worker.answer(TrainEpoch())
+    began = time.perf_counter()
+    for _ in range(epochs):
+        assert isinstance(worker.answer(TrainEpoch()), EpochDone)
+    seconds = (time.perf_counter() - began) / epochs
+    worker._writer.flush()
+    return seconds
+
+
+def keeping_nothing(packed: Pack, chosen: Experiment, epochs: int) -> float:
+    results = loop.epochs(loop.start(chosen, loop.load(packed, torch.device("cpu")), torch.device("cpu")))
+    next(results)
+    began = time.perf_counter()
+    for _ in range(epochs):
+        next(results)
+    return (time.perf_counter() - began) / epochs
+
+
+def measure(given: argparse.Namespace) -> dict[str, Any]:
+    torch.set_num_threads(given.threads)
+    packed = pack.build(data.load("phantom", Path("nowhere")), given.image_size, pack.default_root())
+    chosen = experiment(given.image_size)
+    with tempfile.TemporaryDirectory() as folder:
+        server = S3Server(Path(folder))
+        server.start()
+        os.environ |= server.environment
+        store = Store(f"s3://{BUCKET}/overhead", 60)
+        store._fs.mkdir(BUCKET)
+        sent, nothing = [], []
+        for trial in range(given.rounds):
+            nothing.append(keeping_nothing(packed, chosen, given.epochs))
+            sent.append(sending(packed, store.uri, chosen, given.epochs, trial, given.threads))
+            print(f"round {trial + 1}: {nothing[-1]:.3f} s an epoch, sent {sent[-1]:.3f} s", flush=True)
+        (name,) = (name for name in store.names("trials/00000") if name.startswith(CHECKPOINT))
+        size = len(store.read(f"trials/00000/{name}"))
+        server.kill()
+    ratios = [one / other for one, other in zip(sent, nothing, strict=True)]
+    return {
+        "epoch_seconds": statistics.median(nothing),
+        "epoch_seconds_sent_to_s3": statistics.median(sent),
+        "ratio": statistics.median(ratios),
+        "ratios": ratios,
+        "checkpoint_mb": size / 1e6,
+        "threads": given.threads,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=8, help="of a round, on each side")
+    parser.add_argument("--image-size", type=int, default=96)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    found = measure(parser.parse_args())
+    print(f"checkpoint {found['checkpoint_mb']:.0f} MB, epochs of {found['epoch_seconds']:.2f} s")
+    print(f"sent to S3 over kept nowhere: {found['ratio']:.3f} (median of {len(found['ratios'])} rounds; goal: 1.03)")
+    RESULTS.mkdir(exist_ok=True)
+    device = f"cpu{found['threads']}-{platform.machine()}"
+    (RESULTS / f"{date.today()}-store-{device}.json").write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
