@@ -1,8 +1,9 @@
 """A study's trials as a table.
 
-python -m analysis.table STUDY [--format csv|json|md] [--epochs]
+python -m analysis.table STUDY [--format csv|json|md|parquet] [--epochs]
 """
 
+import io
 import json
 import os
 import sys
@@ -13,6 +14,7 @@ import pandas as pd
 
 from analysis import columns, load
 from study.arguments import ArgumentParser
+from study.redact import complain
 
 
 def to_csv(table: pd.DataFrame) -> str:
@@ -33,7 +35,21 @@ def to_markdown(table: pd.DataFrame) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-FORMATS: dict[str, Callable[[pd.DataFrame], str]] = {"csv": to_csv, "json": to_json, "md": to_markdown}
+def to_parquet(table: pd.DataFrame) -> bytes:
+    """For a file: `... --format parquet > trials.parquet`."""
+    buffer = io.BytesIO()
+    bare = table.copy(deep=False)
+    bare.attrs = {}  # pandas would put all of study.json into the file
+    bare.to_parquet(buffer, index=False)
+    return buffer.getvalue()
+
+
+FORMATS: dict[str, Callable[[pd.DataFrame], str | bytes]] = {
+    "csv": to_csv,
+    "json": to_json,
+    "md": to_markdown,
+    "parquet": to_parquet,
+}
 
 
 def rows(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -61,17 +77,23 @@ def parser() -> ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     given = parser().parse_args(arguments)
+    if given.format == "parquet" and sys.stdout.isatty():
+        complain("--format parquet: is not for a terminal; write it to a file: > trials.parquet")
+        return 2
     try:
         table = load.epochs(given.study)[list(columns.EPOCH)] if given.epochs else load.trials(given.study)
     except load.StudyNotFound as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(error)
         return 2
     return write(FORMATS[given.format](table))
 
 
-def write(text: str) -> int:
+def write(content: str | bytes) -> int:
     try:
-        sys.stdout.write(text)
+        if isinstance(content, bytes):
+            sys.stdout.buffer.write(content)
+        else:
+            sys.stdout.write(content)
         sys.stdout.flush()
     except BrokenPipeError:  # `| head` has read enough; Python would complain again while it shuts down
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

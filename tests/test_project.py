@@ -26,8 +26,9 @@ MODULES = sorted(
     for path in (PROJECT / folder).rglob("*.py")
     if path.read_text().strip()
 )
+OPTIONAL = ("test", "zoo", "dashboard", "export")
 DIRECT = [
-    Requirement(line) for line in [*PACKAGE["dependencies"], *EXTRAS["test"], *EXTRAS["zoo"], *EXTRAS["dashboard"]]
+    Requirement(line) for line in [*PACKAGE["dependencies"], *(line for name in OPTIONAL for line in EXTRAS[name])]
 ]
 
 
