@@ -10,6 +10,7 @@ import shutil
 import sys
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,9 @@ from seg.packing import Packing
 ABANDONED_SECONDS = 24 * 3600
 """Age at which a half-written folder counts as left behind by a killed process."""
 INSTALL_ATTEMPTS = 5
+
+Obtain = Callable[[str, Path], bool]
+"""Puts the files of the pack of that name into the folder, from elsewhere; False where it has none."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +103,14 @@ def open_pack(folder: Path | str, verify: bool = True) -> Pack:
     )
 
 
-def build(dataset: Dataset, image_size: int, root: Path | str | None = None, progress: bool = True) -> Pack:
-    """The pack of `dataset` at `image_size` pixels, made unless a sound one is there.
+def build(
+    dataset: Dataset,
+    image_size: int,
+    root: Path | str | None = None,
+    progress: bool = True,
+    obtain: Obtain = lambda name, folder: False,
+) -> Pack:
+    """The pack of `dataset` at `image_size` pixels, made unless a sound one is there, or `obtain` has it.
 
     `root` defaults to default_root(). Several processes may build at once: each ends with a sound pack.
     DataError, one for all of them, where samples are unreadable; also where the pack cannot be written.
@@ -114,10 +124,26 @@ def build(dataset: Dataset, image_size: int, root: Path | str | None = None, pro
         except DataError as error:
             print(f"building it again: {error}", file=sys.stderr)
     try:
-        return _build(packing, folder)
+        return adopt(folder, obtain) or _build(packing, folder)
     except OSError as error:
         reason = error.strerror or error
         raise DataError(f"{root}: the pack cannot be written ({reason}); name another folder in STUDY_CACHE") from error
+
+
+def adopt(folder: Path, obtain: Obtain) -> Pack | None:
+    """The pack that `obtain` brings to `folder`; None where it has none, or what it brought is not sound."""
+    partial = _beside(folder, "partial")
+    partial.mkdir(parents=True)
+    try:
+        if not obtain(folder.name, partial):
+            return None
+        open_pack(partial)
+        return _install(partial, folder)
+    except DataError as error:
+        print(f"not used: {error}", file=sys.stderr)
+        return None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _build(packing: Packing, folder: Path) -> Pack:

@@ -1,13 +1,19 @@
-"""The dataset doctor: `python -m study.check SPEC --data DIR` says what is there and what is wrong with it."""
+"""The dataset doctor: `python -m study.check SPEC --data DIR` says what is there and what is wrong with it.
+
+With --publish URI, what a study of SPEC decodes is put into that storage too, for other machines to download.
+"""
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
-from seg import data
-from seg.data.sample import DataError
+from seg import data, pack
+from seg.data.sample import DataError, Dataset
+from study import packs
 from study.doctor import examine, lines
-from study.spec import SpecError, load_spec
+from study.spec import Spec, SpecError, bundled, load_spec
+from study.store import Store, StoreError
 
 PROBLEMS_SHOWN = 20
 
@@ -16,21 +22,47 @@ def main(arguments: list[str] | None = None) -> int:
     """0: the dataset can be used; 2: it cannot, and stderr says why, one line a problem."""
     options = _parser().parse_args(arguments)
     try:
-        name = options.spec if options.spec in data.DATASETS else load_spec(options.spec, overrides=[]).dataset
-        dataset = data.load(name, options.data, download=False)
+        spec = _spec(options)
+        dataset = data.load(spec.dataset if spec else options.spec, options.data, download=False)
     except SpecError as error:
         return _fail([str(error)])
     except DataError as error:
         return _fail(error.problems)
     report = examine(dataset)
     print("\n".join(lines(report)))
-    return _fail(report.problems) if report.problems else 0
+    if report.problems:
+        return _fail(report.problems)
+    return _publish(dataset, spec.image_size, options.publish) if spec and options.publish else 0
+
+
+def _publish(dataset: Dataset, image_size: int, uri: str) -> int:
+    try:
+        storage = Store(uri if "://" in uri else str(Path(uri).resolve()))
+        packed = pack.build(dataset, image_size, pack.default_root())
+        began = time.monotonic()
+        sent = packs.publish(storage, packed)
+    except (DataError, StoreError) as error:
+        return _fail([str(error)])
+    what = f"{sent / 1e6:.0f} MB sent in {time.monotonic() - began:.1f} s" if sent else "it was there already"
+    print(f"published: the pack of {len(packed.ids)} images at {image_size} px, {what}: {storage.uri}/{packs.FOLDER}")
+    return 0
+
+
+def _spec(options: argparse.Namespace) -> Spec | None:
+    """None where only a dataset was named: it has no image size."""
+    if options.spec in bundled() or options.spec not in data.DATASETS:
+        return load_spec(options.spec, [f"image_size={options.image_size}"] if options.image_size else [])
+    if options.publish:
+        raise SpecError(options.spec, "", "is a dataset; to publish, name a study, which has an image size")
+    return None
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m study.check", description=__doc__)
     parser.add_argument("spec", metavar="SPEC", help="a bundled study, the path of a YAML file, or a dataset's name")
     parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="default: %(default)s")
+    parser.add_argument("--publish", metavar="URI", help="put the decoded images there too: the storage of the studies")
+    parser.add_argument("--image-size", type=int, metavar="PX", help="of what is published (default: the spec's)")
     return parser
 
 

@@ -8,9 +8,11 @@ import torch
 
 from seg import data, metrics, models, pack
 from seg.pack import Pack
+from study import packs
 from study.resources import Allotment, Machine, allot
 from study.spec import Spec, SpecError
 from study.spec_error import did_you_mean
+from study.store import Store
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,16 @@ def describe_pack(packed: Pack) -> str:
     return f"{synthetic}{packed.dataset}{remark}, {images} images at {packed.image_size} px"
 
 
-def prepare(spec: Spec, data_dir: Path, weights_dir: Path | None, machine: Machine) -> Prepared:
-    """ResourceError, WeightsError, SpecError or DataError where something is missing; the quick checks come first."""
+def prepare(spec: Spec, data_dir: Path, weights_dir: Path | None, machine: Machine, storage: Store) -> Prepared:
+    """Where the data is not decoded yet, `storage` may have it as a published pack.
+
+    ResourceError, WeightsError, SpecError or DataError where something is missing; the quick checks come first.
+    """
     allotment = allot(spec, machine)
     found_weights = _weights(spec, data_dir, weights_dir)
     dataset = data.load(spec.dataset, data_dir)
     check_objective(spec, dataset.classes)
-    packed = pack.build(dataset, spec.image_size, pack.default_root())
+    packed = pack.build(dataset, spec.image_size, pack.default_root(), obtain=packs.obtain_from(storage))
     return Prepared(data_dir.resolve(), found_weights, packed, machine, allotment)
 
 

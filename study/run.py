@@ -178,7 +178,8 @@ def _conduct(
 
     if given.optuna_storage is not None:
         optuna_mirror.check(given.optuna_storage, name, store.uri, spec, begun=given.resume)
-    prepared = preparation.prepare(spec, given.data, given.weights, _machine(given.address))
+    storage = Store(_absolute(given.storage))
+    prepared = preparation.prepare(spec, given.data, given.weights, _machine(given.address), storage)
     if given.resume:
         _check_same_data(store, prepared.pack.key)
     store.check_writable()

@@ -8,13 +8,16 @@ import base64
 import hashlib
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import fsspec
+from fsspec.callbacks import DEFAULT_CALLBACK as NO_CALLBACK
+from fsspec.callbacks import Callback
 from fsspec.implementations.local import LocalFileSystem
 
 from study.patience import patiently
@@ -153,19 +156,49 @@ class Store:
             raise OSError(f"{path} has {size} bytes after {len(content)} were sent")
 
     def _put_local(self, path: str, content: bytes, exclusive: bool) -> None:
+        with self._partial(path) as file:
+            file.write(content)
+            _sync(file)
+            if exclusive:
+                os.link(file.name, path)
+            else:
+                os.replace(file.name, path)
+
+    def _put_local_file(self, path: str, source: Path) -> None:
+        with self._partial(path) as file, source.open("rb") as content:
+            shutil.copyfileobj(content, file)
+            _sync(file)
+            os.replace(file.name, path)
+
+    @contextmanager
+    def _partial(self, path: str) -> Iterator[BinaryIO]:
+        """A file beside `path` on a local disk, to be written and given its name."""
         self._fs.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
         partial = f"{path}.{uuid.uuid4().hex[:8]}.partial"
         try:
             with open(partial, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            if exclusive:
-                os.link(partial, path)
-            else:
-                os.replace(partial, path)
+                yield file
         finally:
             Path(partial).unlink(missing_ok=True)  # there only where the disk is full, or the process interrupted
+
+    def upload(self, name: str, source: Path, callback: Callback = NO_CALLBACK) -> None:
+        """A file of any size, without holding it in memory; `callback` is fsspec's, told of the bytes as they go."""
+
+        def attempt() -> None:
+            path = self._path(name)
+            if self._local:
+                self._put_local_file(path, source)
+            else:
+                self._fs.put_file(str(source), path, callback=callback)
+            size = self._fs.info(path)["size"]
+            if size != source.stat().st_size:
+                raise OSError(f"{path} has {size} bytes after {source.stat().st_size} were sent")
+
+        self._try(attempt)
+
+    def download(self, name: str, target: Path, callback: Callback = NO_CALLBACK) -> None:
+        """FileNotFoundError where there is none."""
+        self._try(lambda: self._fs.get_file(self._path(name), str(target), callback=callback))
 
     def delete(self, name: str) -> None:
         """Remove a file; nothing happens where there is none."""
@@ -208,6 +241,11 @@ class Store:
 def encode_json(value: Any) -> bytes:
     """ValueError where a number is not finite."""
     return json.dumps(value, indent=1, allow_nan=False).encode()
+
+
+def _sync(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _passing(error: Exception) -> bool:

@@ -172,13 +172,20 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
+    server = S3Server(Path(tempfile.mkdtemp(prefix="chaos-")))
+    server.start()
+    os.environ |= server.environment
+    try:
+        _run_both(given, server)
+    finally:
+        server.kill()
+
+
+def _run_both(given: argparse.Namespace, server: S3Server) -> None:
     import ray
 
     dice = random.Random(given.seed)
     kills = [dice.choice(KINDS) for _ in range(given.kills)]
-    server = S3Server(Path(tempfile.mkdtemp(prefix="chaos-")))
-    server.start()
-    os.environ |= server.environment
     Store("s3://x")._fs.mkdir(BUCKET)
     address = ray.init(address="local", num_cpus=given.lanes, log_to_driver=False).address_info["gcs_address"]
     words = ["phantom", "--image-size", 64, "--trials", given.trials, "--epochs", given.epochs, "--lanes", given.lanes]
@@ -194,7 +201,6 @@ def main() -> None:
     print(f"{len(kills)} kills ({dict(Counter(kills))}): {states}; {both} of {len(records)} trials in both, all equal")
     print(", ".join(f"{name} {value:.0f} s" for name, value in seconds.items()))
     ray.shutdown()
-    server.kill()
 
 
 if __name__ == "__main__":
