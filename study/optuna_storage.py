@@ -8,6 +8,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
+from study.patience import patiently
 from study.redact import redact
 
 FORMS = "give sqlite:///FILE.db or postgresql://USER:PASSWORD@HOST/DATABASE"
@@ -45,9 +46,9 @@ def connect(url: str) -> RDBStorage:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     place = _parsed(url)
     try:
-        # Optuna fills its own templates in, which a brace in a password is not.
-        address = url.replace("{", "{{").replace("}", "}}")
-        return RDBStorage(address, engine_kwargs={"pool_pre_ping": True, "connect_args": _patience(place)})
+        return patiently(
+            lambda: _open(url, place), _made_meanwhile, 10, lambda error, count: None, lambda seconds: None
+        )
     except ImportError as error:
         driver = getattr(error.__cause__, "name", None) or place.drivername
         advice = (
@@ -58,6 +59,17 @@ def connect(url: str) -> RDBStorage:
         raise refusal(url, f"its driver {driver} is not installed", advice) from error
     except (SQLAlchemyError, StorageInternalError, RuntimeError, TypeError, OSError) as error:
         raise unusable(url, error) from error
+
+
+def _open(url: str, place: URL) -> RDBStorage:
+    # Optuna fills its own templates in, which a brace in a password is not.
+    address = url.replace("{", "{{").replace("}", "}}")
+    return RDBStorage(address, engine_kwargs={"pool_pre_ping": True, "connect_args": _patience(place)})
+
+
+def _made_meanwhile(error: Exception) -> bool:
+    """Another process made the same tables in the same moment: a second look finds them."""
+    return any(words in str(error) for words in ("duplicate key", "already exists", "UNIQUE constraint"))
 
 
 def _parsed(url: str) -> URL:

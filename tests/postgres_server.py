@@ -8,7 +8,11 @@ import socket
 import subprocess
 import tempfile
 import time
+import uuid
 from pathlib import Path
+
+import psycopg
+from psycopg import sql
 
 USER, PASSWORD, DATABASE = "tester", "secret-of-the-tests", "postgres"
 SETTINGS = {"fsync": "off", "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "log_min_messages": "fatal"}
@@ -33,6 +37,13 @@ class PostgresServer:
 
     def url(self, password: str = PASSWORD, database: str = DATABASE) -> str:
         return f"postgresql://{USER}:{password}@127.0.0.1:{self._port}/{database}"
+
+    def new_database(self) -> str:
+        """The address of an empty one."""
+        name = f"d{uuid.uuid4().hex[:12]}"
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return self.url(database=name)
 
     def start(self) -> None:
         """Returns when it answers."""

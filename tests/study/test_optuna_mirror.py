@@ -52,6 +52,7 @@ def mirror(url: str, spec: Spec, notices: list[str]) -> Iterator[Callable[..., O
     begun = []
 
     def begin(*records: Record) -> OptunaMirror:
+        optuna_mirror.check(url, NAME, URI, spec, begun=bool(records))
         begun.append(OptunaMirror(url, NAME, URI, spec, notices.append))
         begun[-1].sync(records)
         return begun[-1]
@@ -363,6 +364,7 @@ def test_an_outage_costs_nothing_and_loses_nothing(
     postgres_server: PostgresServer, spec: Spec, make_record: Any, notices: list[str]
 ) -> None:
     url = postgres_server.new_database()
+    optuna_mirror.check(url, NAME, URI, spec, begun=False)
     mirror = OptunaMirror(url, NAME, URI, spec, notices.append)
     mirror.sync([make_record(0), make_record(1, State.RUNNING, [0.1])])
     assert eventually(lambda: len(trials_in(url)) == 2 and not mirror._waiting)
@@ -378,12 +380,7 @@ def test_an_outage_costs_nothing_and_loses_nothing(
         time.sleep(2)
     finally:
         postgres_server.start()
-    assert eventually(lambda: len(notices) == 2, 30), (
-        notices,
-        mirror._waiting,
-        mirror._copy._there,
-        [t.state for t in trials_in(url)],
-    )
+    assert eventually(lambda: len(notices) == 2, 30), notices
     assert [t.state for t in trials_in(url)] == [COMPLETE, PRUNED, RUNNING]
     assert len(trials_in(url)[1].intermediate_values) == 102
     mirror.close()
@@ -403,6 +400,7 @@ def test_at_the_end_a_database_that_is_gone_is_not_waited_for(
 ) -> None:
     monkeypatch.setattr(optuna_mirror, "CLOSE_SECONDS", 1.0)
     url = postgres_server.new_database()
+    optuna_mirror.check(url, NAME, URI, spec, begun=False)
     mirror = OptunaMirror(url, NAME, URI, spec, notices.append)
     mirror.sync([make_record(0)])
     assert eventually(lambda: len(trials_in(url)) == 1)

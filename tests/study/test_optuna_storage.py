@@ -2,12 +2,13 @@
 
 import re
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import optuna
 import psycopg
 import pytest
-from postgres_server import PostgresServer
+from postgres_server import PASSWORD, PostgresServer
 from psycopg import sql
 from sqlalchemy.engine import make_url
 
@@ -85,10 +86,9 @@ def test_a_wrong_password(postgres_server: PostgresServer) -> None:
 
 
 def test_the_password_from_the_environment(postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    url = make_url(postgres_server.new_database())
-    without = url.set(password=None).render_as_string()
+    without = postgres_server.new_database().replace(f":{PASSWORD}@", "@")
     assert "no password supplied" in refusal(without)
-    monkeypatch.setenv("PGPASSWORD", str(url.password))
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
     connect(without).engine.dispose()
 
 
@@ -113,6 +113,14 @@ def test_a_user_who_may_not_make_tables(postgres_server: PostgresServer) -> None
 def test_a_brace_in_the_password_is_no_template(brace: str) -> None:
     message = refusal(f"postgresql://me:hid{brace}den@127.0.0.1:1/d")
     assert "Connection refused" in message and message.endswith("check that it runs, and the address")
+
+
+def test_two_that_make_the_tables_at_once(postgres_server: PostgresServer, tmp_path: Path) -> None:
+    for url in (postgres_server.new_database(), f"sqlite:///{tmp_path}/study.db"):
+        with ThreadPoolExecutor(2) as pool:
+            for storage in pool.map(connect, [url, url]):
+                assert storage.get_all_studies() == []
+                storage.engine.dispose()
 
 
 # The name
