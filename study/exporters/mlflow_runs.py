@@ -11,6 +11,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 from mlflow.entities import Experiment, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from sqlalchemy.exc import SQLAlchemyError
 
 from study.exporters.output import claim
 from study.exporters.source import (
@@ -58,7 +59,7 @@ def _send(source: Source, address: str, artifacts: str | None) -> None:
         runs = {run.data.tags["trial"]: run for run in _runs(client, experiment)}
         for record in with_progress(source.records):
             _export(client, experiment, record, runs.get(str(record.trial)))
-    except (MlflowException, OSError) as error:
+    except (MlflowException, SQLAlchemyError, OSError) as error:
         said = " ".join(str(error).split())[:300]
         raise ExportError(f"{address}: MLflow cannot be used ({said}); check the address, or give --out") from error
 

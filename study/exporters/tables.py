@@ -8,6 +8,8 @@ from pathlib import Path
 from study.exporters.output import claim
 from study.exporters.source import ExportError, Source
 
+BESIDE = Path(__file__).parents[2]
+"""Where analysis is, installed or not: beside study."""
 TABLES: dict[str, tuple[str, ...]] = {"trials": (), "epochs": ("--epochs",)}
 """File -> options of `analysis.table`."""
 
@@ -34,7 +36,7 @@ def _write(source: Source, folder: Path, suffix: str) -> str:
 def _table(uri: str, path: Path, options: list[str]) -> None:
     with path.open("wb") as file:
         command = [sys.executable, "-m", "analysis.table", uri, *options]
-        done = subprocess.run(command, stdout=file, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(command, stdout=file, stderr=subprocess.PIPE, text=True, check=False, cwd=BESIDE)
     if done.returncode:
         said = done.stderr.strip().splitlines() or ["analysis.table gave no reason"]
         raise ExportError(said[-1].removeprefix("error: "))
