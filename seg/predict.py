@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -69,17 +70,36 @@ def resize_to(probabilities_NCHW: Tensor, size_hw: Sequence[int]) -> Tensor:
     return F.interpolate(probabilities_NCHW, tuple(size_hw), mode="bilinear", align_corners=False)
 
 
-def load(weights: Path, device: torch.device) -> Predictor:
-    """PredictError where `weights` is neither a weights file nor the folder of a finished study."""
+def load(weights: Path | str, device: torch.device) -> Predictor:
+    """`weights`: a weights file or a finished study, on a disk or at any fsspec address. PredictError where neither."""
+    content = _fetch(str(weights)) if "://" in str(weights) else _read(Path(weights))
+    try:
+        return from_bytes(content, device)
+    except CheckpointError as error:
+        raise PredictError(f"{weights}: {error}; give a study's folder or a trial's best.safetensors") from error
+
+
+def _read(weights: Path) -> bytes:
     path = weights / BEST if weights.is_dir() else weights
     if not path.exists():
         hint = "a study has it once it is finished" if weights.is_dir() else "no such file or study"
         raise PredictError(f"{path}: missing; {hint}")
     try:
-        return from_bytes(path.read_bytes(), device)
-    except (CheckpointError, OSError) as error:
-        reason = (error.strerror or str(error)) if isinstance(error, OSError) else error
-        raise PredictError(f"{path}: {reason}; give a study's folder or a trial's best.safetensors") from error
+        return path.read_bytes()
+    except OSError as error:
+        raise PredictError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _fetch(address: str) -> bytes:
+    path = address if address.endswith(".safetensors") else f"{address.rstrip('/')}/{BEST}"
+    try:
+        with fsspec.open(path, "rb") as file:
+            return bytes(file.read())
+    except FileNotFoundError as error:
+        raise PredictError(f"{path}: missing; a study has it once it is finished") from error
+    except Exception as error:  # every kind of storage has errors of its own
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise PredictError(f"{path}: cannot be read ({reason}); check the address and its permissions") from error
 
 
 def from_bytes(content: bytes, device: torch.device) -> Predictor:
@@ -113,7 +133,7 @@ def _make_folder(out_dir: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m seg.predict", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("weights", type=Path, metavar="STUDY|WEIGHTS")
+    parser.add_argument("weights", metavar="STUDY|WEIGHTS", help="a finished study or a weights file; s3://... too")
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     given = parser.parse_args(arguments)

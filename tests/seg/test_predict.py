@@ -1,6 +1,8 @@
+import uuid
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 import torch
@@ -47,6 +49,23 @@ def test_masks_and_overlays_have_the_images_own_size(weights: Path, tmp_path: Pa
 def test_a_studys_folder_stands_for_its_best_weights(weights: Path, tmp_path: Path) -> None:
     image = photo(tmp_path / "a.png", 64, 64)
     assert predict.main([str(weights.parent), str(image), "--out", str(tmp_path)]) == 0
+
+
+@pytest.mark.parametrize("kind", ["memory", "s3"])
+def test_a_study_in_another_storage(
+    weights: Path, tmp_path: Path, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    if kind == "s3":
+        request.getfixturevalue("s3_server")
+    study = f"{kind}://studies/{uuid.uuid4().hex}"
+    with fsspec.open(f"{study}/best.safetensors", "wb") as file:
+        file.write(weights.read_bytes())
+    image = photo(tmp_path / "a.png", 64, 64)
+    for place in (study, f"{study}/best.safetensors"):
+        assert predict.main([place, str(image), "--out", str(tmp_path / "out")]) == 0
+    assert predict.main([f"{study}/none", str(image), "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {study}/none/best.safetensors: missing; ") and error.count("\n") == 1
 
 
 @pytest.mark.parametrize(
