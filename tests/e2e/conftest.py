@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from s3_server import S3Server
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
@@ -14,7 +15,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
-def ray_address() -> Iterator[str]:
+def ray_address(s3_server: S3Server) -> Iterator[str]:
+    """Its workers are Ray's children, not the studies': they know the S3 server from the environment here."""
     import ray
 
     context = ray.init(address="local", num_cpus=2, log_to_driver=False)

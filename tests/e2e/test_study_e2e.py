@@ -59,7 +59,7 @@ def test_a_study_runs_to_its_report(shell: Any, finished: Path) -> None:
 def test_counts_hold_every_validation_image_once(finished: Path) -> None:
     study, store = json.loads((finished / "study.json").read_text()), Store(str(finished))
     for record in read_records(store):
-        counts = pd.read_parquet(finished / record.folder / "val_counts.parquet")
+        counts = pd.read_parquet(finished / record.path("val_counts"))
         assert counts["id"].nunique() == study["dataset"]["images"]["val"]
         assert len(counts) == 2 * counts["id"].nunique()
         assert (counts[["tp", "fp", "fn", "tn"]].sum(axis=1) == 64 * 64).all()
@@ -71,7 +71,7 @@ def test_counts_hold_every_validation_image_once(finished: Path) -> None:
 
 def test_only_finalists_keep_weights_and_no_checkpoint_is_left(finished: Path) -> None:
     scored = {r.folder for r in read_records(Store(str(finished))) if r.test}
-    assert {str(p.parent.relative_to(finished)) for p in finished.glob("trials/*/best.safetensors")} == scored
+    assert {str(p.parent.relative_to(finished)) for p in finished.glob("trials/*/best-*.safetensors")} == scored
     assert not list(finished.glob("trials/*/checkpoint*"))
 
 
@@ -80,7 +80,7 @@ def test_replay_reproduces_the_counts(shell: Any, finished: Path) -> None:
 
 
 def test_replay_says_when_a_record_was_tampered_with(shell: Any, finished: Path) -> None:
-    path = finished / "trials" / "00000" / "val_counts.parquet"
+    path = finished / read_record(Store(str(finished)), 0).path("val_counts")
     kept = path.read_bytes()
     counts = pd.read_parquet(path)
     counts.loc[0, "tp"] += 1
@@ -203,7 +203,7 @@ def test_two_workers_and_the_death_of_one(shell: Any) -> None:
     record = read_record(store, 0)
     assert record.state is State.COMPLETE and record.workers == 2
     assert [row["epoch"] for row in record.epochs] == [1, 2, 3, 4]
-    counts = pd.read_parquet(shell.storage / "pair" / record.folder / "val_counts.parquet")
+    counts = pd.read_parquet(shell.storage / "pair" / record.path("val_counts"))
     assert counts["id"].value_counts().eq(2).all()
 
 

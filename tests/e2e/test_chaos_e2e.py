@@ -1,0 +1,34 @@
+"""One study on S3, killed six times at seeded random moments, beside the same study left alone: equal in the end."""
+
+import random
+from typing import Any
+
+import pytest
+from chaos import KINDS, Chaos, check_whole, compare
+from s3_server import BUCKET, S3Server
+
+from study.records import read_records
+from study.store import Store
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+TRIALS, EPOCHS = 6, 8
+STUDY = ("phantom", "--image-size", 64, "--trials", TRIALS, "--epochs", EPOCHS, "--lanes", 1)
+LONG_ENOUGH = ("--set", "early_stopping.min_epochs=4", "--set", "search.model=[mobilenetv2_skip]")
+
+
+@pytest.mark.timeout(900)
+def test_a_study_that_is_killed_again_and_again_is_what_it_would_have_been(s3_server: S3Server, shell: Any) -> None:
+    dice = random.Random(11)
+    kills = dice.sample(KINDS, len(KINDS))
+    assert {"worker", "lane", "driver", "store"} == set(kills) and len(kills) >= 6
+    calm, killed = (Store(f"s3://{BUCKET}/{name}", 120.0) for name in ("calm", "killed"))
+    Chaos(calm, s3_server, [*STUDY, *LONG_ENOUGH], shell.address).run([], dice)
+    chaos = Chaos(killed, s3_server, [*STUDY, *LONG_ENOUGH], shell.address)
+    chaos.run(kills, dice)
+    assert len(chaos.log) == len(kills)
+    check_whole(calm, TRIALS)
+    check_whole(killed, TRIALS)
+    # On one lane the search knows at every proposal what it would have known: every trial is the same.
+    assert compare(calm, killed) == TRIALS
+    assert [r.state for r in read_records(calm)] == [r.state for r in read_records(killed)]
