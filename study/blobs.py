@@ -45,11 +45,13 @@ class BackgroundWriter:
             self._queue.pop(key, None)
             self._put(key, action)
 
-    def flush(self) -> None:
-        """Wait until all is written. Raises what a write ended with; what was queued behind it is not written."""
+    def flush(self, seconds: float | None = None) -> bool:
+        """Wait until all is written, or so long; whether it is. Raises what a write ended with; what was queued behind
+        it is not written."""
         with self._changed:
-            self._changed.wait_for(lambda: self._error or not (self._queue or self._busy))
+            done = self._changed.wait_for(lambda: self._error or not (self._queue or self._busy), seconds)
             self._raise_error()
+            return bool(done)
 
     def check(self) -> None:
         """Raises what a write ended with."""

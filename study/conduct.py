@@ -154,7 +154,8 @@ def _search(plan: Plan, earlier: list[Record], scratch: str, mirror: Callable[[R
         try:
             _tune(plan, searcher, stopping, recorder, plan.spec.trials - len(ended), scratch)
         finally:
-            recorder.close()
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # once more, and what is left is not waited for
+            recorder.close(lambda: progress.say("sending the last records; Ctrl-C leaves them to be trained again"))
     return sorted(recorder.records.values(), key=lambda record: record.trial)
 
 

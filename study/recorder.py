@@ -17,6 +17,7 @@ from study.search import OptunaStudy, Proposal, StudySearcher
 from study.store import Store
 from study.tidy import end_in_store, remove_unnamed
 
+MOMENT_SECONDS = 3.0
 SESSION_SECONDS = 15.0
 """Between two looks whether another process has taken the study over."""
 
@@ -61,11 +62,15 @@ class Recorder(Callback):
             self._checked = time.monotonic()
             self._writer.then("session", self._check_session)
 
-    def close(self) -> None:
-        """All written; what no record names is gone: a lane may have written it late, or died before it could tidy."""
+    def close(self, when_slow: Callable[[], None] = lambda: None) -> None:
+        """All written; what no record names is gone: a lane may have written it late, or died before it could tidy.
+
+        `when_slow` is called once where that takes more than a moment."""
         records = [record for record in self.records.values() if record.state.ended]
         self._writer.then("tidy", partial(remove_unnamed, self._store, records))
-        self._writer.flush()
+        if not self._writer.flush(MOMENT_SECONDS):
+            when_slow()
+            self._writer.flush()
 
     def _proposed(self, tune_id: str, proposal: Proposal) -> None:
         record = proposal.record or Record(
