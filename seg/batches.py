@@ -86,6 +86,8 @@ class Batch:
     share: float
     """Images here · ranks / images of the whole step: what the local mean loss is scaled by, so that
     the mean over ranks, which is what DDP takes of gradients, is the mean over images."""
+    fewest: int
+    """Images of the rank that has the fewest."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,8 @@ class Plan:
         first = step * self.batch_size
         positions = torch.arange(first + self.rank, first + len(whole), self.world, device=whole.device)
         draws = self.draws_ND[span][self.rank :: self.world]
-        return Batch(positions, mine, draws, share=len(mine) * self.world / len(whole))
+        share = len(mine) * self.world / len(whole)
+        return Batch(positions, mine, draws, share, fewest=len(whole) // self.world)
 
 
 def plan_epoch(

@@ -124,8 +124,9 @@ def start(
 ) -> Run:
     """A run at epoch 0. Weights are random where `weights_dir` is None or the experiment says so, else ImageNet's.
 
-    With `microbatches`, gradients are accumulated over that many parts of each batch. Parts are to one rank what ranks
-    are to a step: each has BatchNorm statistics and a loss of its own, weighted by its number of images.
+    With `microbatches`, gradients are accumulated over that many parts of each batch, fewer where it has fewer images.
+    Parts are to one rank what ranks are to a step: each has BatchNorm statistics and a loss of its own, weighted by
+    its number of images.
     """
     ranks = ranks or Ranks.current()
     with torch.random.fork_rng(devices=[]):
@@ -216,7 +217,8 @@ def _step(run: Run, batch: batches.Batch) -> tuple[Tensor, Tensor]:
     """One optimiser step: the local mean loss, and the counts of the batch's images. Nothing waits for the device."""
     images, masks = run.data.train.take(batch.indices)
     images, masks = augment.apply(augment.AUGMENTATIONS[run.experiment.augment], images, masks, batch.draws_ND)
-    parts = min(run.microbatches, len(images))
+    # As many on every rank: SyncBatchNorm waits for all of them in each forward pass.
+    parts = min(run.microbatches, batch.fewest)
     run.optimizer.zero_grad(set_to_none=True)
     losses, counts = [], []
     for number, (part, target) in enumerate(zip(images.tensor_split(parts), masks.tensor_split(parts), strict=True), 1):
