@@ -12,7 +12,9 @@ from typing import Any
 import pandas as pd
 
 from analysis import columns
+from study.names import is_file_name
 from study.records import FormatError, Record, read_records
+from study.redact import redact
 from study.store import Store, StoreError
 
 FORMAT = 1
@@ -102,7 +104,10 @@ def epochs(study: str | Study) -> pd.DataFrame:
 def failures(study: str | Study) -> pd.DataFrame:
     """Trials that ended without a score by right: trial, state, reason, traceback."""
     broken = [record for record in open_study(study).records if record.state in ("FAILED", "INFEASIBLE")]
-    rows = [{"trial": r.trial, "state": str(r.state), "reason": r.reason, "traceback": r.traceback} for r in broken]
+    rows = [
+        {"trial": r.trial, "state": str(r.state), "reason": redact(r.reason), "traceback": redact(r.traceback)}
+        for r in broken
+    ]
     return pd.DataFrame(rows, columns=["trial", "state", "reason", "traceback"])
 
 
@@ -151,6 +156,7 @@ def gallery(study: str | Study) -> tuple[int | None, list[Picture]]:
     store = open_study(study).store
     try:
         listed = store.read_json("gallery/gallery.json")
+        _check_plain(store, [image["file"] for image in listed["images"]])
         pictures = [
             Picture(image["id"], image["rank"], image["iou"], store.read(f"gallery/{image['file']}"))
             for image in listed["images"]
@@ -160,13 +166,20 @@ def gallery(study: str | Study) -> tuple[int | None, list[Picture]]:
     return listed["trial"], pictures
 
 
+def _check_plain(store: Store, files: list[str]) -> None:
+    for file in files:
+        if not is_file_name(file):
+            listed = f"{store.uri}/gallery/gallery.json"
+            raise StudyNotFound(f"{listed}: names a file outside its folder ({file!r}); remove the folder")
+
+
 def _trial_row(record: Record) -> dict[str, Any]:
     experiment = record.experiment
     return {
         "trial": record.trial,
         "id": record.id,
         "state": str(record.state),
-        "reason": record.reason,
+        "reason": redact(record.reason),
         "source": record.source,
         **{name: experiment.get(name) for name in ("model", "loss", "seed", "dataset", "image_size")},
         **{name: value for name, value in experiment.items() if name not in columns.NO_HYPERPARAMETERS},

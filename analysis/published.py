@@ -17,6 +17,7 @@ from analysis.measures import label
 from analysis.references import REFERENCES
 from study.arguments import ArgumentParser
 from study.records import Record
+from study.redact import complain
 
 PUBLISHED, REFERENCE = "published", "reference"
 
@@ -169,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         found = published(given.studies)
     except load.StudyNotFound as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(error)
         return 2
     return table.write(FORMATS[given.format](found))
 

@@ -12,6 +12,7 @@ from plotly.offline import get_plotlyjs
 
 from analysis import load, views
 from study.arguments import ArgumentParser
+from study.redact import complain, redact
 from study.store import Store, StoreError
 
 NAME = "report.html"
@@ -53,14 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         place = write_report(given.studies, given.out)
     except (load.StudyNotFound, StoreError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(error)
         return 2
     except OSError as error:
-        print(
-            f"error: {error.filename or given.out}: cannot be written ({error.strerror}); give --out", file=sys.stderr
-        )
+        complain(f"{error.filename or given.out}: cannot be written ({error.strerror}); give --out")
         return 2
-    print(f"report: {place}")
+    print(redact(f"report: {place}"))
     return 0
 
 

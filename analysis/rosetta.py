@@ -12,6 +12,7 @@ from analysis import compare, load, rosetta_text, table
 from analysis.definitions import definitions
 from analysis.ratios import sums
 from study.arguments import ArgumentParser
+from study.redact import complain
 
 COLUMNS = ["name", "value", "definition", "used_by"]
 SIZES = {"train": "test", "native": "test_native"}
@@ -88,7 +89,7 @@ def _leader(opened: load.Study) -> int:
 
 
 def _refuse(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    complain(message)
     return 2
 
 

@@ -15,6 +15,7 @@ from analysis.measures import explain, labels
 from analysis.pictures import Gallery
 from analysis.published import published
 from analysis.published_text import Block, blocks
+from study.redact import redact
 
 SIDES = ("val", "test", "test_native")
 
@@ -56,7 +57,7 @@ def view(opened: load.Study) -> View:
     board, said = leaderboard(trials), labels(trials)
     return View(
         name=info["name"],
-        address=_address(opened.address),
+        address=redact(_address(opened.address)),
         best_trial=0 if leader is None else int(leader["trial"]),
         synthetic=info["dataset"]["synthetic"],
         running=not info["finished"],
@@ -75,7 +76,7 @@ def view(opened: load.Study) -> View:
         gallery=pictures.gallery(opened),
         failures=[{str(k): v for k, v in row.items()} for row in load.failures(opened).to_dict("records")],
         measures={said(name): explain(name) for name in board.scores},
-        command=info["command"],
+        command=redact(info["command"]),
         software=", ".join(f"{name} {version}" for name, version in sorted(info["software"].items())),
     )
 

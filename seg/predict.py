@@ -26,6 +26,7 @@ from seg.data.image_file import read_image
 from seg.data.sample import DataError
 from seg.evaluate import precision, probabilities
 from seg.experiment import Experiment
+from seg.redact import redact
 from seg.resample import resize_image
 
 BEST = "best.safetensors"
@@ -146,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for path in tqdm(given.images, unit="image", disable=not sys.stderr.isatty()):
             predict_file(predictor, path, given.out)
     except PredictError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(redact(f"error: {error}"), file=sys.stderr)
         return 2
     print(f"{len(given.images)} masks and overlays in {given.out}")
     return 0

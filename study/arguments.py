@@ -3,12 +3,14 @@
 import argparse
 from typing import NoReturn
 
+from study.redact import redact
+
 
 class ArgumentParser(argparse.ArgumentParser):
     """argparse's own, less the usage of many lines before an error."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message}; {self.prog} --help shows what may be given\n")
+        self.exit(2, redact(f"error: {message}; {self.prog} --help shows what may be given\n"))
 
 
 def at_least_one(text: str) -> int:

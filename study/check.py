@@ -11,7 +11,9 @@ from pathlib import Path
 from seg import data, pack
 from seg.data.sample import DataError, Dataset
 from study import packs
+from study.arguments import ArgumentParser
 from study.doctor import examine, lines
+from study.redact import complain, redact
 from study.spec import Spec, SpecError, bundled, load_spec
 from study.store import Store, StoreError
 
@@ -44,7 +46,8 @@ def _publish(dataset: Dataset, image_size: int, uri: str) -> int:
     except (DataError, StoreError) as error:
         return _fail([str(error)])
     what = f"{sent / 1e6:.0f} MB sent in {time.monotonic() - began:.1f} s" if sent else "it was there already"
-    print(f"published: the pack of {len(packed.ids)} images at {image_size} px, {what}: {storage.uri}/{packs.FOLDER}")
+    place = redact(f"{storage.uri}/{packs.FOLDER}")
+    print(f"published: the pack of {len(packed.ids)} images at {image_size} px, {what}: {place}")
     return 0
 
 
@@ -58,7 +61,7 @@ def _spec(options: argparse.Namespace) -> Spec | None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m study.check", description=__doc__)
+    parser = ArgumentParser(prog="python -m study.check", description=__doc__)
     parser.add_argument("spec", metavar="SPEC", help="a bundled study, the path of a YAML file, or a dataset's name")
     parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="default: %(default)s")
     parser.add_argument("--publish", metavar="URI", help="put the decoded images there too: the storage of the studies")
@@ -68,9 +71,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _fail(problems: tuple[str, ...] | list[str]) -> int:
     for problem in problems[:PROBLEMS_SHOWN]:
-        print(f"error: {problem}", file=sys.stderr)
+        complain(problem)
     if len(problems) > PROBLEMS_SHOWN:
-        print(f"error: and {len(problems) - PROBLEMS_SHOWN} more", file=sys.stderr)
+        complain(f"and {len(problems) - PROBLEMS_SHOWN} more")
     return 2
 
 

@@ -12,6 +12,7 @@ from seg.data import Dataset
 from study import space
 from study.preparation import check_objective, weights_folder
 from study.progress import duration
+from study.redact import redact
 from study.resources import Allotment, Machine, allot
 from study.spec import Spec
 from study.store import Store
@@ -28,7 +29,7 @@ def show(spec: Spec, store: Store, data_dir: Path, weights_dir: Path | None, mac
     allotment = allot(spec, machine)
     images = _images(dataset)
     lines = {
-        "study": store.uri,
+        "study": redact(store.uri),
         "data": f"{dataset.name}: {', '.join(f'{count} {name}' for name, count in images.items())} images"
         + (f" ({dataset.remark})" if dataset.remark else ""),
         "image size": f"{spec.image_size} px",

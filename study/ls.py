@@ -17,6 +17,7 @@ from study.leaders import ranked
 from study.objective import Objective
 from study.progress import duration
 from study.records import FormatError, Record, State, read_records
+from study.redact import complain, redact
 from study.store import Store, StoreError
 
 COLUMNS = {
@@ -45,7 +46,7 @@ def show(store: Store, top: int) -> None:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     order = ranked(records, objective, tuple(State))[:top]
     for line in [_headline(study, records), *leaderboard(order, objective, width), *_more(store, records)]:
-        print(line)
+        print(redact(line))
 
 
 def leaderboard(order: list[Record], objective: Objective, width: int | None) -> list[str]:
@@ -127,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         show(open_study(given.study), given.top)
     except (FileNotFoundError, FormatError, StoreError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(error)
         return 2
     return 0
 

@@ -12,6 +12,11 @@ def is_study_name(text: str) -> bool:
     return bool(STUDY.fullmatch(text))
 
 
+def study_name(text: str) -> str:
+    """`text` as a study's name: what may not be in one becomes a `-`, of the longest the end is kept."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip(".")[-LONGEST:]
+
+
 def is_file_name(text: object) -> bool:
     """Whether it names something directly in a folder, on any system: no way up, no separator, no control character."""
     if not isinstance(text, str) or not text.isprintable() or text in ("", ".", ".."):

@@ -21,9 +21,10 @@ import json
 import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import PurePosixPath
 from typing import Any
 
+from study.names import is_file_name
+from study.redact import redact
 from study.store import Store
 
 FORMAT = 1
@@ -124,8 +125,17 @@ def record_name(trial: int) -> str:
 
 
 def encode_record(record: Record) -> bytes:
-    """Strict JSON: what is no finite number is null."""
-    return json.dumps(_finite(dataclasses.asdict(record)), indent=1, allow_nan=False).encode()
+    """Strict JSON: what is no finite number is null. What errors said is kept without secrets."""
+    told = {name: _redacted(getattr(record, name)) for name in ("reason", "traceback", "extra")}
+    return json.dumps(_finite(dataclasses.asdict(record) | told), indent=1, allow_nan=False).encode()
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _redacted(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_redacted(item) for item in value]
+    return redact(value) if isinstance(value, str) else value
 
 
 def _finite(value: Any) -> Any:
@@ -148,7 +158,7 @@ def read_record(store: Store, trial: int) -> Record:
 
 def read_records(store: Store) -> list[Record]:
     """Every trial's record, by number. FormatError where another version wrote one."""
-    trials = sorted(int(name) for name in store.names("trials") if name.isdigit())
+    trials = sorted(int(name) for name in store.names("trials") if name.isdecimal())
     found = store.read_each(map(record_name, trials))
     return [_decode(store, name, content) for name, content in found.items()]
 
@@ -158,16 +168,23 @@ def _decode(store: Store, name: str, content: bytes) -> Record:
         raw = json.loads(content)
     except ValueError as error:
         raise FormatError(f"{store.uri}/{name}: is no JSON ({error}); restore the file, or remove it") from error
+    if not isinstance(raw, dict):
+        raise FormatError(f"{store.uri}/{name}: is no record; restore the file, or remove it")
     if raw.get("format") != FORMAT:
         raise FormatError(
             f"{store.uri}/{name}: has format {raw.get('format')}, this version reads {FORMAT}; "
             "read the study with the version that wrote it"
         )
     known = {f.name for f in dataclasses.fields(Record)}
-    record = Record(**{key: value for key, value in raw.items() if key in known} | {"state": State(raw["state"])})
-    if "files" not in raw:
-        record.files = dict(FIRST_NAMES)
-    for file in record.files.values():
-        if file != PurePosixPath(file).name or "\\" in file:
-            raise FormatError(f"{store.uri}/{name}: names a file outside its folder ({file!r}); it was tampered with")
+    try:
+        record = Record(**{key: value for key, value in raw.items() if key in known} | {"state": State(raw["state"])})
+        if "files" not in raw:
+            record.files = dict(FIRST_NAMES)
+        strange = [file for file in record.files.values() if not is_file_name(file)]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FormatError(f"{store.uri}/{name}: is no record ({error}); restore the file, or remove it") from error
+    if strange:
+        raise FormatError(f"{store.uri}/{name}: names a file outside its folder ({strange[0]!r}); it was tampered with")
+    if type(record.trial) is not int or record_name(record.trial) != name:
+        raise FormatError(f"{store.uri}/{name}: says it is of trial {record.trial!r}; it was tampered with")
     return record

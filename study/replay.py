@@ -26,8 +26,10 @@ from seg.pack import Pack
 from seg.ranks import Ranks
 from seg.weights import WeightsError
 from study import counts
+from study.arguments import ArgumentParser
 from study.ls import open_study
 from study.records import FormatError, Record, read_record
+from study.redact import complain
 from study.store import Store, StoreError
 
 MATCHED, DIFFERENT, BAD_INPUT = 0, 1, 2
@@ -84,7 +86,7 @@ def differences(recorded: pd.DataFrame, again: pd.DataFrame) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m study.replay", description="Run a trial again from its record.")
+    parser = ArgumentParser(prog="python -m study.replay", description="Run a trial again from its record.")
     parser.add_argument("study", metavar="STUDY", help="<storage>/<name>, a folder or s3://...")
     parser.add_argument("trial", type=int, metavar="TRIAL", help="its number")
     parser.add_argument("--data", type=Path, help="datasets (default: where the study had them)")
@@ -94,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         store = open_study(given.study)
         return _report(store, given)
     except (ReplayError, FileNotFoundError, DataError, WeightsError, StoreError, FormatError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(error)
         return BAD_INPUT
 
 

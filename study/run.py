@@ -16,10 +16,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from study import ls
+from study import ls, names
 from study.arguments import ArgumentParser
 from study.records import FormatError
-from study.redact import redact
+from study.redact import complain, redact
 from study.spec import Spec, SpecError, bundled, load_spec
 from study.store import Store, StoreError
 
@@ -92,7 +92,7 @@ def status_of(action: Callable[[], int]) -> int:
         print("\ninterrupted", file=sys.stderr)
         return INTERRUPTED
     except _input_errors() as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(error)
         return BAD_INPUT
 
 
@@ -131,11 +131,10 @@ def _name(given: argparse.Namespace) -> str:
     if not given.spec and not given.resume:
         raise InputError("SPEC: name a study or a YAML file; --list shows the bundled studies")
     if given.name is None:
-        return f"{Path(given.spec).stem}-{datetime.now():%Y%m%d-%H%M%S}"
-    if not given.name.strip() or given.name.startswith(".") or set(given.name) & set("/\\"):
-        raise InputError(
-            f"--name {given.name!r}: is a folder's name: no slashes, no dot in front; --storage says where"
-        )
+        return names.study_name(f"{Path(given.spec).stem}-{datetime.now():%Y%m%d-%H%M%S}")
+    # Earlier versions let more through: such a study can still be gone on with.
+    if not (names.is_study_name(given.name) or (given.resume and names.is_file_name(given.name))):
+        raise InputError(f"--name {given.name!r}: must be {names.RULE}; --storage says where the study lies")
     return str(given.name)
 
 
@@ -185,17 +184,17 @@ def _conduct(
     store.check_writable()
     with conduct.ray_session(prepared.allotment) as dashboard:
         plan = Plan(name, spec, store, _typed(), prepared, given.optuna_storage)
-        print(f"study {store.uri}: {spec.trials} trials, {prepared.allotment}", flush=True)
+        print(f"study {redact(store.uri)}: {spec.trials} trials, {prepared.allotment}", flush=True)
         print(f"data: {prepared.summary()}", flush=True)
         print(f"Ray dashboard: {dashboard} (its token: `ray get-auth-token`)", flush=True)
         print("lanes are starting, which takes about 15 s", flush=True)
         try:
             conduct.conduct(plan, given.resume, again)
         except session.StudyTaken as error:
-            print(f"error: {error}", file=sys.stderr)
+            complain(error)
             return BAD_INPUT
         except StoreError as error:
-            print(f"error: {error}", file=sys.stderr)
+            complain(error)
             print(f"what the store has is safe. Go on with:\n  {_resume_line(given, name)}", file=sys.stderr)
             return FAILED
         except (conduct.Interrupted, KeyboardInterrupt):
@@ -223,7 +222,7 @@ def _machine(address: str | None) -> "Machine":
 
 
 def _typed() -> str:
-    return redact(shlex.join(["python", "-m", "study.run", *sys.argv[1:]]))
+    return shlex.join(map(redact, ["python", "-m", "study.run", *sys.argv[1:]]))
 
 
 def _resume_line(given: argparse.Namespace, name: str) -> str:
@@ -231,8 +230,8 @@ def _resume_line(given: argparse.Namespace, name: str) -> str:
     words += ["--data", str(given.data), "--storage", given.storage]
     words += ["--weights", str(given.weights)] if given.weights else []
     words += ["--address", given.address] if given.address else []
-    words += ["--optuna-storage", redact(given.optuna_storage)] if given.optuna_storage is not None else []
-    return shlex.join([*words, "--name", name, "--resume"])
+    words += ["--optuna-storage", given.optuna_storage] if given.optuna_storage is not None else []
+    return shlex.join(map(redact, [*words, "--name", name, "--resume"]))
 
 
 if __name__ == "__main__":

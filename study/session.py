@@ -14,6 +14,7 @@ import torch
 from seg import oversample
 from study.plan import Plan
 from study.records import now
+from study.redact import redact
 from study.store import Store, encode_json
 
 
@@ -66,8 +67,8 @@ def describe(plan: Plan, created: str, finished: str = "") -> dict[str, Any]:
         },
         "machine": {"cpus": prepared.machine.cpus, "gpus": prepared.machine.gpus, "host": platform.node()},
         "places": {
-            "data": str(prepared.data_dir),
-            "weights": str(prepared.weights_dir) if prepared.weights_dir else None,
+            "data": redact(str(prepared.data_dir)),
+            "weights": redact(str(prepared.weights_dir)) if prepared.weights_dir else None,
         },
         "allotment": dataclasses.asdict(prepared.allotment),
         "software": {name: version(name) for name in ("torch", "torchvision", "ray", "optuna")}

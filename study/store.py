@@ -21,6 +21,7 @@ from fsspec.callbacks import Callback
 from fsspec.implementations.local import LocalFileSystem
 
 from study.patience import patiently
+from study.redact import redact
 from study.store_error import ANSWERS, FAILURES, StoreError, unusable
 
 __all__ = ["Store", "StoreError"]
@@ -77,7 +78,7 @@ class Store:
         self._notice(f"{unusable(self.uri, error)}; trying again for {limit}, training goes on meanwhile")
 
     def _out_of_trouble(self, seconds: float) -> None:
-        self._notice(f"{self.uri}: works again after {seconds:.0f} s; nothing was lost")
+        self._notice(f"{redact(self.uri)}: works again after {seconds:.0f} s; nothing was lost")
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}" if name else self._root

@@ -4,6 +4,8 @@ import errno
 
 from botocore.exceptions import BotoCoreError, NoCredentialsError  # type: ignore[import-untyped]
 
+from study.redact import redact
+
 FAILURES: tuple[type[Exception], ...] = (OSError, BotoCoreError)
 """What file systems raise where they cannot be used. S3's client has errors that are no OSError."""
 
@@ -12,7 +14,10 @@ ANSWERS: tuple[type[Exception], ...] = (FileNotFoundError, FileExistsError, IsAD
 
 
 class StoreError(Exception):
-    """A store that cannot be used. The message is one line: which, why, what to do."""
+    """A store that cannot be used. The message is one line, without a secret: which, why, what to do."""
+
+    def __init__(self, line: str):
+        super().__init__(redact(line))
 
 
 def unusable(uri: str, error: Exception, tried_seconds: float = 0.0) -> StoreError:

@@ -33,7 +33,7 @@ RULES = {
     "study": Rule(frozenset({"plotly", "analysis"}), {}),
     "analysis": Rule(
         frozenset({"ray", "optuna", "torch", "torchvision", "segmentation_models_pytorch", "seg"}),
-        {"study": frozenset({"study.records", "study.store", "study.arguments", "study.redact"})},
+        {"study": frozenset({"study.records", "study.store", "study.names", "study.arguments", "study.redact"})},
     ),
 }
 
