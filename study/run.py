@@ -187,6 +187,7 @@ def _conduct(
         print(f"study {redact(store.uri)}: {spec.trials} trials, {prepared.allotment}", flush=True)
         print(f"data: {prepared.summary()}", flush=True)
         print(f"Ray dashboard: {dashboard} (its token: `ray get-auth-token`)", flush=True)
+        print(f"should it be cut off: {_resume_line(given, name)}", flush=True)
         print("lanes are starting, which takes about 15 s", flush=True)
         try:
             conduct.conduct(plan, given.resume, again)
