@@ -47,13 +47,12 @@ class OptunaCopy:
 
         False where that was not of these records, and was removed.
         """
-        storage = connect(self._url)
+        self._storage = storage = connect(self._url)
         found = self._find(storage, begun=bool(records))
         self._study = self._create(storage) if found is None else found
-        # Trials without our number are somebody's who uses this study for more: they are left alone.
+        # A trial without our number is somebody's own, as one enqueued in the dashboard: no reason to write anew.
         ours = [trial for trial in storage.get_all_trials(self._study) if "trial" in trial.user_attrs]
         self._there = {trial.user_attrs["trial"]: trial for trial in ours}
-        self._storage = storage
         sound = len(self._there) == len(ours) and storage.get_study_directions(self._study) == [self._direction]
         if sound and all(self._belongs(trial, records) for trial in ours):
             return True

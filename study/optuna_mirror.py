@@ -42,7 +42,7 @@ class OptunaMirror:
     def sync(self, records: Iterable[Record]) -> None:
         """Begin: bring the database in line with these. Does not wait for it."""
         with self._changed:
-            for record in sorted(records, key=lambda record: record.trial):
+            for record in records:
                 self._put(record)
         self._thread.start()
 

@@ -319,6 +319,7 @@ def test_what_a_person_added_stays(url: str, make_record: Any, spec: Spec) -> No
         TrialState.WAITING,
     ]
     mirrored_at_once(url, spec, make_record(0, State.COMPLETE, [0.1]))
+    assert [t.value for t in trials_in(url)] == [0.1]
     assert study_in(url).user_attrs["ours"] == "a note" and study_in(url).metric_names == ["val_iou"]
 
 
