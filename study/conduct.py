@@ -47,6 +47,8 @@ class Interrupted(Exception):
 
 
 QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+LOCAL: dict[str, Any] = {"address": "local", "dashboard_host": "127.0.0.1", **QUIET}
+"""A Ray of our own. It asks for a token from 2.60 on, unless RAY_AUTH_MODE says otherwise."""
 
 
 def join(address: str) -> Machine:
@@ -65,7 +67,7 @@ def ray_session(allotment: Allotment) -> Iterator[str]:
     """Ray while the study runs: the cluster joined, or one started here for it. Gives the dashboard's address."""
     if not ray.is_initialized():
         # Ray counts CPUs, it does not bind them: a worker counts as one, whatever its threads.
-        ray.init(address="local", num_cpus=allotment.lanes * allotment.workers, **QUIET)
+        ray.init(num_cpus=allotment.lanes * allotment.workers, **LOCAL)
     url = ray.worker.global_worker.node.webui_url if ray.worker.global_worker.node else ""
     try:
         yield f"http://{url}" if url else "not available"

@@ -17,6 +17,7 @@ from seg.predict import Predictor
 from seg.ranks import Ranks
 from study import counts
 from study.messages import LaneSettings
+from study.names import file_part
 from study.records import Record
 from study.store import Store
 
@@ -94,7 +95,7 @@ def write_gallery(predictor: Predictor, store: Store, dataset: Dataset, record: 
     for rank, places in chosen.items():
         for place in places:
             image, mask = dataset.read(by_id[ids[place]])
-            file = f"{record.trial:05d}-{rank}-{len(images)}-{ids[place]}.png"
+            file = f"{record.trial:05d}-{rank}-{len(images)}-{file_part(ids[place])}.png"
             store.write(f"gallery/{file}", picture.to_png(picture.strip(image, mask, predictor.mask(image))))
             images.append({"file": file, "id": ids[place], "rank": rank, "iou": float(per_image[place])})
     listed = {"trial": record.trial, "id": record.id, "split": "val", "images": images}

@@ -17,6 +17,11 @@ def study_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip(".")[-LONGEST:]
 
 
+def file_part(text: str) -> str:
+    """`text`, an image's id perhaps, as a part of a file's name."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text)[:LONGEST]
+
+
 def is_file_name(text: object) -> bool:
     """Whether it names something directly in a folder, on any system: no way up, no separator, no control character."""
     if not isinstance(text, str) or not text.isprintable() or text in ("", ".", ".."):

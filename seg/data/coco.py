@@ -5,7 +5,7 @@ import hashlib
 import io
 import json
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -128,7 +128,7 @@ def _read(path: Path) -> dict[str, Any]:
         reason = f"{error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise DataError(f"{path}: not a COCO annotation file ({reason}); {OFFICIAL}") from error
     if bad is not None:
-        wanted = "id, file_name, height and width"
+        wanted = f"id, height and width, and a file_name below {path.stem.removeprefix('instances_')}/"
         raise DataError(f"{path}: not a COCO annotation file (image {bad.get('id')} needs {wanted}); {OFFICIAL}")
     absent = [f"{name} ({number})" for number, name in CATEGORIES.items() if categories.get(number) != name]
     if absent:
@@ -137,8 +137,12 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _describes(image: dict[str, Any]) -> bool:
+    """The file may lie in a folder below the split's own, not elsewhere."""
     numbers = (image.get(key) for key in ("id", "height", "width"))
-    return all(isinstance(number, int) for number in numbers) and isinstance(image.get("file_name"), str)
+    if not all(isinstance(number, int) for number in numbers) or not isinstance(image.get("file_name"), str):
+        return False
+    path = PurePosixPath(image["file_name"])
+    return not path.is_absolute() and ".." not in path.parts
 
 
 def _divided(samples: list[CocoSample]) -> list[CocoSample]:

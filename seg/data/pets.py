@@ -4,7 +4,7 @@
 """
 
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 
@@ -52,6 +52,8 @@ def _names(path: Path) -> list[str]:
     names = [line.split()[0] for line in lines if line.strip() and not line.startswith("#")]
     if not names:
         raise DataError(f"{path}: names no image; put the official list there")
+    if outside := [name for name in names if PurePath(name).name != name]:
+        raise DataError(f"{path}: {outside[0]!r} is no name of an image in images/; put the official list there")
     return names
 
 

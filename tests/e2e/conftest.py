@@ -19,7 +19,9 @@ def ray_address(s3_server: S3Server) -> Iterator[str]:
     """Its workers are Ray's children, not the studies': they know the S3 server from the environment here."""
     import ray
 
-    context = ray.init(address="local", num_cpus=2, log_to_driver=False)
+    from study.conduct import LOCAL
+
+    context = ray.init(num_cpus=2, **LOCAL)
     yield context.address_info["gcs_address"]
     ray.shutdown()
 

@@ -183,10 +183,16 @@ def test_a_file_that_is_not_cocos(folder: Folder, text: str) -> None:
 
 
 def test_an_image_without_a_size_or_with_a_word_for_its_number(folder: Folder) -> None:
-    for changed in ({"height": "20"}, {"id": "seven"}, {"file_name": None}):
+    for changed in (
+        {"height": "20"},
+        {"id": "seven"},
+        {"file_name": None},
+        {"file_name": "../7.jpg"},
+        {"file_name": "/7.jpg"},
+    ):
         image = {"id": 7, "file_name": "7.jpg", "height": 20, "width": 20} | changed
         folder.write([], images=8).write_text(json.dumps({"images": [image], "annotations": [], "categories": []}))
-        with pytest.raises(DataError, match=r"\(image (7|seven) needs id, file_name, height and width\)"):
+        with pytest.raises(DataError, match=r"\(image (7|seven) needs id, height and width, and a file_name below"):
             data.load("coco", folder.data_dir)
 
 
