@@ -52,6 +52,13 @@ def test_an_image_in_both_lists(pets: Path) -> None:
         data.load("pets", pets)
 
 
+@pytest.mark.parametrize("name", ["../images/pug_1", "/etc/passwd"])
+def test_a_list_that_names_something_elsewhere(pets: Path, name: str) -> None:
+    (pets / "oxford-iiit-pet" / "annotations" / "test.txt").write_text(f"{name} 1 1 1\n")
+    with pytest.raises(DataError, match=r"test.txt: '.*' is no name of an image in images/"):
+        data.load("pets", pets)
+
+
 def test_a_list_that_names_missing_files(pets: Path) -> None:
     root = pets / "oxford-iiit-pet"
     (root / "images" / "pug_1.jpg").unlink()
