@@ -1,11 +1,16 @@
-"""Specs and records for tests of a study that nothing was trained in."""
+"""Specs and records for tests of a study that nothing was trained in, and databases that mirror one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import pytest
+from optuna_database import NAME, URI
+from postgres_server import PostgresServer
 
 from seg.experiment import Experiment
+from study import optuna_mirror
 from study.objective import Objective
+from study.optuna_mirror import OptunaMirror
 from study.records import Record, State
 from study.spec import Spec, load_spec
 
@@ -51,3 +56,33 @@ def make_record() -> MakeRecord:
         return record
 
     return make
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'study.db'}"
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    return server.new_database()
+
+
+@pytest.fixture
+def notices() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def mirror(url: str, spec: Spec, notices: list[str]) -> Iterator[Callable[..., OptunaMirror]]:
+    """mirror(*records): one that has begun with these."""
+    begun = []
+
+    def begin(*records: Record) -> OptunaMirror:
+        optuna_mirror.check(url, NAME, URI, spec, begun=bool(records))
+        begun.append(OptunaMirror(url, NAME, URI, spec, notices.append))
+        begun[-1].sync(records)
+        return begun[-1]
+
+    yield begin
+    for one in begun:
+        one.close()
