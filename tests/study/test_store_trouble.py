@@ -5,8 +5,10 @@ import subprocess
 import threading
 import time
 import uuid
+from datetime import timedelta
 from pathlib import Path
 
+import botocore.compat
 import botocore.exceptions
 import pytest
 import s3fs
@@ -186,3 +188,10 @@ def test_large_files_go_in_parts(s3_server: S3Server, monkeypatch: pytest.Monkey
     content = bytes(range(256)) * (12 * 2**12)
     store.write("a", content)
     assert store.read("a") == content and "-3" in store._fs.info(store._path("a"))["ETag"]
+
+
+def test_a_clock_that_is_off(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = botocore.compat.get_current_datetime
+    monkeypatch.setattr("botocore.auth.get_current_datetime", lambda *given: clock(*given) + timedelta(hours=1))
+    with pytest.raises(StoreError, match="set this machine's clock"):
+        Store(f"s3://studies/{uuid.uuid4().hex}", 0.1).write("a", b"1")
