@@ -46,13 +46,13 @@ def snapshot_weights(run: Run, **remarks: Any) -> Snapshot:
     return Snapshot({name: _on_host(value) for name, value in run.model.state_dict().items()}, header)
 
 
-def snapshot(run: Run, **remarks: Any) -> Snapshot:
-    """Model and optimiser."""
-    weights = snapshot_weights(run, **remarks)
+def snapshot(run: Run, weights: Snapshot | None = None, **remarks: Any) -> Snapshot:
+    """Model and optimiser; the model's part from `weights` where it has been copied already."""
+    weights = weights or snapshot_weights(run)
     tensors = {f"model.{name}": value for name, value in weights.tensors.items()}
     for index, state in run.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": _on_host(value) for name, value in state.items()}
-    return Snapshot(tensors, weights.header)
+    return Snapshot(tensors, weights.header | remarks)
 
 
 def restore(run: Run, content: bytes) -> dict[str, Any]:

@@ -6,12 +6,12 @@ experiment, every row so far and the names of the best epoch's files, so that a 
 
 import contextlib
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 from seg import checkpoint, loop
-from seg.checkpoint import CheckpointError
+from seg.checkpoint import CheckpointError, Snapshot
 from seg.loop import EpochResult, Run
 from study import counts
 from study.blobs import BackgroundWriter
@@ -34,6 +34,8 @@ class Attempt:
         self.files: dict[str, str] = {}
         self._stored: set[str] = set()
         """What the newest checkpoint stands on, itself included: replaced once the next one is written."""
+        self._best: Snapshot | None = None
+        """Weights of the best epoch that no file has yet: the newest checkpoint holds them too."""
         self._restore(store)
         self._results: Iterator[EpochResult] = loop.epochs(run)
 
@@ -46,6 +48,12 @@ class Attempt:
         header = checkpoint.restore(self._run, content or store.read(f"{self._folder}/{name}"))
         self.rows, self.files = header["rows"], header["files"]
         self._stored = {name, *self.files.values()}
+        if ranks.rank == 0 and self._is_best():
+            self._best = checkpoint.snapshot_weights(self._run)
+
+    def _is_best(self) -> bool:
+        """Whether the last epoch is the best so far."""
+        return self._objective.best_row(self.rows) is self.rows[-1]
 
     def train_epoch(self) -> EpochDone:
         result = next(self._results)
@@ -55,35 +63,40 @@ class Attempt:
         return EpochDone(result.row, dict(self.files))
 
     def _keep(self, result: EpochResult) -> None:
-        """Best weights and counts before the checkpoint that counts on them; the last epoch needs no checkpoint."""
-        if self._objective.best_row(self.rows) is self.rows[-1]:
-            self._keep_best(result)
-        if result.epoch < self._run.experiment.epochs:
+        """Files before the checkpoint that counts on them; the last epoch needs no checkpoint.
+
+        While every epoch is the best so far, the checkpoints have its weights: they get a file of their own only once
+        an epoch is not, or is the last.
+        """
+        last = result.epoch == self._run.experiment.epochs
+        if self._is_best():
+            self._best = checkpoint.snapshot_weights(self._run)
+            self.files = {}
+            self._keep_counts(result)
+        if self._best and (last or not self._is_best()):
+            self._write("best", self._best.header["epoch"], "safetensors", self._best.to_bytes)
+            self._best = None
+        if not last:
             self._keep_checkpoint(result.epoch)
 
-    def _keep_best(self, result: EpochResult) -> None:
+    def _keep_counts(self, result: EpochResult) -> None:
         found, ids = result.validation.counts, self._run.data.val.ids
-        table, confusion = counts.to_table(ids, found), counts.confusion_table(found)
-        contents: dict[str, tuple[str, Callable[[], bytes]]] = {
-            "best": ("safetensors", checkpoint.snapshot_weights(self._run).to_bytes),
-            "val_counts": ("parquet", partial(counts.to_parquet, table)),
-            "val_confusion": ("parquet", partial(counts.to_parquet, confusion)),
-        }
-        for kind, (ending, content) in contents.items():
-            self.files[kind] = f"{kind}-{result.epoch:05d}-{self._token}.{ending}"
-            self._write(kind, self.files[kind], content)
+        tables = {"val_counts": counts.to_table(ids, found), "val_confusion": counts.confusion_table(found)}
+        for kind, table in tables.items():
+            self._write(kind, result.epoch, "parquet", partial(counts.to_parquet, table))
+
+    def _write(self, kind: str, epoch: int, ending: str, content: Callable[[], bytes]) -> None:
+        self.files[kind] = f"{kind}-{epoch:05d}-{self._token}.{ending}"
+        self._writer.write(f"{self._folder}/{kind}", f"{self._folder}/{self.files[kind]}", content)
 
     def _keep_checkpoint(self, epoch: int) -> None:
         name = f"{CHECKPOINT}{epoch:05d}-{self._token}.safetensors"
-        # Copies: the next epoch changes both while this is being written.
-        state = checkpoint.snapshot(self._run, rows=list(self.rows), files=dict(self.files))
+        # Copies: the next epoch changes all of it while this is being written.
+        state = checkpoint.snapshot(self._run, self._best, rows=list(self.rows), files=dict(self.files))
         needed = {name, *self.files.values()}
-        self._write("checkpoint", name, state.to_bytes, self._stored - needed)
+        gone = {f"{self._folder}/{file}" for file in self._stored - needed}
+        self._writer.write(f"{self._folder}/checkpoint", f"{self._folder}/{name}", state.to_bytes, gone)
         self._stored = needed
-
-    def _write(self, kind: str, name: str, content: Callable[[], bytes], replaces: Iterable[str] = ()) -> None:
-        gone = {f"{self._folder}/{file}" for file in replaces}
-        self._writer.write(f"{self._folder}/{kind}", f"{self._folder}/{name}", content, gone)
 
 
 def newest_checkpoint(store: Store, folder: str) -> tuple[str | None, bytes]:

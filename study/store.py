@@ -121,7 +121,7 @@ class Store:
         return {name: content for name, content in contents if not isinstance(content, Exception)}
 
     def write(self, name: str, content: bytes) -> None:
-        """On S3 the server checks the content's MD5, and the size is read back."""
+        """On S3 the server checks the content's SHA-256, and the size is read back."""
         self._try(lambda: self._put(self._path(name), content))
 
     def create(self, name: str, content: bytes) -> bool:
@@ -148,9 +148,11 @@ class Store:
             self._put_local(path, content, exclusive)
             return
         mode = "create" if exclusive else "overwrite"
-        whole = len(content) < 2 * PART_BYTES
-        md5 = base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode() if whole else None
-        checked: dict[str, Any] = {"chunksize": PART_BYTES} | ({"ContentMD5": md5} if whole else {}) if self._s3 else {}
+        checked: dict[str, Any] = {}
+        if self._s3:
+            checked["chunksize"] = PART_BYTES
+            if len(content) < 2 * PART_BYTES:  # else it goes in parts, each with a checksum of the client's own
+                checked["ChecksumSHA256"] = base64.b64encode(hashlib.sha256(content).digest()).decode()
         self._fs.pipe_file(path, content, mode=mode, **checked)
         size = self._fs.info(path)["size"]
         if size != len(content):
