@@ -10,7 +10,8 @@ import shutil
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,42 +124,50 @@ def build(
             return open_pack(folder)
         except DataError as error:
             print(f"building it again: {error}", file=sys.stderr)
-    try:
-        return adopt(folder, obtain) or _build(packing, folder)
-    except OSError as error:
-        reason = error.strerror or error
-        raise DataError(f"{root}: the pack cannot be written ({reason}); name another folder in STUDY_CACHE") from error
+    return adopt(folder, obtain) or _build(packing, folder)
 
 
 def adopt(folder: Path, obtain: Obtain) -> Pack | None:
-    """The pack that `obtain` brings to `folder`; None where it has none, or what it brought is not sound."""
-    partial = _beside(folder, "partial")
-    partial.mkdir(parents=True)
-    try:
+    """The pack that `obtain` brings to `folder`; None where it has none, or what it brought is not sound.
+
+    DataError where it cannot be written.
+    """
+    with _beside_for_writing(folder) as partial:
         if not obtain(folder.name, partial):
             return None
-        open_pack(partial)
+        try:
+            key = open_pack(partial).key
+        except DataError as error:
+            key = str(error.__cause__)
+        if not folder.name.endswith(f"-{key}"):
+            print(f"{folder.name}: what was downloaded is no such pack and not used ({key})", file=sys.stderr)
+            return None
         return _install(partial, folder)
-    except DataError as error:
-        print(f"not used: {error}", file=sys.stderr)
-        return None
+
+
+@contextmanager
+def _beside_for_writing(folder: Path) -> Iterator[Path]:
+    """A new folder beside `folder`, gone afterwards unless renamed. DataError where nothing can be written there."""
+    partial = _beside(folder, "partial")
+    try:
+        partial.mkdir(parents=True)
+        _remove_abandoned(folder)
+        yield partial
+    except OSError as error:
+        problem = f"the pack cannot be written ({error.strerror or error})"
+        raise DataError(f"{folder.parent}: {problem}; name another folder in STUDY_CACHE") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def _build(packing: Packing, folder: Path) -> Pack:
-    partial = _beside(folder, "partial")
-    partial.mkdir(parents=True)
-    try:
-        _remove_abandoned(folder)
+    with _beside_for_writing(folder) as partial:
         started = time.monotonic()
         packing.write(partial)
         if packing.progress:
             seconds = time.monotonic() - started
             print(f"packed {len(packing.samples)} images in {seconds:.1f} s: {folder}", file=sys.stderr)
         return _install(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _install(partial: Path, folder: Path) -> Pack:
@@ -193,5 +202,6 @@ def _beside(folder: Path, purpose: str) -> Path:
 
 def _remove_abandoned(folder: Path) -> None:
     for other in folder.parent.glob(f"{folder.name}.*.*"):
-        if time.time() - other.stat().st_mtime > ABANDONED_SECONDS:
-            shutil.rmtree(other, ignore_errors=True)
+        with suppress(FileNotFoundError):  # it was another process's, which has just renamed it
+            if time.time() - other.stat().st_mtime > ABANDONED_SECONDS:
+                shutil.rmtree(other, ignore_errors=True)

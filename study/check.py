@@ -46,7 +46,7 @@ def _publish(dataset: Dataset, image_size: int, uri: str) -> int:
     except (DataError, StoreError) as error:
         return _fail([str(error)])
     what = f"{sent / 1e6:.0f} MB sent in {time.monotonic() - began:.1f} s" if sent else "it was there already"
-    place = redact(f"{storage.uri}/{packs.FOLDER}")
+    place = redact(f"{storage.uri}/{packs.FOLDER}/{packed.folder.name}")
     print(f"published: the pack of {len(packed.ids)} images at {image_size} px, {what}: {place}")
     return 0
 

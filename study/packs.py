@@ -48,9 +48,10 @@ def publish(storage: Store, packed: Pack) -> int:
 def fetch(storage: Store, name: str, root: Path) -> Pack | None:
     """The pack `<dataset>-<size>-<key>`, from `root` or from the storage into it: no data is needed.
 
-    None where neither has a sound one; stderr says why. DataError where `root` cannot be written.
+    None where neither has a sound one; stderr says why. DataError where `root` cannot be written, ValueError where
+    `name` is none.
     """
-    folder = root / name
+    folder = root / _checked(name)
     try:
         return pack.open_pack(folder)
     except DataError:
@@ -100,10 +101,14 @@ def _complete(storage: Store, place: str) -> bool:
 
 
 def _place(name: str) -> str:
-    """ValueError where `name` is not that of a folder."""
+    return f"{FOLDER}/{_checked(name)}"
+
+
+def _checked(name: str) -> str:
+    """ValueError where `name` is not that of a folder in another."""
     if not is_file_name(name):
         raise ValueError(f"pack: {name!r} is no name of one; it is <dataset>-<size>-<key>")
-    return f"{FOLDER}/{name}"
+    return name
 
 
 def _bar(file: str) -> TqdmCallback:

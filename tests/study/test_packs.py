@@ -1,8 +1,11 @@
 """Packs in the store: whole or not at all, found again by their key, refused where damaged, never needed."""
 
+import dataclasses
+import multiprocessing
 import shutil
 import uuid
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ from seg import data, pack
 from seg.data import Dataset
 from seg.pack import Pack
 from study import check, packs
+from study.pack_manifest import FILES
 from study.store import Store, StoreError
 
 
@@ -36,6 +40,13 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     return Store(f"memory://{uuid.uuid4().hex}")
 
 
+def at(storage: Store, packed: Pack, file: str) -> str:
+    """Name of a published file."""
+    folder = f"{packs.FOLDER}/{packed.folder.name}"
+    found = {name.split("-", 1)[-1]: name for name in storage.names(folder)}
+    return f"{folder}/{found.get(file, file)}"
+
+
 def same(one: Pack, other: Pack) -> bool:
     arrays = np.array_equal(one.images_NHW3, other.images_NHW3) and np.array_equal(one.masks_NHW, other.masks_NHW)
     return arrays and (one.ids, one.splits, one.key) == (other.ids, other.splits, other.key)
@@ -44,7 +55,8 @@ def same(one: Pack, other: Pack) -> bool:
 def test_a_published_pack_is_downloaded_instead_of_decoded(
     storage: Store, packed: Pack, few: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert packs.publish(storage, packed) == sum(path.stat().st_size for path in packed.folder.iterdir())
+    sizes = sum(path.stat().st_size for path in packed.folder.iterdir())
+    assert packs.publish(storage, packed) == sizes + len(storage.read(at(storage, packed, "manifest.json")))
     assert packs.publish(storage, packed) == 0, "it is there"
     monkeypatch.setattr("seg.packing.Packing.write", None)  # whoever decodes fails
     said: list[str] = []
@@ -55,43 +67,102 @@ def test_a_published_pack_is_downloaded_instead_of_decoded(
 
 def test_a_machine_without_the_data_has_it_by_its_name(storage: Store, packed: Pack, tmp_path: Path) -> None:
     packs.publish(storage, packed)
-    name = packed.folder.name
-    assert packs.fetch(storage, "phantom-32-0000", tmp_path / "there") is None
-    with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda _: packs.fetch(storage, name, tmp_path / "there"), range(4)))
-    assert all(one is not None and same(one, packed) for one in found)
-    assert [path.name for path in (tmp_path / "there").iterdir()] == [name]
+    name, there = packed.folder.name, tmp_path / "there"
+    assert packs.fetch(storage, "phantom-32-0000", there) is None
+    found = packs.fetch(storage, name, there)
+    assert found is not None and same(found, packed)
+    assert [path.name for path in there.iterdir()] == [name]
     shutil.rmtree(packed.folder)
-    again = packs.fetch(storage, name, tmp_path / "there")
-    assert again is not None, "from its own disk"
+    assert packs.fetch(Store("memory://empty"), name, there) is not None, "from its own disk"
 
 
-@pytest.mark.parametrize("file", packs.FILES)
+def fetched(uri: str, name: str, root: Path) -> bool:
+    return packs.fetch(Store(uri), name, root) is not None
+
+
+def test_processes_that_download_at_once_all_have_it(storage: Store, packed: Pack, tmp_path: Path) -> None:
+    if storage.uri.startswith("memory://"):
+        pytest.skip("of one process")
+    packs.publish(storage, packed)
+    arguments = (storage.uri, packed.folder.name, tmp_path / "there")
+    with ProcessPoolExecutor(3, multiprocessing.get_context("spawn")) as pool:
+        assert all(each.result() for each in [pool.submit(fetched, *arguments) for _ in range(3)])
+    assert [path.name for path in (tmp_path / "there").iterdir()] == [packed.folder.name]
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("damage", [lambda c: c[:-9] + b"tampered!", lambda c: c[:-9]], ids=["tampered", "torn"])
 def test_a_damaged_one_is_refused_and_decoded(
-    storage: Store, packed: Pack, few: Dataset, tmp_path: Path, file: str, capsys: pytest.CaptureFixture[str]
+    storage: Store,
+    packed: Pack,
+    few: Dataset,
+    tmp_path: Path,
+    file: str,
+    damage: Callable[[bytes], bytes],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     packs.publish(storage, packed)
-    content = storage.read(f".packs/{packed.folder.name}/{file}")
-    storage.write(f".packs/{packed.folder.name}/{file}", content[:-9] + b"tampered!")
+    storage.write(at(storage, packed, file), damage(storage.read(at(storage, packed, file))))
     assert packs.fetch(storage, packed.folder.name, tmp_path / "there") is None
     assert list((tmp_path / "there").iterdir()) == []
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and f"not used ({file} is not what was published" in told
     other = pack.build(few, 32, tmp_path / "there", progress=False, obtain=packs.obtain_from(storage))
-    assert same(other, packed) and "not used: " in capsys.readouterr().err
+    assert same(other, packed) and capsys.readouterr().err.endswith("; decoding instead\n")
+
+
+MANIFESTS = [b"", b"[]", b'{"files": []}', b'{"files": [{"file": "../a", "bytes": 1, "sha256": "%s"}]}' % (b"0" * 64)]
+
+
+@pytest.mark.parametrize("manifest", MANIFESTS)
+def test_a_damaged_manifest_is_refused_and_published_again(
+    packed: Pack, tmp_path: Path, manifest: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storage = Store(str(tmp_path / "storage"))
+    packs.publish(storage, packed)
+    storage.write(at(storage, packed, "manifest.json"), manifest)
+    assert packs.fetch(storage, packed.folder.name, tmp_path / "there") is None
+    assert "publish it again" in capsys.readouterr().err
+    packs.publish(storage, packed)
+    assert packs.fetch(storage, packed.folder.name, tmp_path / "there") is not None
+
+
+def test_a_sound_pack_under_another_name_is_refused(packed: Pack, tmp_path: Path) -> None:
+    """Whole and as published, and yet of other data than its name says."""
+    other = "phantom-32-0123456789abcdef"
+    shutil.copytree(packed.folder, packed.folder.with_name(other))
+    storage = Store(str(tmp_path / "storage"))
+    packs.publish(storage, dataclasses.replace(packed, folder=packed.folder.with_name(other)))
+    assert packs.fetch(storage, other, tmp_path / "there") is None
+    with pytest.raises(ValueError, match="is no name of one"):
+        packs.fetch(storage, "../elsewhere", tmp_path / "there")
+
+
+def test_a_damaged_one_on_its_own_disk_is_replaced(packed: Pack, tmp_path: Path) -> None:
+    storage = Store(str(tmp_path / "storage"))
+    packs.publish(storage, packed)
+    masks = packed.folder / "masks.npy"
+    content = masks.read_bytes()
+    masks.write_bytes(content[:-1] + b"\7")
+    assert packs.fetch(storage, packed.folder.name, packed.folder.parent) is not None
+    assert masks.read_bytes() == content
 
 
 def test_one_that_is_half_there_is_none(storage: Store, packed: Pack, tmp_path: Path) -> None:
-    """Whoever published it was killed before the index, which comes last."""
-    packs.publish(storage, packed)
-    storage.delete(f".packs/{packed.folder.name}/index.json")
+    """Whoever published it was killed before the manifest, which comes last."""
+    whole = packs.publish(storage, packed)
+    storage.delete(at(storage, packed, "manifest.json"))
     assert packs.fetch(storage, packed.folder.name, tmp_path / "there") is None
-    assert packs.publish(storage, packed) > 0, "and is published again"
-    storage.delete(f".packs/{packed.folder.name}/masks.npy")
+    assert packs.publish(storage, packed) < whole / 10, "what is there is not sent again"
+    storage.delete(at(storage, packed, "masks.npy"))
     assert packs.fetch(storage, packed.folder.name, tmp_path / "there") is None
+    assert packs.publish(storage, packed) > packed.masks_NHW.nbytes
+    assert packs.fetch(storage, packed.folder.name, tmp_path / "there") is not None
 
 
 def test_a_storage_that_cannot_be_reached_is_no_hindrance(packed: Pack, few: Dataset, tmp_path: Path) -> None:
     class Gone(Store):
-        def exists(self, name: str) -> bool:
+        def read(self, name: str) -> bytes:
             raise ConnectionError("connection refused")
 
     said: list[str] = []
