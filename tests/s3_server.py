@@ -40,8 +40,8 @@ class S3Server:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
-    def start(self) -> None:
-        """Returns when it answers."""
+    def start(self, nice: int = 0) -> None:
+        """Returns when it answers. `nice`: of its process, for a server that is to leave the cores to others."""
         ports = [f"-{name}.port={port}" for name, port in self._ports.items()]
         grpc = [f"-{name}.port.grpc={_free_port()}" for name in self._ports]
         arguments = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3", f"-s3.config={self._folder / 's3.json'}"]
@@ -50,7 +50,17 @@ class S3Server:
         arguments += ["-master.electionTimeout=1s", "-master.heartbeatInterval=100ms", "-volume.preStopSeconds=1"]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [_program(), "server", f"-dir={self._folder / 'data'}", *arguments, *ports, *grpc],
+                [
+                    "nice",
+                    "-n",
+                    str(nice),
+                    _program(),
+                    "server",
+                    f"-dir={self._folder / 'data'}",
+                    *arguments,
+                    *ports,
+                    *grpc,
+                ],
                 stdout=log,
                 stderr=log,
                 cwd=self._folder,

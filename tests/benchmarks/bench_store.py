@@ -2,8 +2,8 @@
 
     python tests/benchmarks/bench_store.py [--rounds N] [--epochs N] [--image-size PX] [--threads N]
 
-Both sides train the same experiment on the same resident synthetic images in this process, in turn, round by round;
-the S3 server runs beside it on the same cores, which a real one does not.
+Both sides train the same experiment on the same resident synthetic images in this process, in turn, round by round.
+A real S3 server has cores of its own; the one here takes what training leaves (--server-nice 0: as much as training).
 """
 
 import argparse
@@ -21,9 +21,6 @@ from typing import Any
 
 import torch
 
-sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
-from s3_server import BUCKET, S3Server
-
 from seg import data, loop, pack
 from seg.experiment import Experiment
 from seg.pack import Pack
@@ -33,6 +30,9 @@ from study.messages import EpochDone, LaneSettings, StartTrial, TrainEpoch
 from study.objective import Objective
 from study.store import Store
 from study.worker import Worker
+
+sys.path.append(str(Path(__file__).parents[1]))
+from s3_server import BUCKET, S3Server  # noqa: E402 # the server of the tests
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -90,7 +90,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     chosen = experiment(given.image_size)
     with tempfile.TemporaryDirectory() as folder:
         server = S3Server(Path(folder))
-        server.start()
+        server.start(nice=given.server_nice)
         os.environ |= server.environment
         store = Store(f"s3://{BUCKET}/overhead", 60)
         store._fs.mkdir(BUCKET)
@@ -110,6 +110,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         "ratios": ratios,
         "checkpoint_mb": size / 1e6,
         "threads": given.threads,
+        "server_nice": given.server_nice,
     }
 
 
@@ -117,7 +118,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--epochs", type=int, default=8, help="of a round, on each side")
-    parser.add_argument("--image-size", type=int, default=96)
+    parser.add_argument("--image-size", type=int, default=160)
+    parser.add_argument("--server-nice", type=int, default=19, help="priority of the S3 server, 0 to 19")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     found = measure(parser.parse_args())
     print(f"checkpoint {found['checkpoint_mb']:.0f} MB, epochs of {found['epoch_seconds']:.2f} s")
