@@ -133,6 +133,9 @@ def _table_of(opened: Study, trial: int, kind: str) -> pd.DataFrame | None:
         return pd.read_parquet(io.BytesIO(opened.store.read(record.path(kind)))) if record else None
     except FileNotFoundError:
         return None
+    except (OSError, ValueError) as error:
+        place = f"{opened.store.uri}/{record.path(kind) if record else ''}"
+        raise StudyNotFound(f"{place}: cannot be read ({' '.join(str(error).split())}); restore the file") from error
 
 
 def class_shares(study: str | Study, trial: int | None = None) -> pd.DataFrame:

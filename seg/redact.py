@@ -23,10 +23,12 @@ NAMES = (
 )
 VALUE = r"""(?:'[^']*'|"[^"]*"|[^\s&;,'")\]}]+)"""
 
+SCHEME = "(?:[a-z][a-z0-9+.-]*://|[a-z][a-z0-9+.-]+:/)"
+
 RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     # scheme://user:password@host. A path has made one slash of two; a password may hold @ and / that should have been
     # quoted, so it goes on to the last @; but digits before a slash are a port.
-    (re.compile(r"\b([a-z][a-z0-9+.-]+:/{1,2}[^\s:/?#@]*):(?!\d{1,5}(?:[/?#]|$|\s))(?:(?!://)\S)*@", re.I), r"\1:***@"),
+    (re.compile(rf"\b({SCHEME}[^\s:/?#@]*):(?!\d{{1,5}}(?:[/?#]|$|\s))(?:(?!://)\S)*@", re.I), r"\1:***@"),
     # https://token@host: a name of a person is shorter.
     (re.compile(r"\b((?:git\+)?https?:/{1,2})[^\s:/?#@]{16,}@", re.I), r"\1***@"),
     # ?X-Amz-Signature=..., &sig=..., password=... of a connection string

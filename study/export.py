@@ -14,7 +14,7 @@ from study.exporters import EXPORTERS, exporter
 from study.exporters.source import ExportError, Source
 from study.ls import open_study
 from study.names import is_file_name
-from study.records import FormatError, read_records
+from study.records import FormatError, read_records, read_study
 from study.redact import complain, redact
 from study.store import StoreError
 
@@ -32,7 +32,7 @@ def export(study: str, to: str, out: Path | None) -> str:
 def _source(study: str) -> Source:
     store = open_study(study)
     with store.reached():
-        info, records = store.read_json("study.json"), read_records(store)
+        info, records = read_study(store), read_records(store)
     return Source(store.uri, info, records)
 
 

@@ -16,7 +16,7 @@ from study.arguments import ArgumentParser, at_least_one
 from study.leaders import ranked
 from study.objective import Objective
 from study.progress import duration
-from study.records import FormatError, Record, State, read_records
+from study.records import FormatError, Record, State, read_records, read_study
 from study.redact import complain, redact
 from study.store import Store, StoreError
 
@@ -41,7 +41,7 @@ COLUMNS = {
 def show(store: Store, top: int) -> None:
     """Print the best `top` trials, the states of all, and how to see more. StoreError where it cannot be read."""
     with store.reached():
-        study, records = store.read_json("study.json"), read_records(store)
+        study, records = read_study(store), read_records(store)
     objective = Objective(**study["spec"]["objective"])
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     order = ranked(records, objective, tuple(State))[:top]

@@ -150,6 +150,17 @@ def write_record(store: Store, record: Record) -> None:
     store.write(record_name(record.trial), encode_record(record))
 
 
+def read_study(store: Store) -> dict[str, Any]:
+    """study.json. FileNotFoundError where there is none, FormatError where it is something else."""
+    try:
+        study = store.read_json("study.json")
+    except ValueError as error:
+        raise FormatError(f"{store.uri}/study.json: is no JSON ({error}); restore the file") from error
+    if not isinstance(study, dict) or study.get("format") != FORMAT:
+        raise FormatError(f"{store.uri}/study.json: is not of format {FORMAT}, the one this version reads; restore it")
+    return study
+
+
 def read_record(store: Store, trial: int) -> Record:
     """FileNotFoundError where the study has no such trial, FormatError where another version wrote it."""
     name = record_name(trial)

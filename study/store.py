@@ -8,6 +8,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -48,6 +49,8 @@ class Store:
             self._connect()
         except (ValueError, ImportError) as error:
             raise StoreError(f"{self.uri}: cannot be used ({error}); give a folder or s3://bucket/prefix") from error
+        if re.match("[A-Za-z]://", self.uri):  # a folder of that name, to fsspec: it may be a drive of Windows
+            raise StoreError(f"{self.uri}: cannot be used (no such storage); give a folder or s3://bucket/prefix")
 
     def _connect(self, fresh: bool = False) -> None:
         # No listings are kept: other processes write here too.

@@ -26,6 +26,7 @@ from study.exporters.source import (
     with_progress,
 )
 from study.records import Record, State
+from study.redact import redact
 
 SERVER = "MLFLOW_TRACKING_URI"
 OWNER = "segstudy.study"
@@ -101,7 +102,7 @@ def _export(client: MlflowClient, experiment: str, record: Record, run: Run | No
     metrics = list(_metrics(record, sent))
     for start in range(0, len(metrics), METRICS_A_CALL):
         client.log_batch(id, metrics=metrics[start : start + METRICS_A_CALL])
-    tags = {"state": record.state, "reason": record.reason, SENT: len(record.epochs), MARK: mark}
+    tags = {"state": record.state, "reason": redact(record.reason), SENT: len(record.epochs), MARK: mark}
     client.log_batch(id, tags=[RunTag(name, str(value)[:TAG_CHARACTERS]) for name, value in tags.items()])
     if record.state.ended:
         client.set_terminated(id, STATUS.get(record.state, "FAILED"), _milliseconds(timestamp(record.finished)))

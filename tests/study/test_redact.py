@@ -17,6 +17,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 ADDRESSES = [
     ("s3://user:pw@host/x", "s3://user:***@host/x"),
+    ("x://user:pw@host", "x://user:***@host"),
     ("https:/user:pw@host/x: missing", "https:/user:***@host/x: missing"),
     ("redis://:pw@host", "redis://:***@host"),
     ("postgresql+psycopg://u:p@s/s:w@h:5432/db, ask a@b.org", "postgresql+psycopg://u:***@h:5432/db, ask a@b.org"),
