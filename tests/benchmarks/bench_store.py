@@ -32,7 +32,7 @@ from study.store import Store
 from study.worker import Worker
 
 sys.path.append(str(Path(__file__).parents[1]))
-from s3_server import BUCKET, S3Server  # noqa: E402 # the server of the tests
+from s3_server import BUCKET, S3Server  # the server of the tests
 
 RESULTS = Path(__file__).parent / "results"
 
