@@ -28,7 +28,7 @@ from seg.weights import WeightsError
 from study import counts
 from study.arguments import ArgumentParser
 from study.ls import open_study
-from study.records import FormatError, Record, read_record
+from study.records import FormatError, Record, read_record, read_study
 from study.redact import complain
 from study.store import Store, StoreError
 
@@ -102,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _report(store: Store, given: argparse.Namespace) -> int:
     record = _record(store, given.trial)
-    places = store.read_json("study.json")["places"]
+    places = read_study(store)["places"]
     data_dir = given.data or Path(places["data"])
     weights_dir = given.weights or (Path(places["weights"]) if places["weights"] else None)
     experiment = Experiment.from_json(record.experiment)

@@ -15,7 +15,8 @@ from typing import Any
 from study import run
 from study.arguments import ArgumentParser
 from study.ls import open_study
-from study.records import Record, State, read_records
+from study.records import Record, State, read_records, read_study
+from study.redact import redact_crashes
 from study.store import Store
 
 
@@ -66,7 +67,7 @@ def _chosen(records: list[Record], given: argparse.Namespace) -> list[int]:
 def _as_resumed(store: Store, given: argparse.Namespace) -> list[str]:
     """The arguments of study.run that go on with the study."""
     storage, _, name = store.uri.rpartition("/")
-    places: dict[str, Any] = store.read_json("study.json")["places"]
+    places: dict[str, Any] = read_study(store)["places"]
     flags = {
         "--data": given.data or places["data"],
         "--weights": given.weights or places["weights"],
@@ -81,4 +82,5 @@ def _as_resumed(store: Store, given: argparse.Namespace) -> list[str]:
 
 
 if __name__ == "__main__":
+    redact_crashes()
     sys.exit(main())

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 from study import ls, names
 from study.arguments import ArgumentParser
-from study.records import FormatError
-from study.redact import complain, redact
+from study.records import FormatError, read_study
+from study.redact import complain, redact, redact_crashes
 from study.spec import Spec, SpecError, bundled, load_spec
 from study.store import Store, StoreError
 
@@ -160,7 +160,7 @@ def _stored_spec(given: argparse.Namespace, store: Store) -> Spec:
     if given.set or fixed:
         flag = "--set" if given.set else f"--{fixed[0].replace('_', '-')}"
         raise InputError(f"{flag}: a study that has begun keeps its spec, so that its trials compare; leave it out")
-    raw = store.read_json("study.json")["spec"]
+    raw = read_study(store)["spec"]
     return Spec.from_json(raw, _overrides(given, RESUMABLE), f"{store.uri}/study.json")
 
 
@@ -208,7 +208,7 @@ def _conduct(
 
 
 def _check_same_data(store: Store, pack_key: str) -> None:
-    if store.read_json("study.json")["dataset"]["pack"] != pack_key:
+    if read_study(store)["dataset"]["pack"] != pack_key:
         raise InputError(
             f"{store.uri}: the images or masks are not those it began with, so its trials would not compare; "
             "give the same --data, or start a new study"
@@ -236,4 +236,5 @@ def _resume_line(given: argparse.Namespace, name: str) -> str:
 
 
 if __name__ == "__main__":
+    redact_crashes()
     sys.exit(main())

@@ -162,6 +162,35 @@ def test_nothing_is_written_outside(server: Server, tmp_path: Path, name: str) -
     assert not list(tmp_path.rglob("outside.txt"))
 
 
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE])
+def test_a_tape_makes_no_links_devices_or_pipes(server: Server, tmp_path: Path, kind: bytes) -> None:
+    """Nor is anything written through a link that the tape brought before it."""
+    (tmp_path / "outside").mkdir()
+    body = io.BytesIO()
+    with tarfile.open(fileobj=body, mode="w:gz") as tape:
+        strange = tarfile.TarInfo("images")
+        strange.type, strange.linkname = kind, str(tmp_path / "outside")
+        tape.addfile(strange)
+        within = tarfile.TarInfo("images/a.jpg")
+        within.size = 1
+        tape.addfile(within, io.BytesIO(b"a"))
+    server.body = body.getvalue()
+    fetch_archives([Archive(server.address("images.tar.gz"))], tmp_path / "pets")
+    assert files(tmp_path / "pets") == {"images/a.jpg": b"a"} and not list((tmp_path / "outside").iterdir())
+    assert (tmp_path / "pets" / "images").is_dir() and not (tmp_path / "pets" / "images").is_symlink()
+
+
+def test_a_zips_link_is_a_file_that_says_where(server: Server, tmp_path: Path) -> None:
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w") as content:
+        link = zipfile.ZipInfo("a.jpg")
+        link.external_attr = 0o120777 << 16
+        content.writestr(link, "/etc/passwd")
+    server.body = body.getvalue()
+    fetch_archives([Archive(server.address("a.zip"))], tmp_path / "coco")
+    assert files(tmp_path / "coco") == {"a.jpg": b"/etc/passwd"} and not (tmp_path / "coco" / "a.jpg").is_symlink()
+
+
 def test_an_empty_folder_in_the_place_is_no_obstacle(server: Server, tmp_path: Path) -> None:
     server.body = zipped({"a": b"1"})
     (tmp_path / "coco").mkdir()

@@ -1,6 +1,8 @@
 """No secret stays in text that is kept or shown, and text without one stays as it is."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -94,3 +96,11 @@ def test_an_error_is_printed_without_it(monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.setenv("MY_TOKEN", SECRET)
     complain(ValueError(f"s3://me:pw@host: cannot be used ({SECRET})"))
     assert capsys.readouterr().err == "error: s3://me:***@host: cannot be used (***)\n"
+
+
+def test_a_crash_is_printed_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_TOKEN", SECRET)
+    code = "from study.redact import redact_crashes; redact_crashes(); import os; raise OSError(os.environ['MY_TOKEN'])"
+    crashed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert crashed.returncode == 1 and crashed.stderr.startswith("Traceback")
+    assert crashed.stderr.endswith("OSError: ***\n") and SECRET not in crashed.stderr

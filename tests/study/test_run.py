@@ -159,7 +159,7 @@ def begun(tmp_path: Path) -> Path:
     """A study that has begun, with all that --resume looks at."""
     folder = tmp_path / "studies" / "mine"
     spec = load_spec("phantom", ["trials=4", "epochs=5"])
-    Store(str(folder)).write_json("study.json", {"spec": spec.to_json()})
+    Store(str(folder)).write_json("study.json", {"format": 1, "spec": spec.to_json()})
     return folder
 
 
@@ -306,7 +306,7 @@ def test_a_stored_spec_from_elsewhere_is_checked(refused: Refused, begun: Path) 
 
 def test_resuming_on_other_data_is_refused(tmp_path: Path) -> None:
     store = Store(str(tmp_path / "s"))
-    store.write_json("study.json", {"dataset": {"pack": "one"}})
+    store.write_json("study.json", {"format": 1, "dataset": {"pack": "one"}})
     run._check_same_data(store, "one")
     with pytest.raises(run.InputError, match="not those it began with"):
         run._check_same_data(store, "other")
