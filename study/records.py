@@ -156,7 +156,7 @@ def read_study(store: Store) -> dict[str, Any]:
         study = store.read_json("study.json")
     except ValueError as error:
         raise FormatError(f"{store.uri}/study.json: is no JSON ({error}); restore the file") from error
-    if not isinstance(study, dict) or study.get("format") != FORMAT:
+    if not isinstance(study, dict) or study.get("format", FORMAT) != FORMAT:
         raise FormatError(f"{store.uri}/study.json: is not of format {FORMAT}, the one this version reads; restore it")
     return study
 
