@@ -37,6 +37,8 @@ from study.tidy import begin_again, end_in_store
 
 LANE_RESOURCES = {"memory": float(2**20)}
 """Of a lane's own actor, which only passes messages: no CPU, but an empty request is refused."""
+ROUNDS = 5
+"""Times that Tune is run before a trial whose lanes keep dying is FAILED."""
 LANE_RESTARTS = 20
 """Times a trial is taken up again from its last epoch after its lane's own process died, as on a node that is lost.
 That process only passes messages: a trial does not kill it. Deaths of workers are counted by the lane."""
@@ -123,41 +125,60 @@ def _search_interruptibly(plan: Plan, earlier: list[Record], mirror: Callable[[R
         return _search(plan, earlier, scratch, mirror)
 
 
-def _search(plan: Plan, earlier: list[Record], scratch: str, mirror: Callable[[Record], None]) -> list[Record]:
-    tally = Tally(plan.spec.trials, plan.prepared.allotment.lanes, plan.objective, earlier)
+def _search(plan: Plan, records: list[Record], scratch: str, mirror: Callable[[Record], None]) -> list[Record]:
+    """In rounds: what a round leaves unfinished, because lanes died where Tune does not start a trial again, the next
+    takes up from the records, as another process would. All records, ended."""
+    tally = Tally(plan.spec.trials, plan.prepared.allotment.lanes, plan.objective, records)
     with Progress(tally) as progress:
-        store = plan.patient_store(progress.say)
-        _end_the_stopped(plan, store, earlier)
-        ended = [record for record in earlier if record.state.ended]
-        optuna_study = OptunaStudy(plan.spec, seed=plan.spec.seed)
-        for record in ended:
-            optuna_study.tell(record)
-            mirror(record)
-        first_free = max([len(space.baselines(plan.spec)), *(r.trial + 1 for r in earlier)])
-        config = {"settings": plan.settings, "scratch": scratch}
-        given = _given(plan.spec, earlier)
-        searcher = StudySearcher(given, first_free, plan.spec.trials, optuna_study, config)
-        stopping = scheduler(plan.spec, ended, plan.objective)
 
         def changed(record: Record) -> None:
             progress.change(record)
             mirror(record)
 
-        recorder = Recorder(
-            store,
-            plan.settings,
-            earlier,
-            searcher,
-            optuna_study,
-            plan.spec.finalists,
-            changed,
-            partial(session.check, plan, store),
-        )
-        try:
-            _tune(plan, searcher, stopping, recorder, plan.spec.trials - len(ended), scratch)
-        finally:
-            signal.signal(signal.SIGINT, signal.default_int_handler)  # once more, and what is left is not waited for
-            recorder.close(lambda: progress.say("sending the last records; Ctrl-C leaves them to be trained again"))
+        store = plan.patient_store(progress.say)
+        for left in reversed(range(ROUNDS)):
+            _end_the_stopped(plan, store, records)
+            records = _round(plan, store, records, scratch, changed, progress.say, last=left == 0)
+            if unfinished := [str(record.trial) for record in records if not record.state.ended]:
+                progress.say(f"lanes were lost: trials {', '.join(unfinished)} go on from their last epochs")
+            elif len(records) >= plan.spec.trials:
+                break
+    return records
+
+
+def _round(
+    plan: Plan,
+    store: Store,
+    earlier: list[Record],
+    scratch: str,
+    changed: Callable[[Record], None],
+    say: Callable[[str], None],
+    last: bool,
+) -> list[Record]:
+    ended = [record for record in earlier if record.state.ended]
+    optuna_study = OptunaStudy(plan.spec, seed=plan.spec.seed)
+    for record in ended:
+        optuna_study.tell(record)
+    first_free = max([len(space.baselines(plan.spec)), *(r.trial + 1 for r in earlier)])
+    config = {"settings": plan.settings, "scratch": scratch}
+    searcher = StudySearcher(_given(plan.spec, earlier), first_free, plan.spec.trials, optuna_study, config)
+    stopping = scheduler(plan.spec, ended, plan.objective)
+    recorder = Recorder(
+        store,
+        plan.settings,
+        earlier,
+        searcher,
+        optuna_study,
+        plan.spec.finalists,
+        changed,
+        partial(session.check, plan, store),
+        last,
+    )
+    try:
+        _tune(plan, searcher, stopping, recorder, plan.spec.trials - len(ended), scratch)
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # once more, and what is left is not waited for
+        recorder.close(lambda: say("sending the last records; Ctrl-C leaves them to be trained again"))
     return sorted(recorder.records.values(), key=lambda record: record.trial)
 
 

@@ -41,12 +41,14 @@ class Recorder(Callback):
         finalists: int,
         on_change: Callable[[Record], None],
         check_session: Callable[[], None] = lambda: None,
+        last_round: bool = True,
     ):
         self.records = {record.trial: record for record in earlier}
         self._store, self._settings, self._finalists = store, settings, finalists
         self._searcher, self._optuna = searcher, optuna_study
         self._on_change, self._check_session = on_change, check_session
         self._checked = time.monotonic()
+        self._last_round = last_round
         self._writer = BackgroundWriter(store)
         self._kept = self._finalists_now()
         searcher.on_proposal = self._proposed
@@ -117,6 +119,10 @@ class Recorder(Callback):
             self._end(record, State.PRUNED, stopped_at(record))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        """The lane's own process died, where Tune does not start the trial again: before its first step, for one. That
+        is no fault of the trial's: it stays as it is, for the next round."""
+        if not self._last_round:
+            return
         error = trial.get_pickled_error()
         text = str(error or "").strip() or (type(error).__name__ if error else "the lane ended without a word")
         self._end(self._record_of(trial), State.FAILED, text.splitlines()[-1], text)

@@ -177,11 +177,11 @@ def _conduct(
 
     if given.optuna_storage is not None:
         optuna_mirror.check(given.optuna_storage, name, store.uri, spec, begun=given.resume)
+    store.check_writable()
     storage = Store(_absolute(given.storage))
     prepared = preparation.prepare(spec, given.data, given.weights, _machine(given.address), storage)
     if given.resume:
         _check_same_data(store, prepared.pack.key)
-    store.check_writable()
     with conduct.ray_session(prepared.allotment) as dashboard:
         plan = Plan(name, spec, store, _typed(), prepared, given.optuna_storage)
         print(f"study {redact(store.uri)}: {spec.trials} trials, {prepared.allotment}", flush=True)

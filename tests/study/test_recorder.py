@@ -182,6 +182,16 @@ def test_a_lane_that_died_for_good(tune: Tune, store: Store, error: Exception | 
     assert reason in record.traceback and len(record.epochs) == 1
 
 
+def test_a_lane_that_died_where_tune_gives_up_leaves_the_trial_for_the_next_round(tune: Tune, store: Store) -> None:
+    """A lane that is killed between two trials: Tune fails the second before its first step."""
+    tune.recorder._last_round = False
+    trial = tune.start()
+    tune.error(trial, RuntimeError("the actor died"))
+    record = read(tune, store)
+    assert (record.state, record.reason) == (State.RUNNING, "")
+    assert not [told for told in tune.optuna._study.get_trials() if told.state.is_finished()]
+
+
 def test_a_lane_that_died_within_the_session_repeats_no_epoch(tune: Tune, store: Store) -> None:
     """Tune starts the trial again on a new lane, which goes on from the checkpoint: one epoch behind the record."""
     trial = tune.start()
@@ -303,6 +313,7 @@ def test_a_record_that_has_ended_names_only_what_is_there(
     for reported in ({"val_counts": "val_counts-00001-abc.bin"}, {"val_counts": "never-sent.bin"}):
         running = tune.start()
         tune.run(running, [0.5], started=started(), files=reported)
+        tune.recorder._writer.flush()
         tune.end(running)
     tune.recorder.close()
     first, second = read_records(store)

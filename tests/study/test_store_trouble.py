@@ -146,7 +146,7 @@ def test_an_s3_server_that_goes_and_comes_back(tmp_path: Path, monkeypatch: pyte
 def test_keys_that_are_refused(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not the one")
     lines: list[str] = []
-    store = Store(f"s3://studies/{uuid.uuid4().hex}", 0.5, lines.append)
+    store = Store(f"s3://studies/{uuid.uuid4().hex}", 3.0, lines.append)
     store._connect(fresh=True)
     with pytest.raises(StoreError, match="check the permissions, on S3 the credentials") as caught:
         store.write("a", b"1")

@@ -1,0 +1,63 @@
+"""Rounds of a search: what Tune leaves unfinished is taken up again."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study import conduct
+from study.plan import Plan
+from study.preparation import Prepared
+from study.records import State, read_records
+from study.resources import Allotment, Machine
+from study.spec import load_spec
+from study.store import Store
+
+
+class FailingTune:
+    """In place of Tune: asks for every trial, and each of the first `failures` sessions loses the lane of the third."""
+
+    def __init__(self, failures: int):
+        self.failures, self.asked = failures, list[list[int]]()
+
+    def __call__(self, plan: Plan, searcher: Any, stopping: Any, recorder: Any, samples: int, scratch: str) -> None:
+        self.asked.append([])
+        for number in range(samples):
+            config = searcher.suggest(f"{len(self.asked)}-{number}")
+            self.asked[-1].append(config["trial"])
+            trial = _Trial(f"{len(self.asked)}-{number}")
+            if config["trial"] == 2 and len(self.asked) <= self.failures:
+                recorder.on_trial_error(0, [], trial)
+            else:
+                row = {"epoch": 1, "val_iou": 0.5, "seconds": 1.0, "images_per_second": 1.0}
+                recorder.on_trial_result(0, [], trial, {"row": row, "files": {}, "done": True})
+                recorder.on_trial_complete(0, [], trial)
+
+
+class _Trial:
+    last_result: dict[str, Any] = {}  # noqa: RUF012 # never written
+
+    def __init__(self, trial_id: str):
+        self.trial_id = trial_id
+
+    def get_pickled_error(self) -> Exception:
+        return RuntimeError("the actor died")
+
+
+@pytest.mark.parametrize(("failures", "state"), [(0, State.COMPLETE), (3, State.COMPLETE), (99, State.FAILED)])
+def test_a_trial_whose_lane_was_lost_is_run_in_the_next_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: int, state: State, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tune = FailingTune(failures)
+    monkeypatch.setattr(conduct, "_tune", tune)
+    monkeypatch.setattr(conduct.session, "check", lambda plan, store: None)
+    spec = load_spec("phantom", ["trials=5", "epochs=1", "early_stopping.min_epochs=1"])
+    packed: Any = type("Packed", (), {"folder": tmp_path})()
+    prepared = Prepared(tmp_path, None, packed, Machine(2, 0), Allotment(1, 1, 0.0, 2))
+    store = Store(str(tmp_path / "study"))
+    records = conduct._search(Plan("study", spec, store, "", prepared), [], "", lambda record: None)
+    assert [record.trial for record in records] == [0, 1, 2, 3, 4]
+    assert {record.state for record in records if record.trial != 2} == {State.COMPLETE}
+    assert records[2].state is state and records == read_records(store)
+    assert tune.asked == [[0, 1, 2, 3, 4], *[[2]] * min(failures, conduct.ROUNDS - 1)]
+    assert ("lanes were lost: trials 2 go on" in capsys.readouterr().out) == (failures > 0)
