@@ -21,6 +21,8 @@ from study.records import trial_folder
 from study.store import Store
 
 CHECKPOINT = "checkpoint-"
+LISTINGS = 3
+"""Of a trial's folder, while checkpoints that were listed have gone before they were read."""
 
 
 class Attempt:
@@ -48,6 +50,7 @@ class Attempt:
         header = checkpoint.restore(self._run, content or store.read(f"{self._folder}/{name}"))
         self.rows, self.files = header["rows"], header["files"]
         self._stored = {name, *self.files.values()}
+        self._run.microbatches = max(self._run.microbatches, header.get("microbatches", 1))
         if ranks.rank == 0 and self._is_best():
             self._best = checkpoint.snapshot_weights(self._run)
 
@@ -63,49 +66,68 @@ class Attempt:
         return EpochDone(result.row, dict(self.files))
 
     def _keep(self, result: EpochResult) -> None:
-        """Files before the checkpoint that counts on them; the last epoch needs no checkpoint.
+        """All files of an epoch as one job, those that the checkpoint counts on first; the last epoch needs none.
 
         While every epoch is the best so far, the checkpoints have its weights: they get a file of their own only once
         an epoch is not, or is the last.
         """
         last = result.epoch == self._run.experiment.epochs
+        contents: dict[str, Callable[[], bytes]] = {}
         if self._is_best():
             self._best = checkpoint.snapshot_weights(self._run)
             self.files = {}
-            self._keep_counts(result)
+            contents |= self._counts(result)
         if self._best and (last or not self._is_best()):
-            self._write("best", self._best.header["epoch"], "safetensors", self._best.to_bytes)
+            contents[self._name("best", self._best.header["epoch"], "safetensors")] = self._best.to_bytes
             self._best = None
         if not last:
-            self._keep_checkpoint(result.epoch)
+            name = f"{CHECKPOINT}{result.epoch:05d}-{self._token}.safetensors"
+            # Copies: the next epoch changes all of it while this is being written.
+            state = checkpoint.snapshot(
+                self._run,
+                self._best,
+                rows=list(self.rows),
+                files=dict(self.files),
+                microbatches=self._run.microbatches,
+            )
+            contents[name] = state.to_bytes
+        self._send(contents)
 
-    def _keep_counts(self, result: EpochResult) -> None:
+    def _counts(self, result: EpochResult) -> dict[str, Callable[[], bytes]]:
         found, ids = result.validation.counts, self._run.data.val.ids
         tables = {"val_counts": counts.to_table(ids, found), "val_confusion": counts.confusion_table(found)}
-        for kind, table in tables.items():
-            self._write(kind, result.epoch, "parquet", partial(counts.to_parquet, table))
+        return {
+            self._name(kind, result.epoch, "parquet"): partial(counts.to_parquet, table)
+            for kind, table in tables.items()
+        }
 
-    def _write(self, kind: str, epoch: int, ending: str, content: Callable[[], bytes]) -> None:
+    def _name(self, kind: str, epoch: int, ending: str) -> str:
         self.files[kind] = f"{kind}-{epoch:05d}-{self._token}.{ending}"
-        self._writer.write(f"{self._folder}/{kind}", f"{self._folder}/{self.files[kind]}", content)
+        return self.files[kind]
 
-    def _keep_checkpoint(self, epoch: int) -> None:
-        name = f"{CHECKPOINT}{epoch:05d}-{self._token}.safetensors"
-        # Copies: the next epoch changes all of it while this is being written.
-        state = checkpoint.snapshot(self._run, self._best, rows=list(self.rows), files=dict(self.files))
-        needed = {name, *self.files.values()}
-        gone = {f"{self._folder}/{file}" for file in self._stored - needed}
-        self._writer.write(f"{self._folder}/checkpoint", f"{self._folder}/{name}", state.to_bytes, gone)
-        self._stored = needed
+    def _send(self, contents: dict[str, Callable[[], bytes]]) -> None:
+        """What an earlier checkpoint stood on goes once this one is written, if there is one among them."""
+        checkpoints = {name for name in contents if name.startswith(CHECKPOINT)}
+        needed = {*self.files.values(), *checkpoints}
+        replaced = self._stored - needed if checkpoints else set()
+        files = {f"{self._folder}/{name}": content for name, content in contents.items()}
+        self._writer.write(self._folder, files, map(self._at, replaced), map(self._at, needed))
+        self._stored = (self._stored | needed) - replaced
+
+    def _at(self, name: str) -> str:
+        return f"{self._folder}/{name}"
 
 
 def newest_checkpoint(store: Store, folder: str) -> tuple[str | None, bytes]:
     """Name and content of the checkpoint of the latest epoch that can be read; None and nothing where there is none."""
-    names = sorted((name for name in store.names(folder) if name.startswith(CHECKPOINT)), reverse=True)
-    for name in names:
-        # Torn by a failing disk, or just replaced by a lane that is about to end: the one before it will do.
-        with contextlib.suppress(CheckpointError, FileNotFoundError):
-            content = store.read(f"{folder}/{name}")
-            checkpoint.read(content)
-            return name, content
+    for _ in range(LISTINGS):
+        names = sorted((name for name in store.names(folder) if name.startswith(CHECKPOINT)), reverse=True)
+        for name in names:
+            # Torn by a failing disk, or just replaced by a lane that is about to end: another one will do.
+            with contextlib.suppress(CheckpointError, FileNotFoundError):
+                content = store.read(f"{folder}/{name}")
+                checkpoint.read(content)
+                return name, content
+        if not names:
+            break
     return None, b""

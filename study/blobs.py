@@ -9,8 +9,7 @@ from study.store import Store
 
 @dataclass
 class Job:
-    name: str
-    content: Callable[[], bytes]
+    files: dict[str, Callable[[], bytes]]
     replaces: set[str] = field(default_factory=set)
 
 
@@ -24,18 +23,23 @@ class BackgroundWriter:
         self._error: Exception | None = None
         self._changed = threading.Condition()
 
-    def write(self, key: str, name: str, content: Callable[[], bytes], replaces: Iterable[str] = ()) -> None:
-        """Queue the file `name`; its content is made in the background too.
+    def write(
+        self, key: str, files: dict[str, Callable[[], bytes]], replaces: Iterable[str] = (), needed: Iterable[str] = ()
+    ) -> None:
+        """Queue files by name, in this order; their contents are made in the background too.
 
-        `replaces` is deleted once `name` is written. A write of the same key that has not begun is dropped: the newer
-        one stands for it, at its own place in the order. Raises what an earlier write ended with.
+        `replaces` are deleted once all are written. A job of the same key that has not begun is dropped: the newer one
+        stands for it, and takes over those of its files that are still `needed`. Raises what an earlier write ended
+        with.
         """
-        job = Job(name, content, set(replaces))
         with self._changed:
             self._raise_error()
             dropped = self._queue.pop(key, None)
+            job = Job(dict(files), set(replaces))
             if isinstance(dropped, Job):
-                job.replaces |= dropped.replaces - {name}
+                kept = set(needed)
+                job.files = {name: content for name, content in dropped.files.items() if name in kept} | job.files
+                job.replaces |= dropped.replaces - job.files.keys()
             self._put(key, job)
 
     def then(self, key: str, action: Callable[[], None]) -> None:
@@ -52,6 +56,11 @@ class BackgroundWriter:
             done = self._changed.wait_for(lambda: self._error or not (self._queue or self._busy), seconds)
             self._raise_error()
             return bool(done)
+
+    @property
+    def broken(self) -> bool:
+        """Whether a write has failed: nothing is written any more."""
+        return self._error is not None
 
     def check(self) -> None:
         """Raises what a write ended with."""
@@ -92,6 +101,7 @@ class BackgroundWriter:
         if not isinstance(job, Job):
             job()
             return
-        self._store.write(job.name, job.content())
+        for name, content in job.files.items():
+            self._store.write(name, content())
         for name in sorted(job.replaces):
             self._store.delete(name)

@@ -33,7 +33,7 @@ from study.resources import Allotment, Machine, ResourceError
 from study.search import OptunaStudy, Proposal, Rungs, StudySearcher, scheduler
 from study.spec import Spec
 from study.store import Store
-from study.tidy import begin_again, end_in_store
+from study.tidy import begin_again, end_in_store, remove_unnamed
 
 LANE_RESOURCES = {"memory": float(2**20)}
 """Of a lane's own actor, which only passes messages: no CPU, but an empty request is refused."""
@@ -97,7 +97,10 @@ def conduct(plan: Plan, resume: bool, again: Collection[int] = frozenset()) -> l
             records = _search_interruptibly(plan, earlier, mirror)
         else:
             records = earlier
+        session.check(plan, store)
         _score_finalists(plan, store, records)
+        session.check(plan, store)
+        remove_unnamed(store, records)
     session.go_on(plan, store, finished=now())
     return records
 
@@ -159,9 +162,10 @@ def _round(
     optuna_study = OptunaStudy(plan.spec, seed=plan.spec.seed)
     for record in ended:
         optuna_study.tell(record)
-    first_free = max([len(space.baselines(plan.spec)), *(r.trial + 1 for r in earlier)])
+    begun = {record.trial for record in earlier}  # one may be missing in between: its first record was not yet sent
+    free = [trial for trial in range(len(space.baselines(plan.spec)), plan.spec.trials) if trial not in begun]
     config = {"settings": plan.settings, "scratch": scratch}
-    searcher = StudySearcher(_given(plan.spec, earlier), first_free, plan.spec.trials, optuna_study, config)
+    searcher = StudySearcher(_given(plan.spec, earlier), free, optuna_study, config)
     stopping = scheduler(plan.spec, ended, plan.objective)
     recorder = Recorder(
         store,
@@ -234,6 +238,9 @@ def _trial_name(study: str, trial: Any) -> str:
 def _score_finalists(plan: Plan, store: Store, records: list[Record]) -> None:
     """Those not scored yet: the sealed test split is opened once for each."""
     chosen = leaders.finalists(records, plan.objective, plan.spec.finalists)
+    if lost := [record.trial for record in chosen if not {"best", "val_counts"} <= set(record.files)]:
+        print(f"trials {', '.join(map(str, lost))} are not scored: their weights are lost; see study.retry", flush=True)
+    chosen = [record for record in chosen if record.trial not in lost]
     waiting = [record for record in chosen if record.test is None]
     if not waiting:
         return

@@ -80,7 +80,7 @@ class WorkerGroup:
 
     def stop(self) -> None:
         self.post(Stop())
-        self._thread.join(timeout=60)
+        self._thread.join(timeout=60 + self._settings.store_seconds)
 
 
 def _trainer(settings: LaneSettings, mailbox: Any, scratch: str) -> Any:
@@ -154,6 +154,8 @@ class Lane(tune.Trainable):
         try:
             return self._train_epoch(result)
         except LaneError as error:
+            if "OutOfMemory" in str(error) or "low on memory" in str(error):  # Ray ended them before the machine did
+                return _short_of_memory(error)
             self._group, self._deaths = None, self._deaths + 1
             return _deadly(error) if self._deaths == DEATHS else None
         except Standstill as error:
@@ -189,6 +191,12 @@ class Lane(tune.Trainable):
 
 def new_group(settings: LaneSettings, scratch: str) -> WorkerGroup:
     return WorkerGroup(settings, scratch)
+
+
+def _short_of_memory(error: LaneError) -> Failure:
+    text = "".join(traceback.format_exception(error))
+    reason = f"out of memory: {error}".splitlines()[0]
+    return Failure(State.INFEASIBLE, reason, text, lane_lives=False, out_of_memory=True)
 
 
 def _deadly(error: LaneError) -> Failure:

@@ -4,7 +4,6 @@ import copy
 import time
 import uuid
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from ray.tune import Callback
@@ -15,7 +14,7 @@ from study.messages import Failure, LaneSettings
 from study.records import Record, State, encode_record, now, record_name
 from study.search import OptunaStudy, Proposal, StudySearcher
 from study.store import Store
-from study.tidy import end_in_store, remove_unnamed
+from study.tidy import LATE_SECONDS, end_in_store, remove_unnamed
 
 MOMENT_SECONDS = 3.0
 SESSION_SECONDS = 15.0
@@ -69,7 +68,12 @@ class Recorder(Callback):
 
         `when_slow` is called once where that takes more than a moment."""
         records = [record for record in self.records.values() if record.state.ended]
-        self._writer.then("tidy", partial(remove_unnamed, self._store, records))
+
+        def tidy() -> None:
+            self._check_session()
+            remove_unnamed(self._store, records)
+
+        self._writer.then("tidy", tidy)
         if not self._writer.flush(MOMENT_SECONDS):
             when_slow()
             self._writer.flush()
@@ -112,7 +116,8 @@ class Recorder(Callback):
         record = self._record_of(trial)
         failure: Failure | None = (trial.last_result or {}).get("failure")
         if failure:
-            self._end(record, failure.state, failure.reason, failure.traceback)
+            late = LATE_SECONDS if failure.lane_lives else 0.0  # who is dead sends nothing more
+            self._end(record, failure.state, failure.reason, failure.traceback, late)
         elif record.epochs and record.epochs[-1]["epoch"] >= record.experiment["epochs"]:
             self._end(record, State.COMPLETE)
         else:
@@ -127,7 +132,9 @@ class Recorder(Callback):
         text = str(error or "").strip() or (type(error).__name__ if error else "the lane ended without a word")
         self._end(self._record_of(trial), State.FAILED, text.splitlines()[-1], text)
 
-    def _end(self, record: Record, state: State, reason: str = "", traceback: str = "") -> None:
+    def _end(
+        self, record: Record, state: State, reason: str = "", traceback: str = "", late_seconds: float | None = None
+    ) -> None:
         record.state, record.reason, record.traceback = state, reason, traceback
         record.finished = now()
         kept = self._finalists_now()
@@ -136,14 +143,19 @@ class Recorder(Callback):
         for one in [record, *fallen]:
             if one.trial not in kept:
                 one.files.pop("best", None)
-            self._end_in_store(one)
+            self._end_in_store(one, LATE_SECONDS if late_seconds is None else late_seconds)
         self._on_change(record)
         self._optuna.tell(record)
 
-    def _end_in_store(self, record: Record) -> None:
+    def _end_in_store(self, record: Record, late_seconds: float) -> None:
         """Once the lane has sent the files that it names: a record that has ended names only what is there."""
         final = copy.deepcopy(record)
-        self._writer.then(record_name(record.trial), partial(end_in_store, self._store, final))
+
+        def end() -> None:
+            self._check_session()  # who was taken over, and only wakes up now, must not remove the other one's files
+            end_in_store(self._store, final, late_seconds)
+
+        self._writer.then(record_name(record.trial), end)
 
     def _finalists_now(self) -> set[int]:
         """Who could be scored at the end. Trials yet to end only push others out: who has fallen stays out."""
@@ -152,7 +164,7 @@ class Recorder(Callback):
     def _write(self, record: Record) -> None:
         content = encode_record(record)
         name = record_name(record.trial)
-        self._writer.write(name, name, lambda: content)
+        self._writer.write(name, {name: lambda: content})
 
     def _record_of(self, trial: Any) -> Record:
         return self.records[self._searcher.proposals[trial.trial_id].trial]

@@ -99,10 +99,11 @@ class StudySearcher(Searcher):
     """Hands Tune the running trials of an earlier session first, then the baselines, then what Optuna proposes."""
 
     def __init__(
-        self, given: Iterable[Proposal], first_free: int, trials: int, optuna_study: OptunaStudy, config: dict[str, Any]
+        self, given: Iterable[Proposal], free: Iterable[int], optuna_study: OptunaStudy, config: dict[str, Any]
     ):
+        """`free`: the numbers of the trials to propose."""
         super().__init__()
-        self._given, self._next, self._trials = list(given), first_free, trials
+        self._given, self._free = list(given), list(free)
         self._optuna, self._config = optuna_study, config
         self.proposals: dict[str, Proposal] = {}
         """By Tune's trial id."""
@@ -124,9 +125,9 @@ class StudySearcher(Searcher):
     def _propose(self) -> Proposal | None:
         if self._given:
             return self._given.pop(0)
-        if self._next >= self._trials:
+        if not self._free:
             return None
-        trial, self._next = self._next, self._next + 1
+        trial = self._free.pop(0)
         return Proposal(trial, "search", self._optuna.ask(trial))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -157,8 +158,9 @@ class Rungs(ASHAScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """A trial that is taken up again brings along the epochs that its checkpoint has behind it."""
-        if started := result.get("started"):
-            self.remember(trial.trial_id, started.rows, self._objective)
+        started = result.get("started")
+        if started and self.remember(trial.trial_id, started.rows, self._objective) == TrialScheduler.STOP:
+            return str(TrialScheduler.STOP)  # it was killed at a rung, before anybody judged it there
         return super().on_trial_result(tune_controller, trial, result)
 
     def stops(self, rows: list[dict[str, Any]]) -> bool:

@@ -29,6 +29,11 @@ __all__ = ["Store", "StoreError"]
 
 T = TypeVar("T")
 
+ANSWER_SECONDS = 60.0
+SLOWEST_BYTES = 2**20
+"""Bytes a second of a connection that is slow, but not dead."""
+LARGE_BYTES = 2**29
+"""Taken as the size of what is not known before it is read."""
 PART_BYTES = 50 * 2**20
 """Of an upload to S3 in parts, which one of twice this size or more is."""
 
@@ -54,9 +59,15 @@ class Store:
 
     def _connect(self, fresh: bool = False) -> None:
         # No listings are kept: other processes write here too.
-        self._fs, self._root = fsspec.core.url_to_fs(self.uri, use_listings_cache=False, skip_instance_cache=fresh)
+        options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": fresh}
+        if self._patience and self.uri.startswith(("s3://", "s3a://")):
+            # The store tries again itself: with the client's own tries inside each of its, a minute would be six.
+            options["config_kwargs"] = {"retries": {"max_attempts": 1}}
+        self._fs, self._root = fsspec.core.url_to_fs(self.uri, **options)
         self._local = isinstance(self._fs, LocalFileSystem)
         self._s3 = "s3" in self._fs.protocol
+        if "config_kwargs" in options:
+            self._fs.retries = 1
 
     def patient(self, seconds: float, notice: Callable[[str], None] = lambda line: None) -> "Store":
         """The same place, with patience."""
@@ -83,11 +94,16 @@ class Store:
     def _out_of_trouble(self, seconds: float) -> None:
         self._notice(f"{redact(self.uri)}: works again after {seconds:.0f} s; nothing was lost")
 
+    def _limit(self, size: int = 0) -> dict[str, float]:
+        """A time limit for a request that carries so many bytes, as fsspec's remote file systems take it: S3's client
+        waits for ever for a server that takes a connection and then says nothing."""
+        return {"timeout": ANSWER_SECONDS + size / SLOWEST_BYTES} if getattr(self._fs, "async_impl", False) else {}
+
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}" if name else self._root
 
     def exists(self, name: str) -> bool:
-        return self._try(lambda: bool(self._fs.exists(self._path(name))))
+        return self._try(lambda: bool(self._fs.exists(self._path(name), **self._limit())))
 
     def check_writable(self) -> None:
         """StoreError where nothing can be written here: no permission, no such bucket, no connection."""
@@ -106,7 +122,7 @@ class Store:
 
     def read(self, name: str) -> bytes:
         """Content of `name`; FileNotFoundError where there is none."""
-        return self._try(lambda: bytes(self._fs.cat_file(self._path(name))))
+        return self._try(lambda: bytes(self._fs.cat_file(self._path(name), **self._limit(LARGE_BYTES))))
 
     def read_each(self, names: Iterable[str]) -> dict[str, bytes]:
         """Contents by name, fetched side by side where the file system can; those that are missing are left out."""
@@ -114,7 +130,8 @@ class Store:
         paths = [self._path(name) for name in wanted]
 
         def fetch() -> list[bytes | Exception]:
-            found = self._fs.cat_ranges(paths, None, None, on_error="return") if paths else []
+            limit = self._limit(LARGE_BYTES)
+            found = self._fs.cat_ranges(paths, None, None, on_error="return", **limit) if paths else []
             for content in found:
                 if isinstance(content, Exception) and not isinstance(content, FileNotFoundError):
                     raise content
@@ -141,7 +158,7 @@ class Store:
                 if not (isinstance(error, FileExistsError) or "pre-condition" in str(error).lower()):
                     raise
                 # An answer that was lost on the way made a second attempt: then the first one's content is there.
-                return bool(self._fs.cat_file(path) == content)
+                return bool(self._fs.cat_file(path, **self._limit(len(content))) == content)
             return True
 
         return self._try(attempt)
@@ -156,10 +173,16 @@ class Store:
             checked["chunksize"] = PART_BYTES
             if len(content) < 2 * PART_BYTES:  # else it goes in parts, each with a checksum of the client's own
                 checked["ChecksumSHA256"] = base64.b64encode(hashlib.sha256(content).digest()).decode()
-        self._fs.pipe_file(path, content, mode=mode, **checked)
-        size = self._fs.info(path)["size"]
-        if size != len(content):
-            raise OSError(f"{path} has {size} bytes after {len(content)} were sent")
+        self._fs.pipe_file(path, content, mode=mode, **checked, **self._limit(len(content)))
+        self._check_size(path, len(content))
+
+    def _check_size(self, path: str, sent: int) -> None:
+        try:
+            size = self._fs.info(path, **self._limit())["size"]
+        except FileNotFoundError as error:
+            raise OSError(f"{path} is not there after it was sent") from error
+        if size != sent:
+            raise OSError(f"{path} has {size} bytes after {sent} were sent")
 
     def _put_local(self, path: str, content: bytes, exclusive: bool) -> None:
         with self._partial(path) as file:
@@ -195,10 +218,8 @@ class Store:
             if self._local:
                 self._put_local_file(path, source)
             else:
-                self._fs.put_file(str(source), path, callback=callback)
-            size = self._fs.info(path)["size"]
-            if size != source.stat().st_size:
-                raise OSError(f"{path} has {size} bytes after {source.stat().st_size} were sent")
+                self._fs.put_file(str(source), path, callback=callback, **self._limit(source.stat().st_size))
+            self._check_size(path, source.stat().st_size)
 
         self._try(attempt)
 
@@ -222,7 +243,7 @@ class Store:
 
         def entries() -> list[str]:
             try:
-                return list(self._fs.ls(self._path(folder), detail=False))
+                return list(self._fs.ls(self._path(folder), detail=False, **self._limit(LARGE_BYTES)))
             except FileNotFoundError:
                 return []
 
@@ -233,7 +254,7 @@ class Store:
     def every_name(self, folder: str) -> list[str]:
         """Names of all files below `folder` at any depth, sorted, relative to the store; half-written ones too."""
         prefix = self._fs._strip_protocol(self._path(""))
-        found = self._try(lambda: self._fs.find(self._path(folder)))
+        found = self._try(lambda: self._fs.find(self._path(folder), **self._limit(LARGE_BYTES)))
         return sorted(str(PurePosixPath(entry).relative_to(prefix)) for entry in found)
 
     def read_json(self, name: str) -> Any:

@@ -1,13 +1,17 @@
 """What goes wrong with a store, said so that a person knows what to do."""
 
 import errno
+from http.client import HTTPException
 
+from aiohttp import ClientError
 from botocore.exceptions import BotoCoreError, NoCredentialsError  # type: ignore[import-untyped]
+from botocore.parsers import ResponseParserError  # type: ignore[import-untyped]
 
 from study.redact import redact
 
-FAILURES: tuple[type[Exception], ...] = (OSError, BotoCoreError)
-"""What file systems raise where they cannot be used. S3's client has errors that are no OSError."""
+FAILURES: tuple[type[Exception], ...] = (OSError, BotoCoreError, ResponseParserError, HTTPException, ClientError)
+"""What file systems raise where they cannot be used. S3's client has errors that are no OSError: an answer that was
+cut off in the middle, for one."""
 
 ANSWERS: tuple[type[Exception], ...] = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)
 """OSErrors that say something of a file, not of the store."""
@@ -40,6 +44,6 @@ def remedy(error: Exception) -> str:
         return "give credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or the machine's role"
     if isinstance(error, PermissionError):
         return "check the permissions, on S3 the credentials (AWS_ACCESS_KEY_ID, AWS_PROFILE, the machine's role)"
-    if isinstance(error, BotoCoreError | ConnectionError | TimeoutError):
+    if isinstance(error, BotoCoreError | ClientError | ConnectionError | TimeoutError):
         return "check the network and the address, on S3 AWS_ENDPOINT_URL"
     return "check the address and its permissions"

@@ -12,9 +12,10 @@ LATE_SECONDS = 60.0
 POLL_SECONDS = 0.2
 
 
-def end_in_store(store: Store, record: Record) -> None:
-    """Write the record once its files are there, leaving out what never came; then remove what it does not name."""
-    there = _await(store, record)
+def end_in_store(store: Store, record: Record, late_seconds: float = LATE_SECONDS) -> None:
+    """Write the record once its files are there, or so long later, leaving out what never came; then remove what it
+    does not name."""
+    there = _await(store, record, late_seconds)
     record.files = {kind: file for kind, file in record.files.items() if file in there}
     write_record(store, record)
     for name in there - {"record.json", *record.files.values()}:
@@ -29,15 +30,16 @@ def begin_again(store: Store, record: Record) -> None:
     blank.extra["attempts"] = [*record.extra.get("attempts", []), attempt]
     for name in (field.name for field in dataclasses.fields(Record)):
         setattr(record, name, getattr(blank, name))
-    write_record(store, record)
+    # Its files first: cut off in between, it is still an ended trial, and none that goes on from an old checkpoint.
     for name in store.names(record.folder):
         if name != "record.json":
             store.delete(f"{record.folder}/{name}")
+    write_record(store, record)
 
 
-def _await(store: Store, record: Record) -> set[str]:
+def _await(store: Store, record: Record, late_seconds: float) -> set[str]:
     """Names in the trial's folder, all that the record names among them, or too late for those."""
-    end = time.monotonic() + LATE_SECONDS
+    end = time.monotonic() + late_seconds
     while True:
         there = set(store.names(record.folder))
         if there >= set(record.files.values()) or time.monotonic() > end:

@@ -63,7 +63,7 @@ class Worker:
             return self._train_epoch()
         except Exception as error:  # whatever a trial does, it is recorded, and the lane lives on
             self._attempt = None
-            if lost_peer(error) or isinstance(error, StoreError):
+            if lost_peer(error) or isinstance(error, StoreError) or self._writer.broken:
                 raise  # not this trial's doing: the lane ends, and the trial goes on from its last epoch on a new one
             return _failure(error, self.ranks.world)
 
@@ -94,7 +94,7 @@ class Worker:
             sampling=oversample.report(self._data.class_pixels_NC, run.weights_N),
             rows=list(self._attempt.rows),
             files=dict(self._attempt.files),
-            microbatches=command.microbatches,
+            microbatches=run.microbatches,
         )
 
     def _train_epoch(self) -> EpochDone:
@@ -122,7 +122,9 @@ def _failure(error: Exception, world: int) -> Failure:
     diverged = isinstance(error, Diverged)
     reason = str(error) if diverged else f"{type(error).__name__}: {error}"
     # A diverged loss is seen by every rank at once; after anything else the others may wait in a collective for ever.
-    lane_lives = diverged or world == 1
+    # A device on which anything else went wrong than its memory may not come to itself in this process.
+    device_lives = out_of_memory or "CUDA error" not in str(error)
+    lane_lives = diverged or (world == 1 and device_lives)
     return Failure(state, reason.splitlines()[0], traceback.format_exc(), lane_lives, out_of_memory)
 
 

@@ -39,7 +39,7 @@ def content(text: bytes) -> Callable[[], bytes]:
 
 def test_a_write_does_not_wait_for_store_or_content(store: SlowStore) -> None:
     writer = BackgroundWriter(store)
-    writer.write("a", "a", content(b"x"))
+    writer.write("a", {"a": content(b"x")})
     assert not store.exists("a")
     store.go.set()
     writer.flush()
@@ -50,25 +50,28 @@ def test_everything_in_order_and_deletions_after_their_write(store: SlowStore) -
     store.go.set()
     writer = BackgroundWriter(store)
     for name in "abc":
-        writer.write(name, name, content(b"1"), replaces={f"old {name}"})
+        writer.write(name, {name: content(b"1")}, replaces={f"old {name}"})
     writer.then("last", lambda: store.done.append("action"))
     writer.flush()
     assert store.done == ["a", "-old a", "b", "-old b", "c", "-old c", "action"]
 
 
-def test_a_slow_store_holds_one_write_a_key(store: SlowStore) -> None:
-    """Ten epochs while the first write is stuck: the first, then only the newest best and checkpoint, in that order."""
+def test_a_slow_store_holds_one_job_a_key(store: SlowStore) -> None:
+    """Ten epochs while the first write is stuck, the third of them the best: what the last checkpoint stands on."""
     writer = BackgroundWriter(store)
     for epoch in range(10):
-        writer.write("best", f"best-{epoch}", content(b"1"))
+        best = f"best-{min(epoch, 3)}"
+        files = {best: content(b"1")} if epoch <= 3 else {}
+        names = {best, f"checkpoint-{epoch}"}
+        older = {f"best-{epoch - 1}", f"checkpoint-{epoch - 1}"} - names
+        writer.write("trial", files | {f"checkpoint-{epoch}": content(b"1")}, older, names)
         assert store.begun.wait(10)
-        older = {f"best-{epoch - 1}", f"checkpoint-{epoch - 1}"}
-        writer.write("checkpoint", f"checkpoint-{epoch}", content(b"1"), older)
-    assert len(writer._queue) <= 2
+    assert len(writer._queue) == 1
     store.go.set()
     writer.flush()
-    assert [name for name in store.done if not name.startswith("-")] == ["best-0", "best-9", "checkpoint-9"]
-    assert store.names("") == ["best-9", "checkpoint-9"], "what the dropped ones were to replace is gone too"
+    written = [name for name in store.done if not name.startswith("-")]
+    assert written == ["best-0", "checkpoint-0", "best-3", "checkpoint-9"]
+    assert store.names("") == ["best-3", "checkpoint-9"], "what the dropped ones were to replace is gone too"
 
 
 def test_an_error_surfaces_in_the_caller_and_ends_the_writer(store: SlowStore) -> None:
@@ -77,8 +80,8 @@ def test_an_error_surfaces_in_the_caller_and_ends_the_writer(store: SlowStore) -
 
     store.go.set()
     writer = BackgroundWriter(store)
-    writer.write("a", "a", broken, replaces={"b"})
-    for call in (writer.flush, writer.check, lambda: writer.write("c", "c", content(b"1"))):
+    writer.write("a", {"a": broken}, replaces={"b"})
+    for call in (writer.flush, writer.check, lambda: writer.write("c", {"c": content(b"1")})):
         with pytest.raises(OSError, match="disk full"):
             call()
     assert store.done == [], "nothing is deleted where the write failed"
@@ -88,7 +91,7 @@ def test_a_writer_goes_on_after_a_pause(store: SlowStore) -> None:
     store.go.set()
     writer = BackgroundWriter(store)
     for number in range(50):
-        writer.write("a", f"{number}", content(b"1"))
+        writer.write("a", {f"{number}": content(b"1")})
         writer.flush()
     assert len(store.names("")) == 50
 
@@ -96,7 +99,7 @@ def test_a_writer_goes_on_after_a_pause(store: SlowStore) -> None:
 def test_no_thread_stays_behind(store: SlowStore) -> None:
     store.go.set()
     writer = BackgroundWriter(store)
-    writer.write("a", "a", content(b"1"))
+    writer.write("a", {"a": content(b"1")})
     writer.flush()
     for thread in threading.enumerate():
         if thread.name == "store":

@@ -44,20 +44,34 @@ class _Trial:
         return RuntimeError("the actor died")
 
 
-@pytest.mark.parametrize(("failures", "state"), [(0, State.COMPLETE), (3, State.COMPLETE), (99, State.FAILED)])
-def test_a_trial_whose_lane_was_lost_is_run_in_the_next_round(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: int, state: State, capsys: pytest.CaptureFixture[str]
-) -> None:
-    tune = FailingTune(failures)
-    monkeypatch.setattr(conduct, "_tune", tune)
+@pytest.fixture
+def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     monkeypatch.setattr(conduct.session, "check", lambda plan, store: None)
     spec = load_spec("phantom", ["trials=5", "epochs=1", "early_stopping.min_epochs=1"])
     packed: Any = type("Packed", (), {"folder": tmp_path})()
     prepared = Prepared(tmp_path, None, packed, Machine(2, 0), Allotment(1, 1, 0.0, 2))
-    store = Store(str(tmp_path / "study"))
-    records = conduct._search(Plan("study", spec, store, "", prepared), [], "", lambda record: None)
+    return Plan("study", spec, Store(str(tmp_path / "study")), "", prepared)
+
+
+def test_a_trial_whose_first_record_was_never_sent_is_proposed_again(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch, make_record: Any
+) -> None:
+    """The process died while records were on their way, and they do not arrive in the order of their numbers."""
+    monkeypatch.setattr(conduct, "_tune", tune := FailingTune(0))
+    earlier = [make_record(trial, epochs=1) for trial in (0, 1, 3)]
+    records = conduct._search(plan, earlier, "", lambda record: None)
+    assert tune.asked == [[2, 4]] and [record.trial for record in records] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("failures", "state"), [(0, State.COMPLETE), (3, State.COMPLETE), (99, State.FAILED)])
+def test_a_trial_whose_lane_was_lost_is_run_in_the_next_round(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch, failures: int, state: State, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tune = FailingTune(failures)
+    monkeypatch.setattr(conduct, "_tune", tune)
+    records = conduct._search(plan, [], "", lambda record: None)
     assert [record.trial for record in records] == [0, 1, 2, 3, 4]
     assert {record.state for record in records if record.trial != 2} == {State.COMPLETE}
-    assert records[2].state is state and records == read_records(store)
+    assert records[2].state is state and records == read_records(plan.store)
     assert tune.asked == [[0, 1, 2, 3, 4], *[[2]] * min(failures, conduct.ROUNDS - 1)]
     assert ("lanes were lost: trials 2 go on" in capsys.readouterr().out) == (failures > 0)

@@ -222,6 +222,45 @@ def test_out_of_memory_is_tried_once_more_with_half_the_microbatch(
     assert results[0]["started"].microbatches == 2
 
 
+def test_a_trial_that_goes_on_keeps_its_microbatches(settings: LaneSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine with room for more: with other parts it would not be the same trial."""
+    with monkeypatch.context() as small:
+        limit_memory(small, 4)
+        first = open_lane(settings, batch_size=8)
+        first.step()
+        first.cleanup()
+    fitted = limit_memory(monkeypatch, 99)
+    results = run(open_lane(settings, batch_size=8))
+    assert results[0]["started"].microbatches == 2 and max(fitted) == 4
+
+
+def test_workers_that_ray_ends_for_lack_of_memory_are_tried_with_less(
+    settings: LaneSettings, direct: type[DirectGroup]
+) -> None:
+    opened = open_lane(settings)
+    direct.faults = [LaneError("the lane's workers ended: ray.exceptions.OutOfMemoryError: the node was low on memory")]
+    assert run(opened)[0]["started"].microbatches == 2
+
+
+def test_a_store_that_failed_is_no_fault_of_the_next_trial(
+    settings: LaneSettings, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer that has given up writes nothing more: its process ends, and a new one goes on."""
+
+    def gone(self: Store, name: str, content: bytes) -> None:
+        raise FileNotFoundError("the bucket is gone")
+
+    opened = open_lane(settings)
+    assert opened._group is not None
+    with monkeypatch.context() as broken:
+        broken.setattr(Store, "write", gone)
+        opened.step()
+        with pytest.raises(FileNotFoundError):
+            opened._group._worker._writer.flush()  # type: ignore[attr-defined]
+        with pytest.raises(FileNotFoundError):
+            opened.step()
+
+
 def test_out_of_memory_twice_is_infeasible(settings: LaneSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     limit_memory(monkeypatch, 3)
     opened = open_lane(settings, batch_size=8)

@@ -54,7 +54,7 @@ class Tune:
         given = [
             Proposal(r.trial, r.source, Experiment.from_json(r.experiment), r) for r in earlier if not r.state.ended
         ]
-        self.searcher = StudySearcher(given, len(earlier), spec.trials, self.optuna, {})
+        self.searcher = StudySearcher(given, range(len(earlier), spec.trials), self.optuna, {})
         self.rungs = scheduler(spec, ended, OBJECTIVE)
         settings = LaneSettings(store.uri, "pack", None, OBJECTIVE, workers=2, gpus_per_worker=0.5, threads=3)
         self.recorder = Recorder(store, settings, earlier, self.searcher, self.optuna, finalists, on_change=self._show)
@@ -371,6 +371,27 @@ def test_a_store_that_fails_is_no_silent_loss(tune: Tune) -> None:
         tune.recorder._writer.flush()
     with pytest.raises(OSError, match="No space left"):
         tune.recorder.on_step_end(1, [])
+
+
+def test_who_was_taken_over_removes_nothing(tune: Tune, store: Store) -> None:
+    """A process that was suspended and wakes up: the trial that it ends has been finished by another meanwhile."""
+
+    class Taken(Exception):
+        pass
+
+    trial = tune.start()
+    tune.run(trial, [0.5], started=started(), files=put_files(store, 0))
+    tune.recorder._writer.flush()
+    before = {name: store.read(name) for name in store.every_name("trials")}
+
+    def check() -> None:
+        raise Taken
+
+    tune.recorder._check_session = check
+    tune.end(trial)
+    with pytest.raises(Taken):
+        tune.recorder.close()
+    assert {name: store.read(name) for name in store.every_name("trials")} == before
 
 
 def test_a_study_that_another_process_has_taken_over_stops(

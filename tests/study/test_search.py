@@ -44,7 +44,7 @@ def proposals(searcher: StudySearcher) -> Iterator[dict[str, Any]]:
 def test_given_trials_come_first_then_the_search_until_all_are_out(spec: Spec, make_record: Any) -> None:
     going_on = Proposal(7, "search", experiment_of(spec, 7), make_record(7, State.RUNNING))
     baselines = [Proposal(n, name, e) for n, (name, e) in enumerate(space.baselines(spec))]
-    searcher = StudySearcher([going_on, *baselines], 8, 11, OptunaStudy(spec, seed=0), {"settings": "shared"})
+    searcher = StudySearcher([going_on, *baselines], range(8, 11), OptunaStudy(spec, seed=0), {"settings": "shared"})
     seen: list[Proposal] = []
     searcher.on_proposal = lambda tune_id, proposal: seen.append(proposal)
     configs = list(proposals(searcher))
@@ -58,7 +58,7 @@ def test_given_trials_come_first_then_the_search_until_all_are_out(spec: Spec, m
 
 def test_a_searched_trial_can_be_run_and_was_asked_of_optuna(spec: Spec) -> None:
     study = OptunaStudy(spec, seed=0)
-    configs = list(proposals(StudySearcher([], 4, 9, study, {})))
+    configs = list(proposals(StudySearcher([], range(4, 9), study, {})))
     assert sorted(frozen(study)) == [4, 5, 6, 7, 8]
     for config in configs:
         experiment = Experiment.from_json(config["experiment"])
@@ -67,7 +67,7 @@ def test_a_searched_trial_can_be_run_and_was_asked_of_optuna(spec: Spec) -> None
 
 
 def test_tune_keeps_no_copy_of_the_searcher(spec: Spec, tmp_path: Any) -> None:
-    searcher = StudySearcher([], 0, 3, OptunaStudy(spec, seed=0), {})
+    searcher = StudySearcher([], range(0, 3), OptunaStudy(spec, seed=0), {})
     searcher.save(str(tmp_path / "state"))
     assert searcher.__getstate__() == {} and not list(tmp_path.iterdir())
 
@@ -314,6 +314,18 @@ def test_a_trial_taken_up_again_brings_its_epochs_along(spec: Spec) -> None:
     assert rungs.on_trial_result(None, trial, result) == TrialScheduler.CONTINUE  # type: ignore[arg-type]
     by_epoch = {milestone: recorded for milestone, recorded in rungs._brackets[0]._rungs}
     assert by_epoch[1] == {"again": 0.1} and by_epoch[3] == {"again": 0.3}
+
+
+def test_a_trial_killed_at_a_rung_is_judged_when_it_is_taken_up(
+    spec: Spec, make_record: Any, objective: Objective
+) -> None:
+    """Its checkpoint is of the rung, its record of the epoch before: nobody has judged it there."""
+    rungs = scheduler(spec, [make_record(trial, values=[0.5, 0.6, 0.7]) for trial in range(6)], objective)
+    trial: Any = SimpleNamespace(trial_id="again")
+    rungs.on_trial_add(None, trial)  # type: ignore[arg-type]
+    bad = [{"epoch": epoch, "val_iou": 0.1} for epoch in (1, 2, 3)]
+    result = {"epoch": 4, "objective": 0.1, "started": SimpleNamespace(rows=bad)}
+    assert rungs.on_trial_result(None, trial, result) == TrialScheduler.STOP  # type: ignore[arg-type]
 
 
 def test_whether_a_killed_trial_was_to_stop(spec: Spec, make_record: Any, objective: Objective) -> None:

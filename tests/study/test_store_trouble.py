@@ -3,6 +3,7 @@
 import base64
 import errno
 import hashlib
+import socket
 import subprocess
 import threading
 import time
@@ -198,3 +199,29 @@ def test_a_clock_that_is_off(s3_server: S3Server, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("botocore.auth.get_current_datetime", lambda *given: clock(*given) + timedelta(hours=1))
     with pytest.raises(StoreError, match="set this machine's clock"):
         Store(f"s3://studies/{uuid.uuid4().hex}", 0.1).write("a", b"1")
+
+
+def test_a_server_that_takes_a_connection_and_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S3's client would wait for it for ever."""
+    monkeypatch.setattr("study.store.ANSWER_SECONDS", 1.0)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(50)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "anybody")
+        began, lines = time.monotonic(), list[str]()
+        store = Store(f"s3://studies/{uuid.uuid4().hex}", 2.0, lines.append)
+        store._connect(fresh=True)
+        with pytest.raises(StoreError, match="cannot be used"):
+            store.write("a", b"1")
+        assert time.monotonic() - began < 20 and len(lines) == 1
+
+
+def test_an_answer_that_is_cut_off_is_tried_again() -> None:
+    import aiohttp
+    from botocore.parsers import ResponseParserError
+
+    store, lines = flaky(30, aiohttp.ClientPayloadError("incomplete"), ResponseParserError("not XML"))
+    store.write("a", b"1")
+    assert store.read("a") == b"1" and len(lines) == 2
