@@ -8,11 +8,11 @@ PIP_INSTALL := $(PY) -m pip install -qq -c constraints.txt
 export RAY_USAGE_STATS_ENABLED := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help study test lint bench clean
+.PHONY: help study test lint check-clusters bench clean
 
 help:  ## show this list
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name what; do \
-	  printf '%-12s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name what; do \
+	  printf '%-20s %s\n' "$$name" "$$what"; done
 
 study: $(STAMP)  ## run the small synthetic study to the end: leaderboard and report in ./studies
 	@$(PY) -m study.run phantom
@@ -24,6 +24,9 @@ lint: $(STAMP)  ## check style and types only
 	@$(PY) -m ruff check
 	@$(PY) -m ruff format --check
 	@$(PY) -m mypy
+
+check-clusters: $(STAMP)  ## say, offline, what Ray, AWS or Kubernetes would not accept in clusters/*.yaml
+	@$(PY) -m pytest tests/clusters -m "not cluster"
 
 bench: $(STAMP)  ## run every benchmark in tests/benchmarks, one after the other
 	@for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(PY) $$script || exit 1; done
