@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 PROJECT = Path(__file__).parents[1]
 HOME = Path("/root")
@@ -95,7 +96,11 @@ class NamespacedHost:
         return [*DIES_WITH_US, "nsenter", f"--net=/proc/{self.init}/ns/net"]
 
     def popen(
-        self, *command: str, env: Mapping[str, str] | None = None, folder: Path = HOME, stdout: int = subprocess.PIPE
+        self,
+        *command: str,
+        env: Mapping[str, str] | None = None,
+        folder: Path = HOME,
+        stdout: int | IO[str] = subprocess.PIPE,
     ) -> "subprocess.Popen[str]":
         """stderr goes into stdout."""
         enter = ["nsenter", f"--target={self.init}", *(f"--{namespace}" for namespace in NAMESPACES)]

@@ -3,7 +3,6 @@
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,34 +10,34 @@ import yaml
 from hosts import Hosts
 from namespaced_host import PROJECT, NamespacedHost
 from s3_server import BUCKET
+from watch import Watch
 
+HERE = Path(__file__).parent
 FILE = PROJECT / "clusters" / "onprem.yaml"
-MAKE_BUCKET = f"import s3fs; s3fs.S3FileSystem().mkdir({BUCKET!r})"
+LAUNCHERS_FILE = f"/root/{FILE.name}"
 SMALL = "--object-store-memory=100000000"
 """Bytes. Ray would take a third of the memory of this machine, on every host."""
+OLD_AUTOSCALER = {"RAY_UP_enable_autoscaler_v2": "0"}
 
 
 class Onprem:
-    """`cpus` of the head and of each worker, as Ray counts them. The first of `hosts` is the head."""
+    """The first of `hosts` is the head; `head_cpus` and `worker_cpus` are what Ray counts on each host."""
 
     def __init__(self, hosts: Hosts, head_cpus: int, worker_cpus: int):
         self.hosts, self.head, self.launcher = hosts, hosts[0], hosts.launcher
-        self._start = {
-            "head": f"ray start {SMALL} --num-cpus={head_cpus}",
-            "worker": f"ray start {SMALL} --num-cpus={worker_cpus}",
-        }
-        self._file = f"/root/{FILE.name}"
-        self.launcher.check("sh", "-c", f"cat > {self._file} <<'END'\n{yaml.safe_dump(self._config())}END\n")
+        cpus = {"head": head_cpus, "worker": worker_cpus}
+        self._start = {kind: f"ray start {SMALL} --num-cpus={count}" for kind, count in cpus.items()}
+        self._config = self._overridden(yaml.safe_load(FILE.read_text()))
+        content = yaml.safe_dump(self._config)
+        self.launcher.check("sh", "-c", f"cat > {LAUNCHERS_FILE} <<'END'\n{content}END\n")
+        self.launcher.check(sys.executable, "-c", f"import s3fs; s3fs.S3FileSystem().mkdir({BUCKET!r})")
 
-    def _config(self) -> dict[str, Any]:
-        """The file with other addresses and commands: there is no package index to install from."""
-        config: dict[str, Any] = yaml.safe_load(FILE.read_text())
+    def _overridden(self, config: dict[str, Any]) -> dict[str, Any]:
+        """Other addresses, and other commands: there is no package index to install from."""
         config["provider"] |= {"head_ip": self.head.address, "worker_ips": self.hosts.addresses[1:]}
         config["auth"]["ssh_user"] = "root"
         link = f"ln -sfn {shlex.quote(sys.prefix)} ~/venv"
-        config["setup_commands"] = [
-            link if "pip install" in command else command for command in config["setup_commands"]
-        ]
+        config["setup_commands"] = [link if "pip" in command else command for command in config["setup_commands"]]
         for kind, start in self._start.items():
             commands = config[f"{kind}_start_ray_commands"]
             config[f"{kind}_start_ray_commands"] = [command.replace("ray start", start) for command in commands]
@@ -47,30 +46,41 @@ class Onprem:
     def up(self) -> str:
         """What `ray up` printed. The head runs then, and starts the others, which takes half a minute more."""
         self.launcher.check("ray", "get-auth-token", "--generate")
-        command = ["ray", "up", "--yes", "--no-config-cache", self._file]
-        environment = {"RAY_UP_enable_autoscaler_v2": "0"}
-        return self.launcher.check(*command, env=environment, folder=PROJECT, seconds=120)
+        command = ["ray", "up", "--yes", "--no-config-cache", LAUNCHERS_FILE]
+        return self.launcher.check(*command, env=OLD_AUTOSCALER, folder=PROJECT, seconds=120)
 
     def down(self) -> str:
-        return self.launcher.check("ray", "down", "--yes", self._file, folder=PROJECT, seconds=120)
+        return self.launcher.check("ray", "down", "--yes", LAUNCHERS_FILE, folder=PROJECT, seconds=120)
+
+    def nodes(self) -> Watch:
+        """The names of the nodes that are there."""
+        return Watch(self.program(self.head, "watch_nodes.py"))
+
+    def records(self, study: str) -> Watch:
+        """What a study's records say."""
+        return Watch(self.program(self.launcher, "watch_records.py", study))
+
+    def program(self, host: NamespacedHost, file: str, *arguments: str) -> "subprocess.Popen[str]":
+        """A file of this folder, running on a host."""
+        environment = {"PYTHONPATH": str(PROJECT), "RAY_AUTH_MODE": "token"}
+        return host.popen(sys.executable, str(HERE / file), *arguments, env=environment)
 
     def dashboard(self) -> "subprocess.Popen[str]":
         """Forwards the head's dashboard to port 8265 of the launcher, until it ends."""
-        return self.launcher.popen("ray", "dashboard", self._file, stdout=subprocess.DEVNULL)
+        return self.launcher.popen("ray", "dashboard", LAUNCHERS_FILE, stdout=subprocess.DEVNULL)
 
-    def submit(self, *command: str) -> "subprocess.Popen[str]":
-        """As a job on the head; its output follows."""
-        job = ["ray", "job", "submit", "--address", "http://localhost:8265", "--working-dir", ".", "--"]
-        return self.launcher.popen(*job, *command, folder=PROJECT)
+    def submit(self, name: str, log: Path, *command: str) -> "subprocess.Popen[str]":
+        """As a job on the head; its output goes to `log`, its status is the job's."""
+        submit = ["ray", "job", "submit", "--address", "http://localhost:8265", "--submission-id", name]
+        with log.open("w") as file:
+            return self.launcher.popen(*submit, "--working-dir", ".", "--", *command, folder=PROJECT, stdout=file)
+
+    def stop_job(self, name: str) -> str:
+        return self.launcher.check("ray", "job", "stop", "--address", "http://localhost:8265", name, folder=PROJECT)
 
     def join(self, host: NamespacedHost) -> str:
-        """Ray on one more host, as the file starts it on a worker."""
-        config = self._config()
-        commands = [*config["setup_commands"], f"export RAY_HEAD_IP={self.head.address}"]
-        commands += config["worker_start_ray_commands"]
-        host.check("sh", "-c", "mkdir -p ~/segstudy ~/.ray; cp -r /work/main ~/segstudy")
-        return host.check("bash", "-c", "\n".join(commands))
-
-    def python(self, program: str, *arguments: str) -> str:
-        """What a program printed that ran on the launcher, where the storage can be reached."""
-        return self.launcher.check(sys.executable, "-c", program, *arguments, folder=PROJECT)
+        """Ray on one more host, by the commands of the file."""
+        token = self.head.check("cat", ".ray/auth_token")
+        home = f"mkdir -p ~/.ray ~/segstudy && echo -n {token} > ~/.ray/auth_token"
+        commands = [home, *self._config["setup_commands"], f"export RAY_HEAD_IP={self.head.address}"]
+        return host.check("bash", "-c", "\n".join([*commands, *self._config["worker_start_ray_commands"]]))

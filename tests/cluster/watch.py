@@ -1,0 +1,57 @@
+"""What a process prints, line by line as JSON, each with the time when it came."""
+
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Self
+
+
+class Watch:
+    def __init__(self, process: "subprocess.Popen[str]"):
+        self._process = process
+        self._seen: list[tuple[float, Any]] = []
+        self._rest: list[str] = []
+        self._ended = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._thread.join(10)
+
+    def until(self, wanted: Callable[[Any], bool], seconds: float) -> tuple[float, Any]:
+        """The first that is `wanted`, and when it came (seconds of time.time). AssertionError where none comes."""
+        with self._changed:
+            found = self._changed.wait_for(lambda: self._first(wanted) or self._ended, seconds)
+        assert found and found is not True, (
+            f"not within {seconds} s; last: {self._seen[-1:]}; also printed:\n{''.join(self._rest[-30:])}"
+        )
+        return found
+
+    def _first(self, wanted: Callable[[Any], bool]) -> tuple[float, Any] | None:
+        return next((seen for seen in self._seen if wanted(seen[1])), None)
+
+    def _read(self) -> None:
+        assert self._process.stdout
+        for line in self._process.stdout:
+            with self._changed:
+                if line.startswith("["):
+                    self._keep(line)
+                else:
+                    self._rest.append(line)
+                self._changed.notify_all()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def _keep(self, line: str) -> None:
+        try:
+            self._seen.append((time.time(), json.loads(line)))
+        except ValueError:  # a line of a log, such as "[2026-11-21 14:12:56,289 W ..."
+            self._rest.append(line)
