@@ -142,7 +142,9 @@ def _facts(info: dict[str, Any], trials: pd.DataFrame) -> Iterator[tuple[str, st
 def _machine(machine: dict[str, Any]) -> str:
     gpus = machine["gpus"]
     count = len(gpus) if isinstance(gpus, list) else gpus
-    return f"{machine['cpus']} CPUs" + (f", {count} GPU{'s' if count > 1 else ''}" if count else "")
+    nodes = machine.get("nodes", 1)
+    where = f" on {nodes} nodes" if nodes > 1 else ""
+    return f"{machine['cpus']} CPUs" + (f", {count} GPU{'s' if count > 1 else ''}" if count else "") + where
 
 
 def duration(seconds: float) -> str:

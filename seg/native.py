@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from seg import metrics
 from seg.data.sample import Dataset, Sample
@@ -10,15 +12,31 @@ from seg.metrics import Counts
 from seg.predict import Predictor
 
 
-@torch.inference_mode()
-def count_native(predictor: Predictor, dataset: Dataset, samples: Iterable[Sample]) -> Counts:
-    """Counts of each sample against its mask as it lies on disk. DataError where one is unreadable."""
-    joint, soft = [], []
-    for sample in samples:
-        image_HW3, mask_HW = dataset.read(sample)
+class NativeCounts:
+    """Counts of one model, image by image."""
+
+    def __init__(self, classes: int):
+        self._classes = classes
+        self._confusion: list[Tensor] = []
+        self._soft: list[Tensor] = []
+
+    @torch.inference_mode()
+    def add(self, predictor: Predictor, image_HW3: np.ndarray, mask_HW: np.ndarray) -> None:
         probability = predictor.probabilities(image_HW3).unsqueeze(0)
         target = torch.from_numpy(mask_HW.copy()).to(predictor.device).unsqueeze(0).long()
-        joint.append(metrics.confusion(probability.argmax(1), target, dataset.classes))
-        soft.append(metrics.count_soft(probability, target))
-    confusion = torch.cat(joint).cpu()
-    return Counts(metrics.from_confusion(confusion), torch.cat(soft).cpu(), confusion.sum(0))
+        self._confusion.append(metrics.confusion(probability.argmax(1), target, self._classes).cpu())
+        self._soft.append(metrics.count_soft(probability, target).cpu())
+
+    @property
+    def counts(self) -> Counts:
+        """Of the images so far, in their order."""
+        confusion = torch.cat(self._confusion)
+        return Counts(metrics.from_confusion(confusion), torch.cat(self._soft), confusion.sum(0))
+
+
+def count_native(predictor: Predictor, dataset: Dataset, samples: Iterable[Sample]) -> Counts:
+    """Counts of each sample against its mask as it lies on disk. DataError where one is unreadable."""
+    found = NativeCounts(dataset.classes)
+    for sample in samples:
+        found.add(predictor, *dataset.read(sample))
+    return found.counts

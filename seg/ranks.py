@@ -39,6 +39,14 @@ class Ranks:
         dist.broadcast_object_list(held, 0)
         return held[0]
 
+    def all(self, value: str) -> tuple[str, ...]:
+        """Each rank's value, in their order, on every rank."""
+        if self.world == 1:
+            return (value,)
+        held: list[str] = [""] * self.world
+        dist.all_gather_object(held, value)
+        return tuple(held)
+
     def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
         """The module to call in training: DDP where there are several ranks."""
         if self.world == 1:

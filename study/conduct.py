@@ -1,6 +1,5 @@
-"""A study from its plan to its finalists: Ray, lanes, search, records. run.py is its command line."""
+"""A study from its plan to its finalists: lanes, search, records. run.py is its command line."""
 
-import logging
 import os
 import signal
 import tempfile
@@ -11,70 +10,43 @@ from typing import Any
 
 # Before ray is imported: no result files of Tune's own beside our records, every result may lack the objective
 # (a failed trial has none), Ctrl-C is ours, and Tune's old display, which prints nothing at verbosity 0.
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 
-import ray
 from ray import tune
 
+from seg import data
 from seg.experiment import Experiment
 from study import finalists, leaders, session, space
+from study.cluster import Room
+from study.gauges import Gauges
 from study.lane import Lane
 from study.optuna_mirror import mirrored
 from study.plan import Plan
 from study.progress import Progress, Tally
 from study.recorder import Recorder, stopped_at
 from study.records import Record, State, now, read_records, write_record
-from study.resources import Allotment, Machine, ResourceError
 from study.search import OptunaStudy, Proposal, Rungs, StudySearcher, scheduler
 from study.spec import Spec
 from study.store import Store
 from study.tidy import begin_again, end_in_store, remove_unnamed
 
-LANE_RESOURCES = {"memory": float(2**20)}
-"""Of a lane's own actor, which only passes messages: no CPU, but an empty request is refused."""
+LANE_RESOURCES = {"memory": float(2**28)}
+"""Of a lane's own processes, which only pass messages: no CPU, but so that a small head is not filled with them."""
 ROUNDS = 5
 """Times that Tune is run before a trial whose lanes keep dying is FAILED."""
 LANE_RESTARTS = 20
 """Times a trial is taken up again from its last epoch after its lane's own process died, as on a node that is lost.
 That process only passes messages: a trial does not kill it. Deaths of workers are counted by the lane."""
+MOST_LANES = 1000
+"""Of which Tune ever starts the processes side by side; how many there are is up to the searcher."""
 
 
 class Interrupted(Exception):
     """Stopped from outside, by Ctrl-C or SIGTERM; the study can be resumed."""
-
-
-QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-LOCAL: dict[str, Any] = {"address": "local", "dashboard_host": "127.0.0.1", **QUIET}
-"""A Ray of our own. It asks for a token from 2.60 on, unless RAY_AUTH_MODE says otherwise."""
-
-
-def join(address: str) -> Machine:
-    """Connect to a running Ray cluster; what all its nodes have together. ResourceError where there is none."""
-    try:
-        ray.init(address=address, **QUIET)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ResourceError(f"--address {address}: no Ray cluster to join ({reason}); see `ray status`") from error
-    resources = ray.cluster_resources()
-    return Machine(cpus=int(resources.get("CPU", 0)), gpus=int(resources.get("GPU", 0)))
-
-
-@contextmanager
-def ray_session(allotment: Allotment) -> Iterator[str]:
-    """Ray while the study runs: the cluster joined, or one started here for it. Gives the dashboard's address."""
-    if not ray.is_initialized():
-        # Ray counts CPUs, it does not bind them: a worker counts as one, whatever its threads.
-        ray.init(num_cpus=allotment.lanes * allotment.workers, **LOCAL)
-    url = ray.worker.global_worker.node.webui_url if ray.worker.global_worker.node else ""
-    try:
-        yield f"http://{url}" if url else "not available"
-    finally:
-        ray.shutdown()
 
 
 def conduct(plan: Plan, resume: bool, again: Collection[int] = frozenset()) -> list[Record]:
@@ -133,15 +105,18 @@ def _search(plan: Plan, records: list[Record], scratch: str, mirror: Callable[[R
     takes up from the records, as another process would. All records, ended."""
     tally = Tally(plan.spec.trials, plan.prepared.allotment.lanes, plan.objective, records)
     with Progress(tally) as progress:
+        store = plan.patient_store(progress.say)
+        room = Room(plan.prepared.allotment, plan.prepared.cluster, plan.most_lanes, progress.say)
+        gauges = Gauges(plan.name, tally, room.lanes)
 
         def changed(record: Record) -> None:
             progress.change(record)
+            gauges.change(record)
             mirror(record)
 
-        store = plan.patient_store(progress.say)
         for left in reversed(range(ROUNDS)):
             _end_the_stopped(plan, store, records)
-            records = _round(plan, store, records, scratch, changed, progress.say, last=left == 0)
+            records = _round(plan, store, records, scratch, room, changed, progress.say, last=left == 0)
             if unfinished := [str(record.trial) for record in records if not record.state.ended]:
                 progress.say(f"lanes were lost: trials {', '.join(unfinished)} go on from their last epochs")
             elif len(records) >= plan.spec.trials:
@@ -154,6 +129,7 @@ def _round(
     store: Store,
     earlier: list[Record],
     scratch: str,
+    room: Room,
     changed: Callable[[Record], None],
     say: Callable[[str], None],
     last: bool,
@@ -165,7 +141,7 @@ def _round(
     begun = {record.trial for record in earlier}  # one may be missing in between: its first record was not yet sent
     free = [trial for trial in range(len(space.baselines(plan.spec)), plan.spec.trials) if trial not in begun]
     config = {"settings": plan.settings, "scratch": scratch}
-    searcher = StudySearcher(_given(plan.spec, earlier), free, optuna_study, config)
+    searcher = StudySearcher(_given(plan.spec, earlier), free, optuna_study, config, room.lanes)
     stopping = scheduler(plan.spec, ended, plan.objective)
     recorder = Recorder(
         store,
@@ -215,7 +191,7 @@ def _tune(plan: Plan, searcher: StudySearcher, stopping: Any, recorder: Recorder
             search_alg=searcher,
             scheduler=stopping,
             num_samples=samples,
-            max_concurrent_trials=plan.prepared.allotment.lanes,
+            max_concurrent_trials=min(plan.most_lanes, MOST_LANES),
             reuse_actors=True,
             trial_name_creator=partial(_trial_name, plan.name),
             trial_dirname_creator=partial(_trial_name, plan.name),
@@ -246,7 +222,8 @@ def _score_finalists(plan: Plan, store: Store, records: list[Record]) -> None:
         return
     names = ", ".join(str(record.trial) for record in waiting)
     print(f"scoring the finalists on the sealed test split: trials {names}", flush=True)
-    scored = finalists.score(plan.settings, plan.spec.dataset, str(plan.prepared.data_dir), waiting, chosen[0])
+    dataset = data.load(plan.spec.dataset, plan.prepared.data_dir, download=False)
+    scored = finalists.score(plan.settings, dataset, waiting, chosen[0])
     for record in waiting:
         record.test, files = scored[record.trial]
         record.files |= files

@@ -13,7 +13,7 @@ from study import space
 from study.preparation import check_objective, weights_folder
 from study.progress import duration
 from study.redact import redact
-from study.resources import Allotment, Machine, allot
+from study.resources import Allotment, Cluster, allot
 from study.spec import Spec
 from study.store import Store
 
@@ -21,12 +21,12 @@ TIMED_STEPS = 4
 """The fastest counts: the first ones warm up, and other programs may run beside."""
 
 
-def show(spec: Spec, store: Store, data_dir: Path, weights_dir: Path | None, machine: Machine) -> None:
+def show(spec: Spec, store: Store, data_dir: Path, weights_dir: Path | None, cluster: Cluster) -> None:
     """Print trials, epochs, lanes, data, search space and an estimated time. Raises what `prepare` would raise,
     MissingData instead of downloading."""
     dataset = data.load(spec.dataset, data_dir, download=False)
     check_objective(spec, dataset.classes)
-    allotment = allot(spec, machine)
+    allotment = allot(spec, cluster)
     images = _images(dataset)
     lines = {
         "study": redact(store.uri),
@@ -39,7 +39,7 @@ def show(spec: Spec, store: Store, data_dir: Path, weights_dir: Path | None, mac
         "early stopping": _stopping(spec),
         "objective": f"{spec.objective.mode} {spec.objective.metric} on the validation split",
         "finalists": f"{spec.finalists}, and finished baselines, on the sealed test split",
-        "machine": str(machine),
+        "machines": str(cluster),
         "lanes": str(allotment),
         "estimated time": _estimate(spec, images, allotment),
     }

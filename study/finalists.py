@@ -1,104 +1,122 @@
 """The sealed test split, opened once: finalists are scored on it, after the search has ended.
 
-Runs as one Ray task, on the kind of machine that trained, one GPU at most.
+Runs as one Ray actor, on the kind of machine that trained, one GPU at most.
 """
 
 import secrets
-from pathlib import Path
+from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import ray
 import torch
 
-from seg import batches, data, evaluate, metrics, native, pack, picture, predict
+from seg import batches, evaluate, metrics, predict
 from seg.data.sample import Dataset
-from seg.pack import Pack
-from seg.predict import Predictor
+from seg.native import NativeCounts
 from seg.ranks import Ranks
-from study import counts
+from study import counts, gallery, supplies
 from study.messages import LaneSettings
-from study.names import file_part
 from study.records import Record
 from study.store import Store
 
-GALLERY = 4
-"""Images of each rank in the gallery."""
-
+ATTEMPTS = 3
+"""With new actors, where a node is lost."""
+BATCH = 4
+"""Images that are sent at a time."""
+AHEAD = 2
+"""Batches that are sent before the first of them is scored: memory is bounded, reading and scoring overlap."""
 
 Scored = tuple[dict[str, float], dict[str, str]]
 """Scores, and the files that their counts went to, as records name them."""
+Image = tuple[np.ndarray, np.ndarray]
+"""Colours (H, W, 3) and mask (H, W), at native size."""
 
 
-def score(
-    settings: LaneSettings, dataset_name: str, data_dir: str, records: list[Record], winner: Record
-) -> dict[int, Scored]:
+def score(settings: LaneSettings, dataset: Dataset, records: list[Record], winner: Record) -> dict[int, Scored]:
     """Test scores of each trial, at training size and, as `native_*`, at the masks' own size. Blocks until done.
 
-    Counts of every image go to the store; of the `winner`, its weights under the study's own name, and a gallery.
+    Counts of every image go to the store; of the `winner`, its weights under the study's own name, and a gallery. Only
+    this process needs the data: images are read here, once for all trials, and sent to where they are scored.
     """
-    gpus = min(settings.gpus_per_worker, 1)
-    task = ray.remote(_score).options(num_cpus=1, num_gpus=gpus, max_retries=1)
-    return ray.get(task.remote(settings, dataset_name, data_dir, records, winner))
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            return _score(settings, dataset, records, winner)
+        except ray.exceptions.RayActorError:
+            if not left:
+                raise
+    raise AssertionError
 
 
-def _score(
-    settings: LaneSettings, dataset_name: str, data_dir: str, records: list[Record], winner: Record
-) -> dict[int, Scored]:
-    torch.set_num_threads(settings.threads)
-    device = torch.device("cuda" if settings.gpus_per_worker else "cpu")
-    store = Store(settings.store_uri, settings.store_seconds)
-    packed = pack.open_pack(Path(settings.pack_folder))
-    dataset = data.load(dataset_name, Path(data_dir), download=False)
-    scored = {}
-    for record in records:
-        predictor = predict.from_bytes(store.read(record.path("best")), device)
-        scored[record.trial] = _score_one(predictor, store, packed, dataset, record)
-    weights = store.read(winner.path("best"))
-    write_gallery(predict.from_bytes(weights, device), store, dataset, winner)
-    store.write(predict.BEST, weights)
+def _score(settings: LaneSettings, dataset: Dataset, records: list[Record], winner: Record) -> dict[int, Scored]:
+    options = {"num_cpus": settings.cores, "num_gpus": min(settings.gpus_per_worker, 1)}
+    scorer: Any = ray.remote(Scorer).options(**options).remote(settings, dataset.classes, records)
+    by_id = {sample.id: sample for sample in dataset.samples}
+    under_way: list[Any] = []
+    for ids in _batches(ray.get(scorer.test_ids.remote())):
+        under_way.append(scorer.count.remote([dataset.read(by_id[id]) for id in ids]))
+        if len(under_way) > AHEAD:
+            ray.get(under_way.pop(0))
+    ray.get(under_way)
+    scored = ray.get(scorer.scores.remote())
+    shown = ray.get(scorer.shown.remote(winner))
+    ray.get(scorer.write_gallery.remote(winner, shown, [dataset.read(by_id[one.id]) for one in shown]))
     return scored
 
 
-def _score_one(predictor: Predictor, store: Store, packed: Pack, dataset: Dataset, record: Record) -> Scored:
-    test = batches.resident(packed, "test", predictor.device)
-    small = evaluate.evaluate(
-        predictor.model, test, predictor.experiment, packed.classes, Ranks(), predictor.device
-    ).counts
-    by_id = {sample.id: sample for sample in dataset.samples}
-    samples = [by_id[i] for i in test.ids]
-    large = native.count_native(predictor, dataset, samples)
-    sizes = {"train": small, "native": large}
-    tables = {
-        "test_counts": [counts.to_table(test.ids, found).assign(size=size) for size, found in sizes.items()],
-        "test_confusion": [counts.confusion_table(found).assign(size=size) for size, found in sizes.items()],
-    }
-    token = secrets.token_hex(3)
-    files = {kind: f"{kind}-{token}.parquet" for kind in tables}
-    for kind, parts in tables.items():
-        store.write(f"{record.folder}/{files[kind]}", counts.to_parquet(pd.concat(parts)))
-    at_native = {f"native_{name}": value for name, value in metrics.scores(large).items()}
-    return metrics.scores(small) | at_native, files
+def _batches(ids: list[str]) -> Iterator[list[str]]:
+    for first in range(0, len(ids), BATCH):
+        yield ids[first : first + BATCH]
 
 
-def write_gallery(predictor: Predictor, store: Store, dataset: Dataset, record: Record) -> None:
-    """The worst and the median validation images of a trial, as pictures, by the IoU of its recorded counts.
+class Scorer:
+    """Where training was: the finalists' models side by side, shown every test image once."""
 
-    The list is written last, and what it does not name is removed after that: the pictures of an earlier winner."""
-    table = counts.from_parquet(store.read(record.path("val_counts")))
-    ids, found = counts.from_table(table)
-    per_image = metrics.image_iou(found)
-    order = per_image.argsort().tolist()
-    middle = len(order) // 2
-    chosen = {"worst": order[:GALLERY], "median": order[middle - GALLERY // 2 : middle + GALLERY // 2]}
-    by_id = {sample.id: sample for sample in dataset.samples}
-    images: list[dict[str, object]] = []
-    for rank, places in chosen.items():
-        for place in places:
-            image, mask = dataset.read(by_id[ids[place]])
-            file = f"{record.trial:05d}-{rank}-{len(images)}-{file_part(ids[place])}.png"
-            store.write(f"gallery/{file}", picture.to_png(picture.strip(image, mask, predictor.mask(image))))
-            images.append({"file": file, "id": ids[place], "rank": rank, "iou": float(per_image[place])})
-    listed = {"trial": record.trial, "id": record.id, "split": "val", "images": images}
-    store.write_json("gallery/gallery.json", listed)
-    for name in set(store.names("gallery")) - {"gallery.json", *(str(image["file"]) for image in images)}:
-        store.delete(f"gallery/{name}")
+    def __init__(self, settings: LaneSettings, classes: int, records: list[Record]):
+        torch.set_num_threads(settings.threads)
+        self._device = torch.device("cuda" if settings.gpus_per_worker else "cpu")
+        self._store = Store(settings.store_uri, settings.store_seconds)
+        self._pack, self._records = supplies.pack_here(settings), records
+        self._predictors = {
+            record.trial: predict.from_bytes(self._store.read(record.path("best")), self._device) for record in records
+        }
+        self._native = {record.trial: NativeCounts(classes) for record in records}
+
+    def test_ids(self) -> list[str]:
+        return [self._pack.ids[index] for index in self._pack.indices("test")]
+
+    def count(self, images: list[Image]) -> None:
+        for trial, predictor in self._predictors.items():
+            for image_HW3, mask_HW in images:
+                self._native[trial].add(predictor, image_HW3, mask_HW)
+
+    def scores(self) -> dict[int, Scored]:
+        return {record.trial: self._score_one(record) for record in self._records}
+
+    def _score_one(self, record: Record) -> Scored:
+        predictor = self._predictors[record.trial]
+        test = batches.resident(self._pack, "test", self._device)
+        small = evaluate.evaluate(
+            predictor.model, test, predictor.experiment, self._pack.classes, Ranks(), self._device
+        ).counts
+        large = self._native[record.trial].counts
+        sizes = {"train": small, "native": large}
+        tables = {
+            "test_counts": [counts.to_table(test.ids, found).assign(size=size) for size, found in sizes.items()],
+            "test_confusion": [counts.confusion_table(found).assign(size=size) for size, found in sizes.items()],
+        }
+        token = secrets.token_hex(3)
+        files = {kind: f"{kind}-{token}.parquet" for kind in tables}
+        for kind, parts in tables.items():
+            self._store.write(f"{record.folder}/{files[kind]}", counts.to_parquet(pd.concat(parts)))
+        at_native = {f"native_{name}": value for name, value in metrics.scores(large).items()}
+        return metrics.scores(small) | at_native, files
+
+    def shown(self, winner: Record) -> list[gallery.Shown]:
+        return gallery.choose(self._store, winner)
+
+    def write_gallery(self, winner: Record, shown: list[gallery.Shown], images: list[Image]) -> None:
+        weights = self._store.read(winner.path("best"))
+        gallery.write(self._store, winner, predict.from_bytes(weights, self._device), shown, images)
+        self._store.write(predict.BEST, weights)

@@ -5,9 +5,14 @@ Checkpoints are the study's own, in its store: a trial that starts where one sta
 lane died, the study was killed, or it is resumed on another machine.
 """
 
+import math
+import os
 import threading
 import traceback
 from typing import Any
+
+# Before ray.train is imported. Lanes look after nodes that end themselves: without this, one more process each.
+os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
 
 import ray
 import ray.train
@@ -26,6 +31,14 @@ class LaneError(RuntimeError):
     """The worker group is gone."""
 
 
+class GivenBack(Exception):
+    """The lane leaves its trial to another, which goes on from the last epoch: nobody's fault."""
+
+
+class NoRoom(LaneError):
+    """The cluster had no room for the worker group."""
+
+
 class Standstill(RuntimeError):
     """No worker has made a step for too long. `stacks`: where each stood."""
 
@@ -39,7 +52,7 @@ class WorkerGroup:
 
     def __init__(self, settings: LaneSettings, scratch: str):
         self._settings, self._scratch = settings, scratch
-        self._mailbox = open_mailbox()
+        self._mailbox, self.name = open_mailbox(settings.study)
         self._next = 0
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._fit, daemon=True)
@@ -47,7 +60,7 @@ class WorkerGroup:
 
     def _fit(self) -> None:
         try:
-            _trainer(self._settings, self._mailbox, self._scratch).fit()
+            _trainer(self._settings, self._mailbox, self._scratch, self.name).fit()
         except BaseException as error:  # handed on by whoever waits for an answer
             self._error = error
 
@@ -57,15 +70,18 @@ class WorkerGroup:
         ray.get(self._mailbox.post.remote(index, command))
         return index
 
-    def answer(self, index: int) -> Any:
-        """Rank 0's answer. LaneError where the group ends first, Standstill where its workers make no more steps."""
-        reference = self._mailbox.answer.remote(index)
+    def answer(self, index: int, what: str) -> Any:
+        """Rank 0's answer. LaneError where the group ends first, Standstill where its workers make no more steps.
+
+        `what` is waited for, as Ray's dashboard shows it."""
+        reference = self._mailbox.answer.options(name=f"{self.name}: {what}").remote(index)
         while True:
             ready, _ = ray.wait([reference], timeout=POLL_SECONDS)
             if ready:
                 return ray.get(reference)
             if not self._thread.is_alive():
-                raise LaneError(f"the lane's workers ended: {self._error}") from self._error
+                kind = NoRoom if "WorkerGroupStartupTimeout" in _causes(self._error) else LaneError
+                raise kind(f"the lane's workers ended: {self._error}") from self._error
             self._check_alive()
 
     def _check_alive(self) -> None:
@@ -78,28 +94,65 @@ class WorkerGroup:
                 ray.kill(worker)
             raise Standstill(silence, stacks)
 
+    def nodes(self) -> set[str]:
+        """Ray's ids of the nodes that its workers are on."""
+        return set(ray.get(self._mailbox.nodes.remote()))
+
+    def lost_node(self) -> bool:
+        """Whether a node that had workers is gone, or going."""
+        there = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+        return bool(self.nodes() - there) or self.is_drained()
+
+    def is_drained(self) -> bool:
+        """Whether a node of its workers has been given notice."""
+        return bool(self.nodes() & draining())
+
     def stop(self) -> None:
         self.post(Stop())
         self._thread.join(timeout=60 + self._settings.store_seconds)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Its name is free for another; a worker that still waits for a command ends."""
+        ray.kill(self._mailbox)
 
 
-def _trainer(settings: LaneSettings, mailbox: Any, scratch: str) -> Any:
+def draining() -> set[str]:
+    """Ids of the nodes that are about to end: a spot instance, or one that the autoscaler takes away."""
+    return set(ray._private.state.state.get_draining_nodes())
+
+
+def _causes(error: BaseException | None) -> str:
+    """The types and texts of an error and of what it was raised from."""
+    return "".join(traceback.format_exception(error)) if error else ""
+
+
+def _trainer(settings: LaneSettings, mailbox: Any, scratch: str, name: str) -> Any:
     import ray.train.torch
     from ray.train.v2.api.config import FailureConfig
 
+    from study.sigterm import SavingTorchConfig
     from study.worker import serve
 
+    if math.isfinite(settings.room_seconds):
+        os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(settings.room_seconds)
+
     on_gpu = settings.gpus_per_worker > 0
-    resources = {"CPU": 1.0} | ({"GPU": settings.gpus_per_worker} if on_gpu else {})
+    resources = {"CPU": float(settings.cores)} | ({"GPU": settings.gpus_per_worker} if on_gpu else {})
     return ray.train.torch.TorchTrainer(
         serve,
         train_loop_config={"settings": settings, "mailbox": mailbox},
+        torch_config=SavingTorchConfig(),
         scaling_config=ray.train.ScalingConfig(
-            num_workers=settings.workers, use_gpu=on_gpu, resources_per_worker=resources
+            num_workers=settings.workers,
+            use_gpu=on_gpu,
+            resources_per_worker=resources,
+            placement_strategy="STRICT_PACK" if settings.one_node else "PACK",
         ),
         run_config=ray.train.RunConfig(
+            name=name,
             storage_path=scratch,
-            failure_config=FailureConfig(max_failures=0, controller_failure_limit=0),
+            failure_config=FailureConfig(max_failures=0, controller_failure_limit=0, max_preemption_failures=0),
         ),
     )
 
@@ -133,7 +186,8 @@ class Lane(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """One epoch: `epoch`, `row`, `files`, `objective` (best so far), `done`; with `started` where the trial was
-        begun or taken up again, and `failure` where it cannot go on."""
+        begun or taken up again, and `failure` where it cannot go on. GivenBack where another lane is to go on."""
+        self._leave_drained_nodes()
         result: dict[str, Any] = {}
         while True:
             answer = self._try_epoch(result)
@@ -143,7 +197,7 @@ class Lane(tune.Trainable):
                 return result | self._passed(answer)
             if answer is not None:
                 if not answer.lane_lives:
-                    self._group = None
+                    self._abandon()
                 if not answer.out_of_memory or self._microbatches > 1:
                     return result | {"failure": answer, "done": True}
                 self._microbatches = 2
@@ -153,29 +207,49 @@ class Lane(tune.Trainable):
         """None where the workers died, and new ones may go on."""
         try:
             return self._train_epoch(result)
+        except NoRoom as error:
+            self._abandon()
+            raise GivenBack(f"no room for {self._config['settings'].workers} workers") from error
         except LaneError as error:
             if "OutOfMemory" in str(error) or "low on memory" in str(error):  # Ray ended them before the machine did
                 return _short_of_memory(error)
-            self._group, self._deaths = None, self._deaths + 1
+            assert self._group is not None
+            self._deaths += not self._group.lost_node()
+            self._abandon()
             return _deadly(error) if self._deaths == DEATHS else None
         except Standstill as error:
             return Failure(State.FAILED, str(error), error.stacks, lane_lives=False)
 
+    def _leave_drained_nodes(self) -> None:
+        """Between two epochs nothing is lost: the last one's checkpoint is sent before the workers end."""
+        if self._group is None or not self._group.is_drained():
+            return
+        self._group.stop()
+        self._group = None
+        self._start()
+
+    def _abandon(self) -> None:
+        if self._group is not None:
+            self._group.abandon()
+            self._group = None
+
     def _train_epoch(self, result: dict[str, Any]) -> EpochDone | Failure:
         assert self._group is not None
         if self._starting is not None:
-            started = self._group.answer(self._starting)
+            started = self._group.answer(self._starting, f"trial {self._config['trial']} begins")
             if isinstance(started, Failure):
                 return started
             self._starting, self._rows = None, list(started.rows)
-            result["started"] = started
-        return self._group.answer(self._group.post(TrainEpoch()))
+            result["started"], result["lane"] = started, self._group.name
+        what = f"trial {self._config['trial']}, epoch {len(self._rows) + 1} of {self._epochs}"
+        return self._group.answer(self._group.post(TrainEpoch()), what)
 
     def _passed(self, answer: EpochDone) -> dict[str, Any]:
         """Without an `objective` where no epoch has had one yet: such a result is no reason to stop a trial."""
         best, epoch = self._objective.best_row(self._rows), answer.row["epoch"]
         score = {"objective": best[self._objective.metric]} if best else {}
-        return {"epoch": epoch, "row": answer.row, "files": answer.files, "done": epoch >= self._epochs, **score}
+        done = {"epoch": epoch, "row": answer.row, "files": answer.files, "done": epoch >= self._epochs, **score}
+        return done | {"gpu_memory_gib": answer.gpu_memory_gib}
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
         """Nothing: the worker keeps its own checkpoint in the store after every epoch."""

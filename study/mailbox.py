@@ -5,10 +5,12 @@ a read of what is not there yet waits inside it, at no cost. It also knows when 
 """
 
 import asyncio
+import itertools
 import time
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 
 class Mailbox:
@@ -17,6 +19,7 @@ class Mailbox:
         self._answers: dict[int, Any] = {}
         self._changed = asyncio.Condition()
         self._workers: dict[int, Any] = {}
+        self._nodes: dict[int, str] = {}
         self._stacks: dict[int, str] = {}
         self._last_sign = time.monotonic()
 
@@ -44,13 +47,16 @@ class Mailbox:
             await self._changed.wait_for(lambda: index in self._answers)
             return self._answers.pop(index)
 
-    async def register(self, rank: int, worker: Any) -> None:
-        """The handle of a rank's own actor."""
-        self._workers[rank] = worker
+    async def register(self, rank: int, worker: Any, node: str) -> None:
+        """The handle of a rank's own actor, and the id of its node."""
+        self._workers[rank], self._nodes[rank] = worker, node
         self._last_sign = time.monotonic()
 
     async def workers(self) -> list[Any]:
         return list(self._workers.values())
+
+    async def nodes(self) -> set[str]:
+        return set(self._nodes.values())
 
     async def beat(self, rank: int, stack: str) -> None:
         """Steps go on where `stack` is empty; else it is where the rank's main thread stands."""
@@ -64,6 +70,16 @@ class Mailbox:
         return time.monotonic() - self._last_sign, "\n".join(f"rank {rank}:\n{stack}" for rank, stack in ranks if stack)
 
 
-def open_mailbox() -> Any:
-    """A handle of a new mailbox actor; it lives as long as its creator."""
-    return ray.remote(Mailbox).options(num_cpus=0, max_concurrency=10_000).remote()
+def open_mailbox(study: str) -> tuple[Any, str]:
+    """A handle of a new mailbox actor, and its name, `<study>-lane-<number>`: the first number that is free. It lives
+    as long as its creator, and on its node."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    actor = ray.remote(Mailbox)
+    for number in itertools.count():
+        name = f"{study}-lane-{number}"
+        try:
+            options = actor.options(name=name, num_cpus=0, max_concurrency=10_000, scheduling_strategy=here)
+            return options.remote(), name
+        except ValueError:  # another lane has this one
+            continue
+    raise AssertionError

@@ -9,11 +9,26 @@ from study.records import State
 
 
 @dataclass(frozen=True)
+class Elsewhere:
+    """How a node that does not see the driver's folders comes by what is in them, see study.supplies."""
+
+    storage_uri: str
+    dataset: str
+    data_dir: str
+    image_size: int
+    weights: str
+    """Of the encoders, under which the storage has them."""
+    files: tuple[str, ...]
+    """Which these are."""
+
+
+@dataclass(frozen=True)
 class LaneSettings:
     """What every trial of a lane shares."""
 
     store_uri: str
     pack_folder: str
+    """The driver's; so is the next."""
     weights_dir: str | None
     objective: Objective
     workers: int
@@ -24,6 +39,16 @@ class LaneSettings:
     """A trial that makes no step for so long is ended."""
     store_seconds: float = 0.0
     """For so long a store that cannot be reached is tried again."""
+    study: str = "study"
+    """Its name, for whoever looks at the lanes."""
+    cores: int = 1
+    """CPU cores that Ray sets aside for each worker."""
+    one_node: bool = False
+    """Whether all of a lane's workers must be on one node."""
+    room_seconds: float = math.inf
+    """A lane that finds no room for so long gives its trial back."""
+    elsewhere: Elsewhere | None = None
+    """None where every node is the driver's own."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +83,8 @@ class Started:
     files: dict[str, str] = field(default_factory=dict)
     """Of the best epoch among `rows`, as records name them."""
     microbatches: int = 1
+    nodes: tuple[str, ...] = ()
+    """Host name of each rank's node."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +92,8 @@ class EpochDone:
     row: dict[str, Any]
     files: dict[str, str] = field(default_factory=dict)
     """Of the best epoch so far; they may be on their way to the store."""
+    gpu_memory_gib: float = 0.0
+    """Most that rank 0 has held since the trial began."""
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,7 @@
 """Packs in the store: decoded once, downloaded by every machine that needs them.
 
-They lie below `<storage>/.packs/<dataset>-<size>-<key>/`, beside the studies, none of which begins with a dot:
-
-<SHA-256>-<file>   each file of the pack (seg.pack_files)
-manifest.json      size and SHA-256 of each
-
-The key is a hash of all that the pack depends on, and a file's name one of its content: what lies there never changes,
-and machines whose decoders differ in a bit do not mix their files. The manifest comes last: where it is, all is.
+They lie below `<storage>/.packs/<dataset>-<size>-<key>/`, beside the studies, none of which begins with a dot. The key
+is a hash of all that the pack depends on; machines whose decoders differ in a bit do not mix their files.
 """
 
 import sys
@@ -14,35 +9,23 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fsspec.callbacks import TqdmCallback
-
 from seg import pack
 from seg.data.sample import DataError
 from seg.pack import Pack
-from study import pack_manifest
+from seg.pack_files import ARRAYS, INDEX
+from study import shipping
 from study.names import is_file_name
-from study.pack_manifest import Item
 from study.redact import redact
 from study.store import Store
 from study.store_error import FAILURES, StoreError, reason
 
 FOLDER = ".packs"
+FILES = (*(f"{name}.npy" for name in ARRAYS), INDEX)
 
 
 def publish(storage: Store, packed: Pack) -> int:
     """Bytes sent; none where all is there already. StoreError where the storage cannot be written."""
-    place = _place(packed.folder.name)
-    items = pack_manifest.of(packed.folder)
-    with storage.reached():
-        if _complete(storage, place):
-            return 0
-        missing = [item for item in items if not storage.exists(item.below(place))]
-        for item in missing:
-            with _bar(item.file) as bar:
-                storage.upload(item.below(place), packed.folder / item.file, bar)
-        manifest = pack_manifest.encode(items)
-        storage.write(f"{place}/{pack_manifest.NAME}", manifest)
-    return sum(item.bytes for item in missing) + len(manifest)
+    return shipping.send(storage, _place(packed.folder.name), packed.folder, FILES)
 
 
 def fetch(storage: Store, name: str, root: Path) -> Pack | None:
@@ -68,7 +51,7 @@ def obtain_from(
     def obtain(name: str, folder: Path) -> bool:
         began = time.monotonic()
         try:
-            size = _download(storage, name, folder)
+            size = shipping.receive(storage, _place(name), folder, FILES)
         except FAILURES + (StoreError,) as error:  # noqa: RUF005 # mypy reads no starred tuple here
             say(redact(f"{storage.uri}/{_place(name)}: not used ({reason(error)}); {otherwise}"))
             return False
@@ -77,27 +60,6 @@ def obtain_from(
         return size > 0
 
     return obtain
-
-
-def _download(storage: Store, name: str, folder: Path) -> int:
-    """Bytes that are in `folder` then; 0 where no such pack is published. StoreError where it is damaged."""
-    place = _place(name)
-    items = pack_manifest.read(storage, place)
-    for item in items:
-        with _bar(item.file) as bar:
-            storage.download(item.below(place), folder / item.file, bar)
-        if not item.is_in(folder):
-            raise StoreError(f"{item.file} is not what was published; delete that folder and publish it again")
-    return sum(item.bytes for item in items)
-
-
-def _complete(storage: Store, place: str) -> bool:
-    """A damaged manifest is as good as none: it is written again."""
-    try:
-        items: list[Item] = pack_manifest.read(storage, place)
-    except StoreError:
-        return False
-    return bool(items) and all(storage.exists(item.below(place)) for item in items)
 
 
 def _place(name: str) -> str:
@@ -109,8 +71,3 @@ def _checked(name: str) -> str:
     if not is_file_name(name):
         raise ValueError(f"pack: {name!r} is no name of one; it is <dataset>-<size>-<key>")
     return name
-
-
-def _bar(file: str) -> TqdmCallback:
-    shown = {"unit": "B", "unit_scale": True, "leave": False, "disable": not sys.stderr.isatty()}
-    return TqdmCallback(tqdm_kwargs={"desc": file, **shown})

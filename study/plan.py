@@ -1,5 +1,6 @@
 """What a study is run with."""
 
+import math
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,6 +10,11 @@ from study.objective import Objective
 from study.preparation import Prepared
 from study.spec import Spec
 from study.store import Store
+
+ROOM_SECONDS = 30.0
+"""A lane that finds no room for its workers leaves its trial to another one after so long."""
+ADDED_SECONDS = 900.0
+"""The same where nodes are added on demand, which takes minutes: its waiting is the demand."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,7 @@ class Plan:
 
     @property
     def settings(self) -> LaneSettings:
-        prepared, allotment = self.prepared, self.prepared.allotment
+        prepared, allotment, cluster = self.prepared, self.prepared.allotment, self.prepared.cluster
         return LaneSettings(
             store_uri=self.store.uri,
             pack_folder=str(prepared.pack.folder),
@@ -43,7 +49,18 @@ class Plan:
             threads=allotment.threads,
             hang_seconds=60 * self.spec.resources.hang_minutes,
             store_seconds=60 * self.spec.resources.store_minutes,
+            study=self.name,
+            cores=allotment.cores,
+            one_node=not allotment.spans(cluster.all),
+            room_seconds=ADDED_SECONDS if cluster.later else ROOM_SECONDS if cluster.joined else math.inf,
+            elsewhere=prepared.elsewhere,
         )
+
+    @property
+    def most_lanes(self) -> int:
+        """However large the cluster grows."""
+        fixed = self.spec.resources.lanes != "auto" or not self.prepared.cluster.joined
+        return self.prepared.allotment.lanes if fixed else self.spec.trials
 
     def patient_store(self, notice: Callable[[str], None]) -> Store:
         """The store that outlasts a bad connection; `notice` is told of it, line by line."""

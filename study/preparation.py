@@ -8,8 +8,9 @@ import torch
 
 from seg import data, metrics, models, pack
 from seg.pack import Pack
-from study import packs
-from study.resources import Allotment, Machine, allot
+from study import packs, supplies
+from study.messages import Elsewhere
+from study.resources import Allotment, Cluster, Machine, allot
 from study.spec import Spec, SpecError
 from study.spec_error import did_you_mean
 from study.store import Store
@@ -21,8 +22,10 @@ class Prepared:
     weights_dir: Path | None
     """None where every encoder starts from scratch."""
     pack: Pack
-    machine: Machine
+    cluster: Cluster
     allotment: Allotment
+    elsewhere: Elsewhere | None = None
+    """How other nodes come by the data; None where there are none."""
 
     def summary(self) -> str:
         return describe_pack(self.pack)
@@ -35,17 +38,22 @@ def describe_pack(packed: Pack) -> str:
     return f"{synthetic}{packed.dataset}{remark}, {images} images at {packed.image_size} px"
 
 
-def prepare(spec: Spec, data_dir: Path, weights_dir: Path | None, machine: Machine, storage: Store) -> Prepared:
-    """Where the data is not decoded yet, `storage` may have it as a published pack.
+def prepare(spec: Spec, data_dir: Path, weights_dir: Path | None, cluster: Cluster, storage: Store) -> Prepared:
+    """Where the data is not decoded yet, `storage` may have it as a published pack. On a cluster, what its nodes need
+    is in `storage` then.
 
-    ResourceError, WeightsError, SpecError or DataError where something is missing; the quick checks come first.
+    ResourceError, WeightsError, SpecError or DataError where something is missing, StoreError where the storage cannot
+    be written; the quick checks come first.
     """
-    allotment = allot(spec, machine)
+    allotment = allot(spec, cluster)
     found_weights = _weights(spec, data_dir, weights_dir)
     dataset = data.load(spec.dataset, data_dir)
     check_objective(spec, dataset.classes)
     packed = pack.build(dataset, spec.image_size, pack.default_root(), obtain=packs.obtain_from(storage))
-    return Prepared(data_dir.resolve(), found_weights, packed, machine, allotment)
+    elsewhere = None
+    if cluster.joined:
+        elsewhere = supplies.publish(spec, storage, packed, found_weights, data_dir.resolve())
+    return Prepared(data_dir.resolve(), found_weights, packed, cluster, allotment, elsewhere)
 
 
 def check_objective(spec: Spec, classes: int) -> None:
@@ -58,10 +66,10 @@ def check_objective(spec: Spec, classes: int) -> None:
         raise SpecError("spec", "objective.metric", f"{problem} (allowed: {', '.join(allowed)})")
 
 
-def this_machine() -> Machine:
+def this_machine() -> Cluster:
     # Linux counts the cores this process may use; elsewhere there is no such call.
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Machine(cpus=cpus, gpus=torch.cuda.device_count())
+    return Cluster((Machine(cpus=cpus, gpus=torch.cuda.device_count()),))
 
 
 def weights_folder(data_dir: Path, weights_dir: Path | None) -> Path:

@@ -10,6 +10,7 @@ from ray.tune import Callback
 
 from study import leaders
 from study.blobs import BackgroundWriter
+from study.lane import GivenBack
 from study.messages import Failure, LaneSettings
 from study.records import Record, State, encode_record, now, record_name
 from study.search import OptunaStudy, Proposal, StudySearcher
@@ -99,6 +100,7 @@ class Recorder(Callback):
             record.device = started.device
             record.params_trainable, record.params_frozen = started.params_trainable, started.params_frozen
             record.extra["sampling"] = started.sampling
+            record.extra["nodes"], record.extra["lane"] = list(started.nodes), result.get("lane")
             if started.microbatches > 1:
                 record.extra["microbatches"] = started.microbatches
             # What the checkpoint has behind it is what counts: epochs recorded after it are run again.
@@ -106,6 +108,8 @@ class Recorder(Callback):
         if row := result.get("row"):
             record.epochs.append(row)
             record.files = dict(result["files"])
+        if memory := result.get("gpu_memory_gib"):
+            record.extra["gpu_memory_gib"] = round(memory, 3)
         best = self._settings.objective.best_row(record.epochs)
         record.best_epoch = best["epoch"] if best else None
         if not result.get("done"):
@@ -122,6 +126,11 @@ class Recorder(Callback):
             self._end(record, State.COMPLETE)
         else:
             self._end(record, State.PRUNED, stopped_at(record))
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        """A trial that its lane gave back has not failed: Tune counts it among the deaths that it bounds."""
+        if isinstance(getattr(trial.get_pickled_error(), "cause", None), GivenBack):
+            trial.run_metadata.num_failures -= 1
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """The lane's own process died, where Tune does not start the trial again: before its first step, for one. That

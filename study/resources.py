@@ -1,8 +1,12 @@
 """How many lanes fit on a machine or a cluster, and what each of their workers gets."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from study.spec import Spec
+
+CORES_A_LANE = 4
+"""Without GPUs: more lanes cost memory, more threads in one bring little."""
 
 
 class ResourceError(Exception):
@@ -11,7 +15,7 @@ class ResourceError(Exception):
 
 @dataclass(frozen=True)
 class Machine:
-    """What is there in all: one machine, or every node of a cluster together."""
+    """One machine, or one node of a cluster."""
 
     cpus: int
     gpus: int
@@ -21,8 +25,30 @@ class Machine:
 
 
 @dataclass(frozen=True)
+class Cluster:
+    """The machines on which lanes may run."""
+
+    nodes: tuple[Machine, ...]
+    """Those that are there now."""
+    later: tuple[Machine, ...] = ()
+    """Those that an autoscaler may add."""
+    joined: bool = False
+    """Whether it is a Ray cluster that was there before the study: its nodes may come and go."""
+
+    @property
+    def all(self) -> tuple[Machine, ...]:
+        return self.nodes + self.later
+
+    def __str__(self) -> str:
+        total = _needs(sum(node.cpus for node in self.nodes), sum(node.gpus for node in self.nodes))
+        where = f"{total} on {_plural(len(self.nodes), 'node')}" if len(self.nodes) != 1 else total
+        return where + (f", and {_plural(len(self.later), 'node')} to be added on demand" if self.later else "")
+
+
+@dataclass(frozen=True)
 class Allotment:
     lanes: int
+    """At most so many at a time."""
     workers: int
     """Of each lane."""
     gpus_per_worker: float
@@ -34,6 +60,19 @@ class Allotment:
         place = f"{self.gpus_per_worker:g} GPU" if self.gpus_per_worker else _plural(self.threads, "CPU thread")
         return f"{_plural(self.lanes, 'lane')} of {_plural(self.workers, 'worker')}, {place} a worker"
 
+    @property
+    def cores(self) -> int:
+        """CPU cores that a worker occupies: beside a GPU one, whatever its threads."""
+        return 1 if self.gpus_per_worker else self.threads
+
+    def spans(self, nodes: Sequence[Machine]) -> bool:
+        """Whether a lane takes several nodes: none of them holds all of its workers."""
+        return all(_slots(node, self.gpus_per_worker, self.cores) < self.workers for node in nodes)
+
+    def room(self, nodes: Sequence[Machine]) -> int:
+        """Lanes that `nodes` hold: each on one node, unless none has room for all of its workers."""
+        return _room(nodes, self.workers, self.gpus_per_worker, self.cores)
+
 
 def _plural(count: float, noun: str) -> str:
     return f"{count:g} {noun}{'' if count == 1 else 's'}"
@@ -43,41 +82,67 @@ def _needs(cpus: int, gpus: float) -> str:
     return f"{_plural(cpus, 'CPU core')} and {_plural(gpus, 'GPU') if gpus else 'no GPUs'}"
 
 
-def allot(spec: Spec, machine: Machine) -> Allotment:
+def allot(spec: Spec, cluster: Cluster) -> Allotment:
     """The spec's lanes, or as many as fit. ResourceError where they do not fit.
 
     Without a GPU, training runs on the CPUs, whatever gpus_per_worker says; a worker takes one core at least.
     """
     workers = spec.resources.workers_per_trial
-    gpus_per_worker = spec.resources.gpus_per_worker if machine.gpus else 0.0
-    room = _room(machine, workers, gpus_per_worker)
+    gpus_per_worker = spec.resources.gpus_per_worker if any(node.gpus for node in cluster.all) else 0.0
+    room = _room(cluster.all, workers, gpus_per_worker, 1)
     if room == 0:
-        fewer = " or --workers-per-trial" if workers > 1 else ""
-        remedy = f"a smaller --gpus-per-worker{fewer}" if gpus_per_worker else "fewer --workers-per-trial"
-        raise ResourceError(
-            f"--workers-per-trial {workers}: a trial needs {_needs(workers, workers * gpus_per_worker)}, "
-            f"but there are {machine}; use {remedy}"
-        )
+        raise ResourceError(_no_room(cluster, workers, gpus_per_worker))
     asked = spec.resources.lanes
-    lanes = min(_preferred(room, gpus_per_worker), spec.trials) if asked == "auto" else int(asked)
-    if lanes > room:
+    if asked != "auto" and int(asked) > room:
         raise ResourceError(
-            f"--lanes {lanes}: does not fit: there are {machine}, "
+            f"--lanes {asked}: does not fit: there are {cluster}, "
             f"room for {_plural(room, 'lane')} of {_plural(workers, 'worker')}; use --lanes {room} or fewer"
         )
-    return Allotment(lanes, workers, gpus_per_worker, threads=max(machine.cpus // (lanes * workers), 1))
+    preferred = room if gpus_per_worker else _preferred(cluster.all, workers)
+    lanes = min(preferred, spec.trials) if asked == "auto" else int(asked)
+    threads = _threads(cluster.all, lanes, workers, gpus_per_worker)
+    if asked == "auto" and not gpus_per_worker:
+        lanes = min(_room(cluster.all, workers, 0, threads), spec.trials)
+    return Allotment(lanes, workers, gpus_per_worker, threads)
 
 
-def _room(machine: Machine, workers: int, gpus_per_worker: float) -> int:
-    by_cpu = machine.cpus // workers
+def _no_room(cluster: Cluster, workers: int, gpus_per_worker: float) -> str:
+    fewer = " or --workers-per-trial" if workers > 1 else ""
+    remedy = f"a smaller --gpus-per-worker{fewer}" if gpus_per_worker else "fewer --workers-per-trial"
+    return (
+        f"--workers-per-trial {workers}: a trial needs {_needs(workers, workers * gpus_per_worker)}, "
+        f"but there are {cluster}; use {remedy}"
+    )
+
+
+def _slots(node: Machine, gpus_per_worker: float, cores: int) -> int:
+    """Workers that fit on a node."""
+    by_cpu = node.cpus // cores
     if not gpus_per_worker:
         return by_cpu
     if gpus_per_worker >= 1:
-        return min(int(machine.gpus // (workers * gpus_per_worker)), by_cpu)
-    # A worker's share never straddles two GPUs.
-    return min(machine.gpus * int(1 / gpus_per_worker) // workers, by_cpu)
+        return min(int(node.gpus // gpus_per_worker), by_cpu)
+    return min(node.gpus * int(1 / gpus_per_worker), by_cpu)  # a worker's share never straddles two GPUs
 
 
-def _preferred(room: int, gpus_per_worker: float) -> int:
-    """Every GPU is used; on CPUs, four cores a lane: more lanes cost memory, more threads bring little."""
-    return room if gpus_per_worker else max(room // 4, 1)
+def _room(nodes: Sequence[Machine], workers: int, gpus_per_worker: float, cores: int) -> int:
+    slots = [_slots(node, gpus_per_worker, cores) for node in nodes]
+    return sum(free // workers for free in slots) or sum(slots) // workers
+
+
+def _preferred(nodes: Sequence[Machine], workers: int) -> int:
+    """Lanes on CPUs: one on each node that has the cores for its workers, more on large ones."""
+    each = [max(node.cpus // workers // CORES_A_LANE, 1) for node in nodes if node.cpus >= workers]
+    return sum(each) or max(_room(nodes, workers, 0, CORES_A_LANE), 1)
+
+
+def _threads(nodes: Sequence[Machine], lanes: int, workers: int, gpus_per_worker: float) -> int:
+    """CPU threads of each worker, as many as leave room for all lanes."""
+    if gpus_per_worker:
+        # A node is never fuller than with all lanes that fit on it.
+        shares = [
+            node.cpus // min(slots, lanes * workers) for node in nodes if (slots := _slots(node, gpus_per_worker, 1))
+        ]
+        return min(shares)
+    most = max(node.cpus for node in nodes)
+    return next(cores for cores in range(most, 0, -1) if _room(nodes, workers, 0, cores) >= lanes)

@@ -24,7 +24,7 @@ from study.spec import Spec, SpecError, bundled, load_spec
 from study.store import Store, StoreError
 
 if TYPE_CHECKING:
-    from study.resources import Machine
+    from study.resources import Cluster
 
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -113,7 +113,7 @@ def _run(given: argparse.Namespace) -> int:
     if given.dry_run:
         from study import dry_run
 
-        dry_run.show(spec, store, given.data, given.weights, _machine(given.address))
+        dry_run.show(spec, store, given.data, given.weights, _cluster(given.address))
         return OK
     return _conduct(given, name, spec, store)
 
@@ -172,17 +172,20 @@ def _there(store: Store) -> bool:
 def _conduct(
     given: argparse.Namespace, name: str, spec: Spec, store: Store, again: Collection[int] = frozenset()
 ) -> int:
-    from study import conduct, optuna_mirror, preparation, session
+    from study import cluster, conduct, optuna_mirror, preparation, session
     from study.plan import Plan
 
     if given.optuna_storage is not None:
         optuna_mirror.check(given.optuna_storage, name, store.uri, spec, begun=given.resume)
     store.check_writable()
     storage = Store(_absolute(given.storage))
-    prepared = preparation.prepare(spec, given.data, given.weights, _machine(given.address), storage)
+    machines = _cluster(given.address)
+    if len(machines.nodes) > 1 and "://" not in given.storage:
+        cluster.check_seen(Path(given.storage))
+    prepared = preparation.prepare(spec, given.data, given.weights, machines, storage)
     if given.resume:
         _check_same_data(store, prepared.pack.key)
-    with conduct.ray_session(prepared.allotment) as dashboard:
+    with cluster.ray_session(prepared.cluster) as dashboard:
         plan = Plan(name, spec, store, _typed(), prepared, given.optuna_storage)
         print(f"study {redact(store.uri)}: {spec.trials} trials, {prepared.allotment}", flush=True)
         print(f"data: {prepared.summary()}", flush=True)
@@ -215,11 +218,11 @@ def _check_same_data(store: Store, pack_key: str) -> None:
         )
 
 
-def _machine(address: str | None) -> "Machine":
-    from study import conduct, preparation
+def _cluster(address: str | None) -> "Cluster":
+    from study import cluster, preparation
 
     address = address or os.environ.get("RAY_ADDRESS")
-    return conduct.join(address) if address else preparation.this_machine()
+    return cluster.join(address) if address else preparation.this_machine()
 
 
 def _typed() -> str:

@@ -6,6 +6,7 @@ Both start from a study's records, so that a resumed study searches on with all 
 import copy
 import hashlib
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -99,12 +100,18 @@ class StudySearcher(Searcher):
     """Hands Tune the running trials of an earlier session first, then the baselines, then what Optuna proposes."""
 
     def __init__(
-        self, given: Iterable[Proposal], free: Iterable[int], optuna_study: OptunaStudy, config: dict[str, Any]
+        self,
+        given: Iterable[Proposal],
+        free: Iterable[int],
+        optuna_study: OptunaStudy,
+        config: dict[str, Any],
+        lanes: Callable[[], int],
     ):
-        """`free`: the numbers of the trials to propose."""
+        """`free`: the numbers of the trials to propose. `lanes`: how many trials may run now."""
         super().__init__()
-        self._given, self._free = list(given), list(free)
-        self._optuna, self._config = optuna_study, config
+        self._given, self._free = deque(given), deque(free)
+        self._optuna, self._config, self._lanes = optuna_study, config, lanes
+        self._running: set[str] = set()
         self.proposals: dict[str, Proposal] = {}
         """By Tune's trial id."""
         self.on_proposal: Callable[[str, Proposal], None] = lambda tune_id, proposal: None
@@ -114,24 +121,27 @@ class StudySearcher(Searcher):
         return {}
 
     def suggest(self, trial_id: str) -> Any:
-        """The next trial's config, or Searcher.FINISHED, a text that the base class does not declare."""
-        proposal = self._propose()
-        if proposal is None:
+        """The next trial's config, None while every lane has one, or Searcher.FINISHED, a text that the base class does
+        not declare."""
+        if not (self._given or self._free):
             return Searcher.FINISHED
+        if len(self._running) >= self._lanes():
+            return None
+        proposal = self._propose()
+        self._running.add(trial_id)
         self.proposals[trial_id] = proposal
         self.on_proposal(trial_id, proposal)
         return self._config | {"trial": proposal.trial, "experiment": proposal.experiment.to_json()}
 
-    def _propose(self) -> Proposal | None:
+    def _propose(self) -> Proposal:
         if self._given:
-            return self._given.pop(0)
-        if not self._free:
-            return None
-        trial = self._free.pop(0)
+            return self._given.popleft()
+        trial = self._free.popleft()
         return Proposal(trial, "search", self._optuna.ask(trial))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Nothing: the recorder tells Optuna, from the record, once the trial's end is written."""
+        """The recorder tells Optuna, from the record, once the trial's end is written."""
+        self._running.discard(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: see __getstate__."""

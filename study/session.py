@@ -65,7 +65,12 @@ def describe(plan: Plan, created: str, finished: str = "") -> dict[str, Any]:
             "pixel_share": pixel_share,
             "pack": packed.key,
         },
-        "machine": {"cpus": prepared.machine.cpus, "gpus": prepared.machine.gpus, "host": platform.node()},
+        "machine": {
+            "cpus": sum(node.cpus for node in prepared.cluster.nodes),
+            "gpus": sum(node.gpus for node in prepared.cluster.nodes),
+            "nodes": len(prepared.cluster.nodes),
+            "host": platform.node(),
+        },
         "places": {
             "data": redact(str(prepared.data_dir)),
             "weights": redact(str(prepared.weights_dir)) if prepared.weights_dir else None,

@@ -1,8 +1,9 @@
 """What each rank of a lane does: wait for a command, run it through seg's loop, answer. Trials come and go."""
 
+import dataclasses
+import socket
 import time
 import traceback
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -13,8 +14,8 @@ import torch.distributed as dist
 from seg import loop, oversample
 from seg.experiment import Experiment
 from seg.loop import Diverged
-from seg.pack import open_pack
 from seg.ranks import Ranks
+from study import sigterm, supplies
 from study.attempt import Attempt
 from study.blobs import BackgroundWriter
 from study.messages import EpochDone, Failure, LaneSettings, Started, StartTrial, Stop, TrainEpoch
@@ -24,12 +25,15 @@ from study.store import Store, StoreError
 
 STORE_PATIENCE = 2.0
 """How much longer than the driver a worker waits for the store: the driver is who gives a study up."""
+SIGTERM_SECONDS = 60.0
+"""For so long a worker that is to end sends what it has to send."""
 
 
 def serve(config: dict[str, Any]) -> None:
     """The body of a Ray Train worker: commands from the mailbox until Stop."""
     mailbox, ranks = config["mailbox"], Ranks.current()
-    ray.get(mailbox.register.remote(ranks.rank, ray.get_runtime_context().current_actor))
+    here = ray.get_runtime_context()
+    ray.get(mailbox.register.remote(ranks.rank, here.current_actor, here.get_node_id()))
     pulse = Pulse(mailbox, ranks.rank)
     worker = Worker(config["settings"], ray.train.torch.get_device(), ranks, pulse)
     index = 0
@@ -52,7 +56,12 @@ class Worker:
         self.settings, self.device, self.ranks, self._pulse = settings, device, ranks, pulse
         self._store = Store(settings.store_uri, STORE_PATIENCE * settings.store_seconds)
         self._writer = BackgroundWriter(self._store)
-        self._data = loop.load(open_pack(Path(settings.pack_folder)), device)
+        sigterm.before_the_end(lambda: self._writer.flush(SIGTERM_SECONDS))
+        limit_memory(device, settings.gpus_per_worker)
+        with pulse.bounded():
+            packed, self._weights_dir = supplies.pack_here(settings), supplies.weights_here(settings)
+        self._data = loop.load(packed, device)
+        self._nodes = ranks.all(socket.gethostname())
         self._attempt: Attempt | None = None
         self._epochs = 0
 
@@ -71,12 +80,13 @@ class Worker:
         began = time.perf_counter()
         self._attempt = None  # its memory is free before the next model is built
         experiment = Experiment.from_json(command.experiment)
-        weights_dir = Path(self.settings.weights_dir) if self.settings.weights_dir else None
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
         run = loop.start(
             experiment,
             self._data,
             self.device,
-            weights_dir,
+            self._weights_dir,
             self.ranks,
             microbatches=command.microbatches,
             on_step=self._pulse.beat,
@@ -95,6 +105,7 @@ class Worker:
             rows=list(self._attempt.rows),
             files=dict(self._attempt.files),
             microbatches=run.microbatches,
+            nodes=self._nodes,
         )
 
     def _train_epoch(self) -> EpochDone:
@@ -103,7 +114,7 @@ class Worker:
         if done.row["epoch"] == self._epochs:
             with self._pulse.bounded():
                 self._writer.flush()  # a finished trial's files are there before it is called finished
-        return done
+        return dataclasses.replace(done, gpu_memory_gib=peak_memory_gib(self.device))
 
     def close(self) -> None:
         with self._pulse.bounded():
@@ -126,6 +137,18 @@ def _failure(error: Exception, world: int) -> Failure:
     device_lives = out_of_memory or "CUDA error" not in str(error)
     lane_lives = diverged or (world == 1 and device_lives)
     return Failure(state, reason.splitlines()[0], traceback.format_exc(), lane_lives, out_of_memory)
+
+
+def limit_memory(device: torch.device, share: float) -> None:
+    """A worker with a share of a GPU gets that share of its memory: what one lane's trial needs too much of, it runs
+    out of itself, not the lane beside it."""
+    if device.type == "cuda" and 0 < share < 1:
+        torch.cuda.set_per_process_memory_fraction(share, device)
+
+
+def peak_memory_gib(device: torch.device) -> float:
+    """Of a GPU, most that was set aside for this process at a time; 0 on a CPU."""
+    return torch.cuda.max_memory_reserved(device) / 2**30 if device.type == "cuda" else 0.0
 
 
 def device_name(device: torch.device) -> str:

@@ -24,7 +24,7 @@ from study.names import LONGEST, file_part, is_file_name, is_study_name, study_n
 from study.plan import Plan
 from study.preparation import Prepared
 from study.records import FormatError, State, read_records, write_record
-from study.resources import Allotment, Machine
+from study.resources import Allotment, Cluster, Machine
 from study.spec import load_spec
 from study.store import Store, StoreError
 
@@ -230,7 +230,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     few = data.Dataset(whole.name, whole.samples[:10], whole.class_names, whole.remark, whole.synthetic)
     packed = pack.build(few, 32, tmp_path_factory.mktemp("packs"), progress=False)
     places = Path(f"/mnt/token={SIGNATURE}"), Path(f"s3://me:{PASSWORD}@weights")
-    return Prepared(*places, packed, Machine(2, 0), Allotment(1, 1, 0.0, 2))
+    return Prepared(*places, packed, Cluster((Machine(2, 0),)), Allotment(1, 1, 0.0, 2))
 
 
 def test_no_secret_in_study_json(

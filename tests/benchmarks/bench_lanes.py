@@ -7,6 +7,7 @@ Both sides of each ratio run in this process's one Ray session, in turn, on the 
 
 import argparse
 import json
+import os
 import platform
 import statistics
 import tempfile
@@ -22,11 +23,11 @@ import torch
 
 from seg import data, loop, pack
 from seg.experiment import Experiment
-from study.conduct import ray_session
+from study.cluster import ray_session
 from study.lane import WorkerGroup
 from study.messages import LaneSettings, StartTrial, TrainEpoch
 from study.objective import Objective
-from study.resources import Allotment
+from study.resources import Cluster, Machine
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -49,7 +50,7 @@ def lane_start_seconds(group: WorkerGroup, trials: int, chosen: Experiment) -> l
     seconds = []
     for trial in range(trials):
         began = time.perf_counter()
-        started = group.answer(group.post(StartTrial(trial, chosen.to_json())))
+        started = group.answer(group.post(StartTrial(trial, chosen.to_json())), "a trial begins")
         seconds.append(time.perf_counter() - began - started.build_seconds)
     return seconds
 
@@ -87,11 +88,11 @@ def epoch_seconds(group: WorkerGroup, chosen: Experiment, settings: LaneSettings
     device = torch.device("cpu")
     resident = loop.load(pack.open_pack(settings.pack_folder, verify=False), device)
     results = loop.epochs(loop.start(chosen, resident, device))
-    group.answer(group.post(StartTrial(10_000, chosen.to_json())))
+    group.answer(group.post(StartTrial(10_000, chosen.to_json())), "a trial begins")
     through_lane, bare = [], []
     for _ in range(chosen.epochs):
         began = time.perf_counter()
-        group.answer(group.post(TrainEpoch()))
+        group.answer(group.post(TrainEpoch()), "an epoch")
         through_lane.append(time.perf_counter() - began)
         began = time.perf_counter()
         next(results)
@@ -107,7 +108,7 @@ def main() -> None:
     given = parser.parse_args()
     packed = pack.build(data.load("phantom", Path("data")), given.image_size, pack.default_root())
     threads = torch.get_num_threads()
-    with tempfile.TemporaryDirectory() as folder, ray_session(Allotment(2, 1, 0, threads)):
+    with tempfile.TemporaryDirectory() as folder, ray_session(Cluster((Machine(os.cpu_count() or 1, 0),))):
         objective = Objective("val_iou", "max")
         settings = LaneSettings(
             folder, str(packed.folder), None, objective, workers=1, gpus_per_worker=0, threads=threads

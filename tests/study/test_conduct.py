@@ -9,7 +9,7 @@ from study import conduct
 from study.plan import Plan
 from study.preparation import Prepared
 from study.records import State, read_records
-from study.resources import Allotment, Machine
+from study.resources import Allotment, Cluster, Machine
 from study.spec import load_spec
 from study.store import Store
 
@@ -32,6 +32,7 @@ class FailingTune:
                 row = {"epoch": 1, "val_iou": 0.5, "seconds": 1.0, "images_per_second": 1.0}
                 recorder.on_trial_result(0, [], trial, {"row": row, "files": {}, "done": True})
                 recorder.on_trial_complete(0, [], trial)
+            searcher.on_trial_complete(trial.trial_id)
 
 
 class _Trial:
@@ -49,7 +50,7 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     monkeypatch.setattr(conduct.session, "check", lambda plan, store: None)
     spec = load_spec("phantom", ["trials=5", "epochs=1", "early_stopping.min_epochs=1"])
     packed: Any = type("Packed", (), {"folder": tmp_path})()
-    prepared = Prepared(tmp_path, None, packed, Machine(2, 0), Allotment(1, 1, 0.0, 2))
+    prepared = Prepared(tmp_path, None, packed, Cluster((Machine(2, 0),)), Allotment(1, 1, 0.0, 2))
     return Plan("study", spec, Store(str(tmp_path / "study")), "", prepared)
 
 

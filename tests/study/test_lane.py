@@ -16,7 +16,7 @@ from seg.experiment import Experiment
 from seg.pack import Pack
 from seg.ranks import Ranks
 from study import attempt, counts, lane
-from study.lane import Lane, LaneError, Standstill
+from study.lane import GivenBack, Lane, LaneError, NoRoom, Standstill
 from study.messages import LaneSettings
 from study.objective import Objective
 from study.records import State
@@ -60,6 +60,10 @@ class DirectGroup:
 
     faults: list[Exception | None] = []  # noqa: RUF012 # shared by all groups of a test
     made = 0
+    name = "study-lane-0"
+    node_is_gone = False
+    """Where a fault befalls the group."""
+    notices: list[bool] = []  # noqa: RUF012 # whether its node has been given notice, asked for before each epoch
 
     def __init__(self, settings: LaneSettings, scratch: str):
         type(self).made += 1
@@ -70,10 +74,19 @@ class DirectGroup:
         self._answers.append(lambda: self._worker.answer(command))
         return len(self._answers) - 1
 
-    def answer(self, index: int) -> Any:
+    def answer(self, index: int, what: str) -> Any:
         if self.faults and (fault := self.faults.pop(0)):
             raise fault
         return self._answers[index]()
+
+    def lost_node(self) -> bool:
+        return self.node_is_gone
+
+    def is_drained(self) -> bool:
+        return bool(self.notices and self.notices.pop(0))
+
+    def abandon(self) -> None:
+        pass
 
     def stop(self) -> None:
         self._worker.close()
@@ -82,7 +95,7 @@ class DirectGroup:
 @pytest.fixture(autouse=True)
 def direct(monkeypatch: pytest.MonkeyPatch) -> type[DirectGroup]:
     monkeypatch.setattr(lane, "new_group", DirectGroup)
-    DirectGroup.faults, DirectGroup.made = [], 0
+    DirectGroup.faults, DirectGroup.made, DirectGroup.node_is_gone, DirectGroup.notices = [], 0, False, []
     return DirectGroup
 
 
@@ -259,6 +272,33 @@ def test_a_store_that_failed_is_no_fault_of_the_next_trial(
             opened._group._worker._writer.flush()  # type: ignore[attr-defined]
         with pytest.raises(FileNotFoundError):
             opened.step()
+
+
+def test_workers_that_went_with_their_node_do_not_count_against_the_trial(
+    settings: LaneSettings, direct: type[DirectGroup]
+) -> None:
+    whole = run(open_lane(settings, trial=0))
+    direct.node_is_gone, direct.faults = True, [LaneError("node died")] * (lane.DEATHS + 2)
+    assert rows_of(run(open_lane(settings, trial=1))) == rows_of(whole)
+
+
+def test_a_lane_without_room_gives_its_trial_back(settings: LaneSettings, direct: type[DirectGroup]) -> None:
+    opened = open_lane(settings)
+    direct.faults = [NoRoom("no placement")]
+    with pytest.raises(GivenBack, match="no room for 1 workers"):
+        opened.step()
+    assert opened._group is None, "the next trial asks for workers anew"
+
+
+def test_a_lane_leaves_a_node_that_has_been_given_notice(
+    settings: LaneSettings, store: Store, direct: type[DirectGroup]
+) -> None:
+    """Between two epochs: not one is trained twice, and every number is what it would have been."""
+    whole = run(open_lane(settings, trial=0))
+    direct.made, direct.notices = 0, [False, True]
+    results = run(open_lane(settings, trial=1))
+    assert direct.made == 2 and rows_of(results) == rows_of(whole)
+    assert [len(result["started"].rows) for result in results if "started" in result] == [0, 1]
 
 
 def test_out_of_memory_twice_is_infeasible(settings: LaneSettings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from seg import data, pack
 from seg.data import Dataset
 from seg.pack import Pack
 from study import check, packs
-from study.pack_manifest import FILES
+from study.packs import FILES
 from study.store import Store, StoreError
 
 

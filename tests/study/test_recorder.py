@@ -54,7 +54,7 @@ class Tune:
         given = [
             Proposal(r.trial, r.source, Experiment.from_json(r.experiment), r) for r in earlier if not r.state.ended
         ]
-        self.searcher = StudySearcher(given, range(len(earlier), spec.trials), self.optuna, {})
+        self.searcher = StudySearcher(given, range(len(earlier), spec.trials), self.optuna, {}, lambda: 100)
         self.rungs = scheduler(spec, ended, OBJECTIVE)
         settings = LaneSettings(store.uri, "pack", None, OBJECTIVE, workers=2, gpus_per_worker=0.5, threads=3)
         self.recorder = Recorder(store, settings, earlier, self.searcher, self.optuna, finalists, on_change=self._show)

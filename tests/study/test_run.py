@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from seg.models import MODELS
-from study import conduct, run
-from study.resources import Machine
+from study import cluster, run
+from study.resources import Cluster, Machine
 from study.spec import bundled, load_spec
 from study.store import Store
 
@@ -26,7 +26,7 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("STUDY_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr("study.preparation.this_machine", lambda: Machine(cpus=2, gpus=0))
+    monkeypatch.setattr("study.preparation.this_machine", lambda: Cluster((Machine(cpus=2, gpus=0),)))
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +34,7 @@ def _no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("Ray was about to start")
 
-    monkeypatch.setattr(conduct.ray, "init", refuse)
+    monkeypatch.setattr(cluster.ray, "init", refuse)
 
 
 Refused = Callable[..., str]

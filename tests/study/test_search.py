@@ -31,6 +31,11 @@ def experiment_of(spec: Spec, seed: int) -> Experiment:
     return space.suggest(optuna.create_study(sampler=sampler).ask(), spec)
 
 
+def many() -> int:
+    """Lanes."""
+    return 1000
+
+
 def proposals(searcher: StudySearcher) -> Iterator[dict[str, Any]]:
     number = 0
     while (config := searcher.suggest(f"tune-{number}")) != Searcher.FINISHED:
@@ -44,7 +49,9 @@ def proposals(searcher: StudySearcher) -> Iterator[dict[str, Any]]:
 def test_given_trials_come_first_then_the_search_until_all_are_out(spec: Spec, make_record: Any) -> None:
     going_on = Proposal(7, "search", experiment_of(spec, 7), make_record(7, State.RUNNING))
     baselines = [Proposal(n, name, e) for n, (name, e) in enumerate(space.baselines(spec))]
-    searcher = StudySearcher([going_on, *baselines], range(8, 11), OptunaStudy(spec, seed=0), {"settings": "shared"})
+    searcher = StudySearcher(
+        [going_on, *baselines], range(8, 11), OptunaStudy(spec, seed=0), {"settings": "shared"}, many
+    )
     seen: list[Proposal] = []
     searcher.on_proposal = lambda tune_id, proposal: seen.append(proposal)
     configs = list(proposals(searcher))
@@ -56,9 +63,22 @@ def test_given_trials_come_first_then_the_search_until_all_are_out(spec: Spec, m
     assert searcher.suggest("one more") == Searcher.FINISHED
 
 
+def test_no_more_trials_at_a_time_than_there_are_lanes(spec: Spec) -> None:
+    lanes = 2
+    searcher = StudySearcher([], range(4, 9), OptunaStudy(spec, seed=0), {}, lambda: lanes)
+    assert [bool(searcher.suggest(f"tune-{n}")) for n in range(3)] == [True, True, False]
+    lanes = 3  # a node joined
+    assert searcher.suggest("tune-2") and searcher.suggest("tune-3") is None
+    lanes = 2  # and left again: the next trial that ends makes room for none
+    searcher.on_trial_complete("tune-0")
+    assert searcher.suggest("tune-3") is None
+    searcher.on_trial_complete("tune-1")
+    assert searcher.suggest("tune-3")
+
+
 def test_a_searched_trial_can_be_run_and_was_asked_of_optuna(spec: Spec) -> None:
     study = OptunaStudy(spec, seed=0)
-    configs = list(proposals(StudySearcher([], range(4, 9), study, {})))
+    configs = list(proposals(StudySearcher([], range(4, 9), study, {}, many)))
     assert sorted(frozen(study)) == [4, 5, 6, 7, 8]
     for config in configs:
         experiment = Experiment.from_json(config["experiment"])
@@ -67,7 +87,7 @@ def test_a_searched_trial_can_be_run_and_was_asked_of_optuna(spec: Spec) -> None
 
 
 def test_tune_keeps_no_copy_of_the_searcher(spec: Spec, tmp_path: Any) -> None:
-    searcher = StudySearcher([], range(0, 3), OptunaStudy(spec, seed=0), {})
+    searcher = StudySearcher([], range(0, 3), OptunaStudy(spec, seed=0), {}, many)
     searcher.save(str(tmp_path / "state"))
     assert searcher.__getstate__() == {} and not list(tmp_path.iterdir())
 

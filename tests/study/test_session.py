@@ -11,7 +11,7 @@ from seg.data import Dataset
 from study import session
 from study.plan import Plan
 from study.preparation import Prepared
-from study.resources import Allotment, Machine
+from study.resources import Allotment, Cluster, Machine
 from study.session import StudyTaken
 from study.spec import load_spec
 from study.store import Store
@@ -22,7 +22,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     whole = data.load("phantom", Path("nowhere"))
     few = Dataset(whole.name, whole.samples[:10], whole.class_names, whole.remark, whole.synthetic)
     packed = pack.build(few, 32, tmp_path_factory.mktemp("packs"), progress=False)
-    return Prepared(Path("nowhere"), None, packed, Machine(2, 0), Allotment(1, 1, 0.0, 2))
+    return Prepared(Path("nowhere"), None, packed, Cluster((Machine(2, 0),)), Allotment(1, 1, 0.0, 2))
 
 
 @pytest.fixture(params=["folder", "s3://"])

@@ -1,17 +1,16 @@
-"""What a published pack consists of: size and SHA-256 of each file."""
+"""What a folder of files in the store consists of: size and SHA-256 of each."""
 
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from seg.pack_files import ARRAYS, INDEX
+from study.names import is_file_name
 from study.store import Store, StoreError
 
 NAME = "manifest.json"
-FILES = (*(f"{name}.npy" for name in ARRAYS), INDEX)
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class Item:
 
     def __post_init__(self) -> None:
         """ValueError where it is no such thing."""
-        if self.file not in FILES or not isinstance(self.bytes, int):
+        if not (isinstance(self.file, str) and is_file_name(self.file) and isinstance(self.bytes, int)):
             raise ValueError(f"{self.file!r} of {self.bytes!r} bytes")
         if not (isinstance(self.sha256, str) and re.fullmatch("[0-9a-f]{64}", self.sha256)):
             raise ValueError(f"{self.sha256!r} is no SHA-256")
@@ -36,28 +35,24 @@ class Item:
         return (folder / self.file).stat().st_size == self.bytes and _sha256(folder / self.file) == self.sha256
 
 
-def of(folder: Path) -> list[Item]:
-    """Of the pack in `folder`."""
-    return [Item(file, (folder / file).stat().st_size, _sha256(folder / file)) for file in FILES]
+def of(folder: Path, files: Iterable[str]) -> list[Item]:
+    return [Item(file, (folder / file).stat().st_size, _sha256(folder / file)) for file in files]
 
 
 def encode(items: Sequence[Item]) -> bytes:
     return json.dumps({"files": [asdict(item) for item in items]}, indent=1).encode()
 
 
-def read(storage: Store, place: str) -> list[Item]:
-    """Of the pack published at `place`; empty where there is none. StoreError where it is damaged."""
+def read(storage: Store, place: str) -> list[Item] | None:
+    """Of what is published at `place`; None where there is nothing. StoreError where it is damaged."""
     try:
         content = storage.read(f"{place}/{NAME}")
     except FileNotFoundError:
-        return []
+        return None
     try:
-        items = [Item(**told) for told in json.loads(content)["files"]]
+        return [Item(**told) for told in json.loads(content)["files"]]
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{NAME} is damaged ({error}); publish it again") from error
-    if sorted(item.file for item in items) != sorted(FILES):
-        raise StoreError(f"{NAME} names {len(items)} files that are no whole pack; publish it again")
-    return items
 
 
 def _sha256(path: Path) -> str:

@@ -1,0 +1,141 @@
+"""The Ray that a study runs on: joined or started here, and how many lanes it holds as nodes come and go."""
+
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from study.resources import Allotment, Cluster, Machine, ResourceError
+
+LOOK_SECONDS = 3.0
+"""Between two looks at which nodes are there."""
+QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+LOCAL: dict[str, Any] = {"address": "local", "dashboard_host": "127.0.0.1", **QUIET}
+"""A Ray of our own. It asks for a token from 2.60 on, unless RAY_AUTH_MODE says otherwise."""
+
+
+def join(address: str) -> Cluster:
+    """Connect to a running Ray cluster; what its nodes have. ResourceError where there is none."""
+    try:
+        ray.init(address=address, **QUIET)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ResourceError(f"--address {address}: no Ray cluster to join ({reason}); see `ray status`") from error
+    return Cluster(tuple(nodes()), tuple(later()), joined=True)
+
+
+@contextmanager
+def ray_session(cluster: Cluster) -> Iterator[str]:
+    """Ray while the study runs: the cluster joined, or one started here for it. Gives the dashboard's address."""
+    if not ray.is_initialized():
+        ray.init(num_cpus=sum(node.cpus for node in cluster.nodes), **LOCAL)
+    url = ray.worker.global_worker.node.webui_url if ray.worker.global_worker.node else ""
+    try:
+        yield f"http://{url}" if url else "not available"
+    finally:
+        ray.shutdown()
+
+
+def alive() -> list[dict[str, Any]]:
+    """Ray's own description of each node that is there."""
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+def nodes() -> list[Machine]:
+    return [_machine(node["Resources"]) for node in alive()]
+
+
+def check_seen(folder: Path) -> None:
+    """ResourceError where a node does not see what lies in `folder` here."""
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".seen-") as token:
+        look = ray.remote(_sees).options(num_cpus=0, max_retries=0)
+        asked = {node["NodeName"]: look.options(scheduling_strategy=_on(node)).remote(token.name) for node in alive()}
+        blind = [name for name, answer in asked.items() if not ray.get(answer)]
+    if blind:
+        raise ResourceError(
+            f"--storage {folder}: node {blind[0]} does not see this folder"
+            + (f", nor do {len(blind) - 1} others" if len(blind) > 1 else "")
+            + "; on a cluster, give an address that every node reaches (s3://bucket/prefix) or a shared folder"
+        )
+
+
+def _sees(path: str) -> bool:
+    return Path(path).exists()
+
+
+def _on(node: dict[str, Any]) -> NodeAffinitySchedulingStrategy:
+    return NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+
+
+def later() -> list[Machine]:
+    """Nodes that the cluster's autoscaler may add to those that are there. Only its head knows, from `ray up`: on
+    another machine there seem to be none."""
+    config = _launched_with()
+    types = config.get("available_node_types", {})
+    workers = [_machine(kind.get("resources", {})) for name, kind in types.items() if name != config["head_node_type"]]
+    most = [kind.get("max_workers", 0) for name, kind in types.items() if name != config["head_node_type"]]
+    now = nodes()
+    found = [one for one, count in zip(workers, most, strict=True) for _ in range(count - now.count(one))]
+    # The largest first: where the cluster may not have all of them, the autoscaler's choice is not known.
+    return sorted(found, key=lambda one: (-one.gpus, -one.cpus))[: max(config.get("max_workers", 0) - len(now) + 1, 0)]
+
+
+def _launched_with() -> dict[str, Any]:
+    """What `ray up` left on the head, where this process runs there; empty elsewhere."""
+    head = ray.get_runtime_context().gcs_address.rsplit(":", 1)[0]
+    left = Path.home() / "ray_bootstrap_config.yaml"
+    if head != ray.util.get_node_ip_address() or not left.is_file():
+        return {}
+    return dict(yaml.safe_load(left.read_text()))
+
+
+def _machine(resources: dict[str, float]) -> Machine:
+    return Machine(cpus=int(resources.get("CPU", 0)), gpus=int(resources.get("GPU", 0)))
+
+
+class Room:
+    """How many lanes to have now: as many as the nodes that are there hold. Where an autoscaler may add nodes, all of
+    the allotment's: lanes that wait are what it adds nodes for."""
+
+    def __init__(
+        self,
+        allotment: Allotment,
+        cluster: Cluster,
+        most: int,
+        say: Callable[[str], None],
+        look: Callable[[], list[Machine]] = nodes,
+    ):
+        """At most `most`, however large the cluster grows. `say` is told of nodes that come and go, in a line."""
+        self._allotment, self._cluster, self._most, self._say, self._look = allotment, cluster, most, say, look
+        self._nodes = list(cluster.nodes)
+        self._looked = time.monotonic()
+
+    def lanes(self) -> int:
+        """Asked for many times a second; it looks every few."""
+        if self._cluster.joined and time.monotonic() - self._looked > LOOK_SECONDS:
+            self._looked = time.monotonic()
+            self._see(self._look())
+        return self._allotment.lanes if self._cluster.later else self._now
+
+    @property
+    def _now(self) -> int:
+        return min(self._allotment.room(self._nodes), self._most)
+
+    def _see(self, nodes: list[Machine]) -> None:
+        if len(nodes) != len(self._nodes):
+            change = "joined" if len(nodes) > len(self._nodes) else "left"
+            count = abs(len(nodes) - len(self._nodes))
+            self._nodes = nodes
+            self._say(f"{count} node{'s' if count > 1 else ''} {change}: room for {self._now} lanes now")
+        self._nodes = nodes
