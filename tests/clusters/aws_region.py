@@ -3,11 +3,15 @@
 Real are the launcher, SSH, rsync, the autoscaler and Ray. Not real: images, quotas, spot prices and notices, GPUs.
 """
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -18,6 +22,22 @@ from namespaced_host import NamespacedHost
 PORT = 5000
 SERVER = Path(__file__).with_name("ec2_server.py")
 START_SECONDS = 60
+
+
+def shut_down(host: NamespacedHost, seconds: float) -> None:
+    """SIGTERM to all that runs there, as when a machine is shut down; it may take so long to end."""
+    end = time.monotonic() + seconds
+    for pid in _started(host):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    while _started(host) and time.monotonic() < end:
+        time.sleep(0.1)
+
+
+def _started(host: NamespacedHost) -> set[int]:
+    """All but its first process; none where that has ended."""
+    found = set(host.processes())
+    return found - {host.init} if host.init in found else set()
 
 
 class Region:
@@ -57,16 +77,18 @@ class Region:
         up = [instance for instance in self.instances.values() if instance["up"]]
         return [instance for instance in up if instance_type in ("", instance["type"])]
 
-    def wait_for(self, count: int, seconds: float, instance_type: str = "") -> list[dict[str, Any]]:
-        """TimeoutError where there are not so many running by then."""
+    def wait_until(self, condition: Callable[[], bool], seconds: float) -> None:
+        """TimeoutError, with all instances, where it has not come true by then."""
         end = time.monotonic() + seconds
-        while len(running := self.running(instance_type)) != count:
+        while not condition():
             if time.monotonic() > end:
-                raise TimeoutError(f"{len(running)} instances, not {count}, after {seconds} s: {self.instances}")
+                raise TimeoutError(f"not so after {seconds} s: {self.instances} {self.errors}")
             time.sleep(0.2)
-        return running
 
     def close(self) -> None:
+        # Before the thread that made them ends, which would end them unseen.
+        for instance in self.running():
+            self.host(instance).kill()
         self._server.kill()
         self._server.wait(30)
         self._follower.join(60)

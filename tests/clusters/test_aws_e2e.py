@@ -1,17 +1,16 @@
-"""gpu.yaml from `ray up` to `ray down`, in a region of AWS on this machine (aws_region.py)."""
+"""gpu.yaml from `ray up` to `ray down`, in a region of AWS on this machine (aws_region.py).
 
-import shlex
-import sys
-import time
+One cluster for all tests, in the order of the file: the last one takes it down.
+"""
+
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
 
 import pytest
-import yaml
+from aws_cluster import AwsCluster, fetch
 from aws_region import Region
 from hosts import Hosts
-from namespaced_host import PROJECT, missing
-from ray_schema import load
+from namespaced_host import missing
 
 pytestmark = [
     pytest.mark.cluster,
@@ -19,16 +18,6 @@ pytestmark = [
     pytest.mark.skipif(bool(missing()), reason=missing() or "all there"),
 ]
 
-FILE = "/root/gpu.yaml"
-STACK = """
-import boto3, sys
-boto3.client("cloudformation").create_stack(
-    StackName="segstudy",
-    TemplateBody=open("clusters/aws-access.yaml").read(),
-    Parameters=[{"ParameterKey": "Bucket", "ParameterValue": "studies"}],
-    Capabilities=["CAPABILITY_NAMED_IAM"],
-)
-"""
 ON_A_GPU = """
 import ray, socket
 ray.init(address="auto")
@@ -39,64 +28,58 @@ print("task on", ray.get(where.remote()), "driver on", socket.gethostname())
 """
 
 
-class Cluster:
-    """gpu.yaml as its user launches it."""
-
-    def __init__(self, region: Region):
-        self.region, self.launcher = region, region.hosts.launcher
-        text = yaml.safe_dump(self._config())
-        self.launcher.check("sh", "-c", f"cat > {FILE} <<'END'\n{text}END\n")
-
-    def _config(self) -> dict[str, Any]:
-        """Other commands and another user: there is no package index to install from, and no Ubuntu."""
-        config = load("gpu.yaml")
-        config["auth"]["ssh_user"] = "root"
-        variables = self.region.environment | {"RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES": "100000000"}
-        exports = " ".join(f"{name}={value}" for name, value in variables.items())
-        kept = [line for line in config["setup_commands"] if "pip install" not in line and "apt-get" not in line]
-        config["setup_commands"] = [
-            f"ln -sfn {shlex.quote(sys.prefix)} ~/venv",
-            *kept,
-            f"echo 'export {exports}' >> ~/segstudy.env",
-        ]
-        return config
-
-    def run(self, *command: str, seconds: float = 180) -> str:
-        environment = self.region.environment | {"RAY_AUTH_MODE": "token"}
-        return self.launcher.check(*command, env=environment, folder=PROJECT, seconds=seconds)
-
-
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
+def cluster() -> Iterator[AwsCluster]:
     with Hosts(count=0) as hosts:
         region = Region(hosts)
         try:
-            yield Cluster(region)
+            cluster = AwsCluster(region)
+            cluster.up()
+            yield cluster
             assert region.errors == []
         finally:
             region.close()
 
 
-def test_from_nothing_to_a_job_and_back_to_nothing(cluster: Cluster) -> None:
-    region = cluster.region
-    cluster.run("ray", "get-auth-token", "--generate")
-    cluster.run(sys.executable, "-c", STACK)
-    began = time.monotonic()
-    print(cluster.run("ray", "up", "--yes", FILE))
-    print(f"ray up: {time.monotonic() - began:.0f} s")
-    (head,) = region.running()
+def test_only_the_head_runs_until_there_is_work(cluster: AwsCluster) -> None:
+    (head,) = cluster.region.running()
     assert head["type"] == "m7i.xlarge"
 
-    dashboard = cluster.launcher.popen("ray", "dashboard", FILE, env=region.environment)
-    try:
-        time.sleep(5)
-        job = ["ray", "job", "submit", "--address", "http://localhost:8265", "--working-dir", "."]
-        said = cluster.run(*job, "--", "python", "-c", ON_A_GPU, seconds=240)
-    finally:
-        dashboard.kill()
-    print(said)
-    (worker,) = region.running("g6.xlarge")
-    assert f"task on {region.host(worker).name} driver on {region.host(head).name}" in said
 
-    print(cluster.run("ray", "down", "--yes", FILE))
-    assert region.running() == []
+def test_the_dashboard_is_on_the_heads_own_localhost(cluster: AwsCluster) -> None:
+    address = cluster.head.address
+    assert "refused" in fetch(cluster.launcher, f"http://{address}:8265/api/version")
+    assert "<title>Ray Dashboard</title>" in fetch(cluster.head, "http://127.0.0.1:8265")
+
+
+def test_who_has_no_token_is_not_answered(cluster: AwsCluster) -> None:
+    jobs = "http://127.0.0.1:8265/api/jobs/"
+    assert "401 Unauthorized" in fetch(cluster.head, jobs)
+    assert "403 Forbidden" in fetch(cluster.head, jobs, "a-guess")
+    stranger = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a-guess"}
+    joined = cluster.launcher.run("ray", "start", f"--address={cluster.head.address}:6379", env=stranger)
+    assert joined.returncode != 0
+    assert "Ray runtime started" not in joined.stdout
+
+
+def test_a_worker_is_added_on_demand(cluster: AwsCluster) -> None:
+    with cluster.dashboard():
+        said = cluster.submit("python", "-c", ON_A_GPU).communicate(timeout=240)[0]
+    (worker,) = cluster.region.running("g6.xlarge")
+    assert f"task on {cluster.region.host(worker).name} driver on {cluster.head.name}" in said, said
+
+
+def test_what_aws_takes_back_is_replaced(cluster: AwsCluster) -> None:
+    (worker,) = cluster.region.running("g6.xlarge")
+    cluster.reclaim(worker)
+    with cluster.dashboard():
+        said = cluster.submit("python", "-c", ON_A_GPU).communicate(timeout=240)[0]
+    (other,) = cluster.region.running("g6.xlarge")
+    assert other["id"] != worker["id"]
+    assert f"task on {cluster.region.host(other).name}" in said, said
+
+
+def test_down_leaves_nothing(cluster: AwsCluster) -> None:
+    cluster.down()
+    assert cluster.region.running() == []
+    assert not any(Path(f"/proc/{host.init}").exists() for host in cluster.region.hosts)
