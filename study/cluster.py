@@ -16,7 +16,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from study.resources import Allotment, Cluster, Machine, ResourceError
+from study.resources import Allotment, Cluster, Machine, ResourceError, plural
 
 LOOK_SECONDS = 3.0
 """Between two looks at which nodes are there."""
@@ -133,9 +133,9 @@ class Room:
         return min(self._allotment.room(self._nodes), self._most)
 
     def _see(self, nodes: list[Machine]) -> None:
-        if len(nodes) != len(self._nodes):
-            change = "joined" if len(nodes) > len(self._nodes) else "left"
-            count = abs(len(nodes) - len(self._nodes))
-            self._nodes = nodes
-            self._say(f"{count} node{'s' if count > 1 else ''} {change}: room for {self._now} lanes now")
+        more = len(nodes) - len(self._nodes)
         self._nodes = nodes
+        if more:
+            change = f"{plural(abs(more), 'node')} {'joined' if more > 0 else 'left'}"
+            room = plural(self._now, "lane") + " now" if self._now else "no lane now; trials wait for a node"
+            self._say(f"{change}: room for {room}")

@@ -201,6 +201,8 @@ def _tune(plan: Plan, searcher: StudySearcher, stopping: Any, recorder: Recorder
             storage_path=scratch,
             callbacks=[recorder],
             failure_config=tune.FailureConfig(max_failures=LANE_RESTARTS),
+            # Trials' checkpoints are their workers'. Tune would look for the driver's folder on the lane's node.
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,
         ),
     ).fit()

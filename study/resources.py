@@ -41,8 +41,8 @@ class Cluster:
 
     def __str__(self) -> str:
         total = _needs(sum(node.cpus for node in self.nodes), sum(node.gpus for node in self.nodes))
-        where = f"{total} on {_plural(len(self.nodes), 'node')}" if len(self.nodes) != 1 else total
-        return where + (f", and {_plural(len(self.later), 'node')} to be added on demand" if self.later else "")
+        where = f"{total} on {plural(len(self.nodes), 'node')}" if len(self.nodes) != 1 else total
+        return where + (f", and {plural(len(self.later), 'node')} to be added on demand" if self.later else "")
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class Allotment:
     """CPU threads of each worker."""
 
     def __str__(self) -> str:
-        place = f"{self.gpus_per_worker:g} GPU" if self.gpus_per_worker else _plural(self.threads, "CPU thread")
-        return f"{_plural(self.lanes, 'lane')} of {_plural(self.workers, 'worker')}, {place} a worker"
+        place = f"{self.gpus_per_worker:g} GPU" if self.gpus_per_worker else plural(self.threads, "CPU thread")
+        return f"{plural(self.lanes, 'lane')} of {plural(self.workers, 'worker')}, {place} a worker"
 
     @property
     def cores(self) -> int:
@@ -74,12 +74,13 @@ class Allotment:
         return _room(nodes, self.workers, self.gpus_per_worker, self.cores)
 
 
-def _plural(count: float, noun: str) -> str:
+def plural(count: float, noun: str) -> str:
+    """`1 lane`, `2 lanes`."""
     return f"{count:g} {noun}{'' if count == 1 else 's'}"
 
 
 def _needs(cpus: int, gpus: float) -> str:
-    return f"{_plural(cpus, 'CPU core')} and {_plural(gpus, 'GPU') if gpus else 'no GPUs'}"
+    return f"{plural(cpus, 'CPU core')} and {plural(gpus, 'GPU') if gpus else 'no GPUs'}"
 
 
 def allot(spec: Spec, cluster: Cluster) -> Allotment:
@@ -96,7 +97,7 @@ def allot(spec: Spec, cluster: Cluster) -> Allotment:
     if asked != "auto" and int(asked) > room:
         raise ResourceError(
             f"--lanes {asked}: does not fit: there are {cluster}, "
-            f"room for {_plural(room, 'lane')} of {_plural(workers, 'worker')}; use --lanes {room} or fewer"
+            f"room for {plural(room, 'lane')} of {plural(workers, 'worker')}; use --lanes {room} or fewer"
         )
     preferred = room if gpus_per_worker else _preferred(cluster.all, workers)
     lanes = min(preferred, spec.trials) if asked == "auto" else int(asked)
