@@ -90,6 +90,14 @@ def limits_agree(config: Config) -> Iterator[str]:
         yield f"max_workers: {config.get('max_workers', 2)}, where the node types allow {total} together"
 
 
+def region_is_one(config: Config) -> Iterator[str]:
+    """A machine does not know by itself where its bucket is."""
+    region = config["provider"].get("region")
+    commands = " ".join(config.get("setup_commands", []))
+    if f"AWS_DEFAULT_REGION={region}" not in commands:
+        yield f"setup_commands: the environment must have AWS_DEFAULT_REGION={region}, as provider.region"
+
+
 def _node_configs(config: Config) -> Iterator[tuple[str, dict[str, Any]]]:
     for name, node_type in config["available_node_types"].items():
         yield f"available_node_types.{name}.node_config", node_type["node_config"]
@@ -123,4 +131,5 @@ CHECKS: tuple[Check, ...] = (
     down_leaves_nothing,
     every_type_is_complete,
     limits_agree,
+    region_is_one,
 )

@@ -129,6 +129,7 @@ AWS_MISTAKES: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (lambda c: gpu(c)["node_config"].pop("IamInstanceProfile"), "IamInstanceProfile: needed for the bucket"),
     (lambda c: gpu(c)["node_config"].pop("MetadataOptions"), "HttpTokens must be required"),
     (lambda c: gpu(c)["node_config"].pop("BlockDeviceMappings"), "less than 60 GB of disk"),
+    (lambda c: c["provider"].update(region="eu-west-1"), "must have AWS_DEFAULT_REGION=eu-west-1"),
     (lambda c: c.update(max_workers=50), "max_workers: 50, where the node types allow 5 together"),
 ]
 
