@@ -28,13 +28,16 @@ def onprem(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             cluster.up()
             with cluster.nodes() as nodes:
                 nodes.until(lambda names: len(names) == 3, seconds=180)
-            cluster.dashboard()
+            cluster.forward_dashboard()
             yield cluster
         finally:
             s3.kill()
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> Path:
-    """Of the job that a test submits."""
-    return tmp_path / "job.log"
+def log(tmp_path: Path) -> Iterator[Path]:
+    """Of the job that a test submits; shown where the test fails."""
+    path = tmp_path / "job.log"
+    yield path
+    if path.exists():
+        print(path.read_text()[-8000:])

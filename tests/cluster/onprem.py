@@ -17,6 +17,10 @@ FILE = PROJECT / "clusters" / "onprem.yaml"
 LAUNCHERS_FILE = f"/root/{FILE.name}"
 SMALL = "--object-store-memory=100000000"
 """Bytes. Ray would take a third of the memory of this machine, on every host."""
+DASHBOARD = "/dev/tcp/localhost/8265"
+"""As bash opens it."""
+TOKEN = {"RAY_AUTH_MODE": "token"}
+"""Without it, Ray's commands send no token."""
 OLD_AUTOSCALER = {"RAY_UP_enable_autoscaler_v2": "0"}
 
 
@@ -56,27 +60,29 @@ class Onprem:
         """The names of the nodes that are there."""
         return Watch(self.program(self.head, "watch_nodes.py"))
 
-    def records(self, study: str) -> Watch:
-        """What a study's records say."""
-        return Watch(self.program(self.launcher, "watch_records.py", study))
+    def records(self, study: str, job: "subprocess.Popen[str]") -> Watch:
+        """What a study's records say, while its job does not fail."""
+        return Watch(self.program(self.launcher, "watch_records.py", study), job)
 
     def program(self, host: NamespacedHost, file: str, *arguments: str) -> "subprocess.Popen[str]":
         """A file of this folder, running on a host."""
-        environment = {"PYTHONPATH": str(PROJECT), "RAY_AUTH_MODE": "token"}
+        environment = {"PYTHONPATH": str(PROJECT)} | TOKEN
         return host.popen(sys.executable, str(HERE / file), *arguments, env=environment)
 
-    def dashboard(self) -> "subprocess.Popen[str]":
-        """Forwards the head's dashboard to port 8265 of the launcher, until it ends."""
-        return self.launcher.popen("ray", "dashboard", LAUNCHERS_FILE, stdout=subprocess.DEVNULL)
+    def forward_dashboard(self) -> None:
+        """The head's dashboard is at port 8265 of the launcher from then on."""
+        self.launcher.popen("ray", "dashboard", LAUNCHERS_FILE, stdout=subprocess.DEVNULL)
+        self.launcher.check("timeout", "60", "bash", "-c", f"until (: <>{DASHBOARD}) 2>/dev/null; do sleep 0.2; done")
 
     def submit(self, name: str, log: Path, *command: str) -> "subprocess.Popen[str]":
         """As a job on the head; its output goes to `log`, its status is the job's."""
         submit = ["ray", "job", "submit", "--address", "http://localhost:8265", "--submission-id", name]
         with log.open("w") as file:
-            return self.launcher.popen(*submit, "--working-dir", ".", "--", *command, folder=PROJECT, stdout=file)
+            words = [*submit, "--working-dir", ".", "--", *command]
+            return self.launcher.popen(*words, env=TOKEN, folder=PROJECT, stdout=file)
 
     def stop_job(self, name: str) -> str:
-        return self.launcher.check("ray", "job", "stop", "--address", "http://localhost:8265", name, folder=PROJECT)
+        return self.launcher.check("ray", "job", "stop", "--address", "http://localhost:8265", name, env=TOKEN)
 
     def join(self, host: NamespacedHost) -> str:
         """Ray on one more host, by the commands of the file."""

@@ -35,7 +35,7 @@ def status(job: "subprocess.Popen[str]", log: Path, seconds: float = 240) -> tup
 def test_a_study_outlives_a_node(onprem: Onprem, log: Path) -> None:
     victim = onprem.hosts[2]
     job = study(onprem, "outlives", log, "--trials", "6", "--no-report")
-    with onprem.records(f"{STORAGE}/outlives") as records:
+    with onprem.records(f"{STORAGE}/outlives", job) as records:
 
         def trained(trials: list[dict[str, Any]]) -> dict[str, Any]:
             """A trial that is on the victim, in its second epoch or later; nothing where there is none."""
@@ -48,9 +48,8 @@ def test_a_study_outlives_a_node(onprem: Onprem, log: Path) -> None:
         before = trained(trials)
         code, printed = status(job, log)
         assert code == 0, printed
-        _, ended = records.until(lambda trials: all(trial["state"] in ENDED for trial in trials), seconds=10)
+        _, ended = records.until(lambda trials: sum(trial["state"] in ENDED for trial in trials) == 6, seconds=10)
     assert {trial["state"] for trial in ended} <= {"COMPLETE", "PRUNED"}, printed
-    assert len(ended) == 6
     after = ended[before["trial"]]
     assert after["epochs"][: len(before["epochs"])] == before["epochs"], "an epoch that was behind it was trained again"
     assert [row["epoch"] for row in after["epochs"]] == list(range(1, len(after["epochs"]) + 1))
@@ -58,8 +57,8 @@ def test_a_study_outlives_a_node(onprem: Onprem, log: Path) -> None:
 
 
 def test_a_node_that_joins_gets_a_lane(onprem: Onprem, log: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    study(onprem, "grows", log, "--trials", "60", "--no-report")
-    with onprem.records(f"{STORAGE}/grows") as records, onprem.nodes() as nodes:
+    job = study(onprem, "grows", log, "--trials", "60", "--no-report")
+    with onprem.records(f"{STORAGE}/grows", job) as records, onprem.nodes() as nodes:
         records.until(lambda trials: any(trial["epochs"] for trial in trials), seconds=120)
         newcomer = onprem.hosts.add()
         onprem.join(newcomer)

@@ -9,8 +9,10 @@ from typing import Any, Self
 
 
 class Watch:
-    def __init__(self, process: "subprocess.Popen[str]"):
-        self._process = process
+    """It ends where `other` fails, which is to make what is waited for."""
+
+    def __init__(self, process: "subprocess.Popen[str]", other: "subprocess.Popen[str] | None" = None):
+        self._process, self._other = process, other
         self._seen: list[tuple[float, Any]] = []
         self._rest: list[str] = []
         self._ended = False
@@ -27,12 +29,17 @@ class Watch:
 
     def until(self, wanted: Callable[[Any], bool], seconds: float) -> tuple[float, Any]:
         """The first that is `wanted`, and when it came (seconds of time.time). AssertionError where none comes."""
+        end = time.monotonic() + seconds
         with self._changed:
-            found = self._changed.wait_for(lambda: self._first(wanted) or self._ended, seconds)
-        assert found and found is not True, (
-            f"not within {seconds} s; last: {self._seen[-1:]}; also printed:\n{''.join(self._rest[-30:])}"
-        )
+            while not (found := self._first(wanted)) and time.monotonic() < end and not self._over:
+                self._changed.wait(1)
+        rest = "".join(self._rest[-30:])
+        assert found, f"not within {seconds} s; last: {self._seen[-1:]}; also printed:\n{rest}"
         return found
+
+    @property
+    def _over(self) -> bool:
+        return self._ended or bool(self._other and self._other.poll())
 
     def _first(self, wanted: Callable[[Any], bool]) -> tuple[float, Any] | None:
         return next((seen for seen in self._seen if wanted(seen[1])), None)
@@ -48,7 +55,6 @@ class Watch:
                 self._changed.notify_all()
         with self._changed:
             self._ended = True
-            self._changed.notify_all()
 
     def _keep(self, line: str) -> None:
         try:
