@@ -1,9 +1,11 @@
 """What goes wrong with a trial is recorded, the study goes on, and study.retry runs it again."""
 
 import os
+import re
 import signal
 import threading
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +23,10 @@ def test_a_standstill_is_ended_and_run_again(shell: Any) -> None:
     arguments = (*SMALL, *ONE_MODEL, *NEVER_STOPPED, "--trials", 2, "--epochs", 3)
     folder = shell.storage / "standstill"
     store = Store(str(folder))
-    process = shell.start_study(*arguments, "--name", "standstill", "--set", "resources.hang_minutes=0.25")
+    process = shell.start_study(*arguments, "--name", "standstill", "--set", "resources.hang_minutes=0.4")
     wait_for(lambda: any(record.epochs for record in read_records(store)), process)
     os.kill(train_workers()[0], signal.SIGSTOP)
+    assert_shown_by_ray("standstill", process)
     out, _ = process.communicate(timeout=300)
     assert process.returncode == 0, out
     stopped, other = read_records(store)
@@ -37,6 +40,38 @@ def test_a_standstill_is_ended_and_run_again(shell: Any) -> None:
     assert stopped.state is State.COMPLETE and [row["epoch"] for row in stopped.epochs] == [1, 2, 3]
     assert stopped.extra["attempts"][0]["reason"].startswith("no step for ")
     assert "no such trial; nothing to run again" in shell.run("study.retry", folder, "--failed")
+
+
+def assert_shown_by_ray(study: str, process: Any) -> None:
+    """What a person sees on Ray's dashboard and in its metrics while the first trial runs."""
+    import ray.util.state
+
+    dashboard = f"http://{ray.worker.global_worker.node.webui_url}"
+    lanes = [actor.name for actor in ray.util.state.list_actors(dashboard, filters=[("state", "=", "ALIVE")])]
+    assert f"{study}-lane-0" in lanes
+    lane = f'segstudy_lane_trial{{study="{study}",lane="{study}-lane-0"}} 0.0'
+    wait_for(lambda: lane in metrics(), process)  # Ray exports them every ten seconds
+    assert f'segstudy_trials{{study="{study}",state="RUNNING"}} 1.0' in metrics()
+    assert f'segstudy_best_score{{study="{study}",metric="val_iou"}} 0.' in metrics()
+    tasks = ray.util.state.list_tasks(dashboard, filters=[("state", "=", "RUNNING")])
+    assert any(re.fullmatch(rf"{study}-lane-0: trial 0, epoch \d of 3", task.name) for task in tasks)
+
+
+def metrics() -> str:
+    """Of all that Ray exports: ours, without the labels that Ray adds."""
+    import ray
+
+    lines = []
+    for node in ray.nodes():
+        with urllib.request.urlopen(f"http://127.0.0.1:{node['MetricsExportPort']}/metrics", timeout=5) as answer:
+            lines += answer.read().decode().splitlines()
+    found = []
+    for line in lines:
+        if match := re.fullmatch(r"ray_(segstudy_\w+)\{(.*)\} (\S+)", line):
+            labels = dict(re.findall(r'(\w+)="([^"]*)"', match[2]))
+            kept = ",".join(f'{key}="{labels[key]}"' for key in ("study", "state", "metric", "lane") if key in labels)
+            found.append(f"{match[1]}{{{kept}}} {match[3]}")
+    return "\n".join(found)
 
 
 def test_a_worker_that_is_told_to_end_saves_first(ray_address: str, tmp_path: Path) -> None:
