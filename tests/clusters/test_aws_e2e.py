@@ -3,14 +3,16 @@
 One cluster for all tests, in the order of the file: the last one takes it down.
 """
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from aws_cluster import AwsCluster, fetch
 from aws_region import Region
-from hosts import Hosts
+from hosts import S3_PORT, Hosts
 from namespaced_host import missing
+from s3_server import BUCKET, S3Server
 
 pytestmark = [
     pytest.mark.cluster,
@@ -41,6 +43,19 @@ def cluster() -> Iterator[AwsCluster]:
             region.close()
 
 
+@pytest.fixture(scope="module")
+def s3(cluster: AwsCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """With the bucket of studies; every machine's AWS files lead there."""
+    storage = cluster.region.hosts.storage
+    server = S3Server(tmp_path_factory.mktemp("s3"), storage.address, storage.in_its_network, S3_PORT)
+    try:
+        server.start()
+        cluster.launcher.check(sys.executable, "-c", f"import s3fs; s3fs.S3FileSystem().mkdir({BUCKET!r})")
+        yield server
+    finally:
+        server.kill()
+
+
 def test_only_the_head_runs_until_there_is_work(cluster: AwsCluster) -> None:
     (head,) = cluster.region.running()
     assert head["type"] == "m7i.xlarge"
@@ -67,6 +82,19 @@ def test_a_worker_is_added_on_demand(cluster: AwsCluster) -> None:
         said = cluster.submit("python", "-c", ON_A_GPU).communicate(timeout=240)[0]
     (worker,) = cluster.region.running("g6.xlarge")
     assert f"task on {cluster.region.host(worker).name} driver on {cluster.head.name}" in said, said
+
+
+def test_a_study_has_a_worker_come_for_it(cluster: AwsCluster, s3: S3Server) -> None:
+    """On its CPUs: no host here has a GPU."""
+    (worker,) = cluster.region.running("g6.xlarge")
+    cluster.reclaim(worker)
+    where = ["--storage", "s3://studies/lab", "--name", "aws", "--address", "auto"]
+    small = ["--trials", "3", "--epochs", "2", "--image-size", "64", "--gpus-per-worker", "0", "--no-report"]
+    with cluster.dashboard():
+        job = cluster.submit("python", "-m", "study.run", "phantom", *where, *small)
+        said = job.communicate(timeout=400)[0]
+    print(said)
+    assert job.returncode == 0, said
 
 
 def test_what_aws_takes_back_is_replaced(cluster: AwsCluster) -> None:
