@@ -34,8 +34,8 @@ from study.spec import Spec
 from study.store import Store
 from study.tidy import begin_again, end_in_store, remove_unnamed
 
-LANE_RESOURCES = {"memory": float(2**28)}
-"""Of a lane's own processes, which only pass messages: no CPU, but so that a small head is not filled with them."""
+LANE_RESOURCES = {"memory": float(2**29)}
+"""Of a lane's own four processes, which only pass messages: no CPU, but memory that a small head soon runs out of."""
 ROUNDS = 5
 """Times that Tune is run before a trial whose lanes keep dying is FAILED."""
 LANE_RESTARTS = 20
