@@ -67,6 +67,12 @@ def test_allotment(machine: Cluster, resources: dict[str, object], expected: All
     assert allot(spec(**resources), machine) == expected
 
 
+def test_few_trials_do_not_ask_for_the_largest_nodes() -> None:
+    few = load_spec("phantom", ["trials=3", "finalists=1", "resources.gpus_per_worker=0"])
+    added = Cluster((Machine(0, 0),), later=(Machine(48, 4), *[Machine(4, 1)] * 4))
+    assert allot(few, added) == Allotment(3, 1, 0.0, 4)
+
+
 @pytest.mark.parametrize("machine", [cluster(16, 0), cluster(16, 8)])
 def test_no_more_lanes_than_trials(machine: Cluster) -> None:
     few = load_spec("phantom", ["trials=2", "finalists=1"])
