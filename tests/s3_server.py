@@ -51,8 +51,8 @@ class S3Server:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
-    def start(self, nice: int = 0) -> None:
-        """Returns when it answers. `nice`: of its process, for a server that is to leave the cores to others."""
+    def start(self) -> None:
+        """Returns when it answers."""
         ports = [f"-{name}.port={port}" for name, port in self._ports.items()]
         grpc = [f"-{name}.port.grpc={_free_port()}" for name in self._ports]
         arguments = [f"-ip={self._address}", f"-ip.bind={self._address}", "-filer", "-s3"]
@@ -64,9 +64,6 @@ class S3Server:
             self._process = subprocess.Popen(
                 [
                     *self._inside,
-                    "nice",
-                    "-n",
-                    str(nice),
                     _program(),
                     "server",
                     f"-dir={self._folder / 'data'}",
@@ -86,6 +83,11 @@ class S3Server:
                 raise RuntimeError(f"the S3 server did not start: {(self._folder / 'log').read_text()[-2000:]}")
             time.sleep(0.1)
 
+    def pin(self, cores: set[int]) -> None:
+        """It runs on these cores only."""
+        assert self._process is not None
+        pin_threads(self._process.pid, cores)
+
     def stop(self) -> None:
         """Returns when its process has ended; what it acknowledged stays."""
         if self._process is not None:
@@ -103,6 +105,12 @@ class S3Server:
     def _answers(self) -> bool:
         ask = [*self._inside, sys.executable, "-I", "-S", "-c", HEALTHY, self.url.removeprefix("http://")]
         return subprocess.run(ask, check=False, stderr=subprocess.DEVNULL).returncode == 0
+
+
+def pin_threads(pid: int, cores: set[int]) -> None:
+    """All threads of a process, and those that they will start, run on these cores only."""
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(thread.name), cores)
 
 
 def _program() -> str:
