@@ -1,5 +1,6 @@
 """A study from its plan to its finalists: lanes, search, records. run.py is its command line."""
 
+import logging
 import os
 import signal
 import tempfile
@@ -17,6 +18,7 @@ os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 
 from ray import tune
+from ray.exceptions import RayActorError
 
 from seg import data
 from seg.experiment import Experiment
@@ -43,6 +45,14 @@ LANE_RESTARTS = 20
 That process only passes messages: a trial does not kill it. Deaths of workers are counted by the lane."""
 MOST_LANES = 1000
 """Of which Tune ever starts the processes side by side; how many there are is up to the searcher."""
+
+
+def _no_lost_actor(line: logging.LogRecord) -> bool:
+    return not (line.exc_info and isinstance(line.exc_info[1], RayActorError))
+
+
+# Tune prints a traceback for each trial whose lane was on a node that vanished; it goes on elsewhere.
+logging.getLogger("ray.tune.execution.tune_controller").addFilter(_no_lost_actor)
 
 
 class Interrupted(Exception):
