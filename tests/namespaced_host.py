@@ -139,6 +139,8 @@ class NamespacedHost:
 
     def processes(self) -> dict[int, str]:
         """Process id, as this machine counts, and command line of all that runs there."""
+        if self._keeper.poll() is not None:
+            return {}  # its first process' id may be another's by now
         return {pid: _command_line(pid) for pid in _all_processes() if _namespace(pid) == _namespace(self.init)}
 
     def kill_ray(self) -> list[str]:
@@ -151,8 +153,9 @@ class NamespacedHost:
     def kill(self) -> None:
         """As a power failure: nothing there runs any more, nobody is told. Returns when all has ended."""
         unplug = ["nsenter", f"--net=/proc/{self.init}/ns/net", "ip", "link", "set", "eth0", "down"]
-        subprocess.run(unplug, check=False, capture_output=True)
-        _kill(self.init)
+        if self._keeper.poll() is None:
+            subprocess.run(unplug, check=False, capture_output=True)
+            _kill(self.init)
         for child in [*self._children, self._keeper]:
             child.wait(30)
             for pipe in (child.stdout, child.stderr):

@@ -88,8 +88,6 @@ def test_a_node_that_joins_gets_a_lane(onprem: Onprem, log: Path, capsys: pytest
         print(
             f"\na node that joined had a lane {lane:.0f} s after its registration, its first epoch after {epoch:.0f} s"
         )
-    newcomer.kill()
-    assert has_lane - registered < 30
 
 
 def when_a_worker_is_there(host: NamespacedHost, seconds: float) -> float:
