@@ -31,7 +31,10 @@ def join(address: str) -> Cluster:
         ray.init(address=address, **QUIET)
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ResourceError(f"--address {address}: no Ray cluster to join ({reason}); see `ray status`") from error
+        raise ResourceError(
+            f"--address {address}: no Ray cluster to join ({reason}); see `ray status`, and have the cluster's token "
+            "in ~/.ray/auth_token"
+        ) from error
     return Cluster(tuple(nodes()), tuple(later()), joined=True)
 
 

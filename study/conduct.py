@@ -25,7 +25,7 @@ from seg.experiment import Experiment
 from study import finalists, leaders, session, space
 from study.cluster import Room
 from study.gauges import Gauges
-from study.lane import Lane
+from study.lane import GivenBack, Lane
 from study.optuna_mirror import mirrored
 from study.plan import Plan
 from study.progress import Progress, Tally
@@ -47,12 +47,13 @@ MOST_LANES = 1000
 """Of which Tune ever starts the processes side by side; how many there are is up to the searcher."""
 
 
-def _no_lost_actor(line: logging.LogRecord) -> bool:
-    return not (line.exc_info and isinstance(line.exc_info[1], RayActorError))
+def _is_news(line: logging.LogRecord) -> bool:
+    error = line.exc_info[1] if line.exc_info else None
+    return not isinstance(error, RayActorError) and not isinstance(getattr(error, "cause", None), GivenBack)
 
 
-# Tune prints a traceback for each trial whose lane was on a node that vanished; it goes on elsewhere.
-logging.getLogger("ray.tune.execution.tune_controller").addFilter(_no_lost_actor)
+# Tune prints a traceback for each trial whose lane was on a node that vanished, or had no room; it goes on elsewhere.
+logging.getLogger("ray.tune.execution.tune_controller").addFilter(_is_news)
 
 
 class Interrupted(Exception):
@@ -163,6 +164,7 @@ def _round(
         changed,
         partial(session.check, plan, store),
         last,
+        say,
     )
     try:
         _tune(plan, searcher, stopping, recorder, plan.spec.trials - len(ended), scratch)

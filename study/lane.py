@@ -27,6 +27,9 @@ DEATHS = 3
 """Of a trial's workers in a row, without an epoch finished in between, after which the trial is FAILED."""
 
 
+REASON_LINES = 4
+
+
 class LaneError(RuntimeError):
     """The worker group is gone."""
 
@@ -80,7 +83,7 @@ class WorkerGroup:
             if ready:
                 return ray.get(reference)
             if not self._thread.is_alive():
-                kind = NoRoom if "WorkerGroupStartupTimeout" in _causes(self._error) else LaneError
+                kind = NoRoom if _found_no_room(self._error) else LaneError
                 raise kind(f"the lane's workers ended: {self._error}") from self._error
             self._check_alive()
 
@@ -122,9 +125,9 @@ def draining() -> set[str]:
     return set(ray._private.state.state.get_draining_nodes())
 
 
-def _causes(error: BaseException | None) -> str:
-    """The types and texts of an error and of what it was raised from."""
-    return "".join(traceback.format_exception(error)) if error else ""
+def _found_no_room(error: BaseException | None) -> bool:
+    """Whether a trainer gave up waiting for its workers' resources: a failure of its controller, by Ray's own type."""
+    return type(getattr(error, "controller_failure", None)).__name__ == "WorkerGroupStartupTimeoutError"
 
 
 def _trainer(settings: LaneSettings, mailbox: Any, scratch: str, name: str) -> Any:
@@ -209,7 +212,7 @@ class Lane(tune.Trainable):
             return self._train_epoch(result)
         except NoRoom as error:
             self._abandon()
-            raise GivenBack(f"no room for {self._config['settings'].workers} workers") from error
+            raise GivenBack(_no_room(self._config["settings"])) from error
         except LaneError as error:
             if "OutOfMemory" in str(error) or "low on memory" in str(error):  # Ray ended them before the machine did
                 return _short_of_memory(error)
@@ -267,6 +270,11 @@ def new_group(settings: LaneSettings, scratch: str) -> WorkerGroup:
     return WorkerGroup(settings, scratch)
 
 
+def _no_room(settings: LaneSettings) -> str:
+    each = f"{settings.gpus_per_worker:g} GPU" if settings.gpus_per_worker else f"{settings.cores} CPU"
+    return f"no room for its {settings.workers} x {each}" + (" on one node" if settings.one_node else "")
+
+
 def _short_of_memory(error: LaneError) -> Failure:
     text = "".join(traceback.format_exception(error))
     reason = f"out of memory: {error}".splitlines()[0]
@@ -274,6 +282,8 @@ def _short_of_memory(error: LaneError) -> Failure:
 
 
 def _deadly(error: LaneError) -> Failure:
-    reason = f"the workers died {DEATHS} times without finishing an epoch: {error}"
+    # Ray's first line says only whose error follows.
+    what = " ".join(str(error).split("\n")[:REASON_LINES])
+    reason = f"the workers died {DEATHS} times without finishing an epoch: {what}"
     text = "".join(traceback.format_exception(error))
-    return Failure(State.FAILED, reason.splitlines()[0], text, lane_lives=False)
+    return Failure(State.FAILED, reason, text, lane_lives=False)

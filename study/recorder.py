@@ -42,6 +42,7 @@ class Recorder(Callback):
         on_change: Callable[[Record], None],
         check_session: Callable[[], None] = lambda: None,
         last_round: bool = True,
+        say: Callable[[str], None] = lambda line: None,
     ):
         self.records = {record.trial: record for record in earlier}
         self._store, self._settings, self._finalists = store, settings, finalists
@@ -49,6 +50,7 @@ class Recorder(Callback):
         self._on_change, self._check_session = on_change, check_session
         self._checked = time.monotonic()
         self._last_round = last_round
+        self._say, self._said = say, set[int]()
         self._writer = BackgroundWriter(store)
         self._kept = self._finalists_now()
         searcher.on_proposal = self._proposed
@@ -129,8 +131,14 @@ class Recorder(Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """A trial that its lane gave back has not failed: Tune counts it among the deaths that it bounds."""
-        if isinstance(getattr(trial.get_pickled_error(), "cause", None), GivenBack):
-            trial.run_metadata.num_failures -= 1
+        given_back = getattr(trial.get_pickled_error(), "cause", None)
+        if not isinstance(given_back, GivenBack):
+            return
+        trial.run_metadata.num_failures -= 1
+        number = self._record_of(trial).trial
+        if number not in self._said:
+            self._said.add(number)
+            self._say(f"trial {number} waits: {given_back}; `ray status` says what holds the cluster")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """The lane's own process died, where Tune does not start the trial again: before its first step, for one. That

@@ -145,6 +145,6 @@ def _threads(nodes: Sequence[Machine], lanes: int, workers: int, gpus_per_worker
             node.cpus // min(slots, lanes * workers) for node in nodes if (slots := _slots(node, gpus_per_worker, 1))
         ]
         return min(shares)
-    # As many as the smallest node has, that holds a lane: where all have room for one, it does not matter which gets it.
+    # As many as the smallest node has that holds a lane: any of them may get it.
     most = min([node.cpus // workers for node in nodes if node.cpus >= workers] or [max(node.cpus for node in nodes)])
     return next(cores for cores in range(most, 0, -1) if _room(nodes, workers, 0, cores) >= lanes)

@@ -107,6 +107,7 @@ def _input_errors() -> tuple[type[Exception], ...]:
 
 
 def _run(given: argparse.Namespace) -> int:
+    _offer_token(given.address)
     name = _name(given)
     store = Store(f"{_absolute(given.storage)}/{name}")
     spec = _stored_spec(given, store) if given.resume else _new_spec(given, store)
@@ -120,6 +121,7 @@ def _run(given: argparse.Namespace) -> int:
 
 def retry(given: argparse.Namespace, trials: Collection[int]) -> int:
     """Go on with a study, these of its trials from their start. `given` as the parser makes it, with `resume`."""
+    _offer_token(given.address)
     name = _name(given)
     store = Store(f"{_absolute(given.storage)}/{name}")
     return _conduct(given, name, _stored_spec(given, store), store, again=trials)
@@ -223,6 +225,14 @@ def _cluster(address: str | None) -> "Cluster":
 
     address = address or os.environ.get("RAY_ADDRESS")
     return cluster.join(address) if address else preparation.this_machine()
+
+
+def _offer_token(address: str | None) -> None:
+    """To a cluster that asks for one, and a Ray that another study.run has started does. Ray reads the variable when it
+    is imported; a cluster that asks for none does not mind."""
+    asked = (address or os.environ.get("RAY_ADDRESS")) and "ray" not in sys.modules
+    if asked and Path("~/.ray/auth_token").expanduser().is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def _typed() -> str:

@@ -74,6 +74,21 @@ def metrics() -> str:
     return "\n".join(found)
 
 
+def test_workers_that_find_no_room_are_not_dead(ray_address: str, tmp_path: Path) -> None:
+    from study.lane import NoRoom, WorkerGroup
+    from study.messages import LaneSettings, StartTrial
+    from study.objective import Objective
+
+    more_than_there_is = LaneSettings(
+        str(tmp_path), "", None, Objective("val_iou", "max"), 1, 0.0, 1, cores=99, room_seconds=2.0, study="crowded"
+    )
+    group = WorkerGroup(more_than_there_is, str(tmp_path / "scratch"))
+    assert group.name == "crowded-lane-0"
+    with pytest.raises(NoRoom):
+        group.answer(group.post(StartTrial(0, {})), "waiting")
+    group.abandon()
+
+
 def test_a_worker_that_is_told_to_end_saves_first(ray_address: str, tmp_path: Path) -> None:
     """As on a spot instance that is taken away: SIGTERM to a worker of Ray Train, in the middle of its work."""
     import ray.train.torch

@@ -285,7 +285,7 @@ def test_workers_that_went_with_their_node_do_not_count_against_the_trial(
 def test_a_lane_without_room_gives_its_trial_back(settings: LaneSettings, direct: type[DirectGroup]) -> None:
     opened = open_lane(settings)
     direct.faults = [NoRoom("no placement")]
-    with pytest.raises(GivenBack, match="no room for 1 workers"):
+    with pytest.raises(GivenBack, match="no room for its 1 x 1 CPU"):
         opened.step()
     assert opened._group is None, "the next trial asks for workers anew"
 
