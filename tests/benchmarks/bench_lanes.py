@@ -24,10 +24,10 @@ import torch
 from seg import data, loop, pack
 from seg.experiment import Experiment
 from study.cluster import ray_session
-from study.lane import WorkerGroup
 from study.messages import LaneSettings, StartTrial, TrainEpoch
 from study.objective import Objective
 from study.resources import Cluster, Machine
+from study.worker_group import WorkerGroup
 
 RESULTS = Path(__file__).parent / "results"
 

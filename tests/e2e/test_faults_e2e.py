@@ -75,9 +75,9 @@ def metrics() -> str:
 
 
 def test_workers_that_find_no_room_are_not_dead(ray_address: str, tmp_path: Path) -> None:
-    from study.lane import NoRoom, WorkerGroup
     from study.messages import LaneSettings, StartTrial
     from study.objective import Objective
+    from study.worker_group import NoRoom, WorkerGroup
 
     more_than_there_is = LaneSettings(
         str(tmp_path), "", None, Objective("val_iou", "max"), 1, 0.0, 1, cores=99, room_seconds=2.0, study="crowded"

@@ -16,12 +16,13 @@ from seg.experiment import Experiment
 from seg.pack import Pack
 from seg.ranks import Ranks
 from study import attempt, counts, lane
-from study.lane import GivenBack, Lane, LaneError, NoRoom, Standstill
+from study.lane import GivenBack, Lane
 from study.messages import LaneSettings
 from study.objective import Objective
 from study.records import State
 from study.store import Store
 from study.worker import Worker
+from study.worker_group import LaneError, NoRoom, Standstill
 
 EPOCHS = 3
 TIMINGS = {"seconds", "images_per_second"}
@@ -63,6 +64,7 @@ class DirectGroup:
     name = "study-lane-0"
     node_is_gone = False
     """Where a fault befalls the group."""
+    home_ends = False
     notices: list[bool] = []  # noqa: RUF012 # whether its node has been given notice, asked for before each epoch
 
     def __init__(self, settings: LaneSettings, scratch: str):
@@ -85,6 +87,9 @@ class DirectGroup:
     def is_drained(self) -> bool:
         return bool(self.notices and self.notices.pop(0))
 
+    def home_is_drained(self) -> bool:
+        return self.home_ends
+
     def abandon(self) -> None:
         pass
 
@@ -96,6 +101,7 @@ class DirectGroup:
 def direct(monkeypatch: pytest.MonkeyPatch) -> type[DirectGroup]:
     monkeypatch.setattr(lane, "new_group", DirectGroup)
     DirectGroup.faults, DirectGroup.made, DirectGroup.node_is_gone, DirectGroup.notices = [], 0, False, []
+    DirectGroup.home_ends = False
     return DirectGroup
 
 
@@ -299,6 +305,20 @@ def test_a_lane_leaves_a_node_that_has_been_given_notice(
     results = run(open_lane(settings, trial=1))
     assert direct.made == 2 and rows_of(results) == rows_of(whole)
     assert [len(result["started"].rows) for result in results if "started" in result] == [0, 1]
+
+
+def test_a_lane_whose_own_node_has_been_given_notice_gives_its_trial_back(
+    settings: LaneSettings, store: Store, direct: type[DirectGroup]
+) -> None:
+    whole = run(open_lane(settings, trial=0))
+    opened = open_lane(settings, trial=1)
+    first = opened.step()
+    direct.home_ends = True
+    with pytest.raises(GivenBack, match="its node is about to end"):
+        opened.step()
+    direct.home_ends = False
+    rest = run(open_lane(settings, trial=1))
+    assert rows_of([first, *rest]) == rows_of(whole) and len(rest[0]["started"].rows) == 1
 
 
 def test_out_of_memory_twice_is_infeasible(settings: LaneSettings, monkeypatch: pytest.MonkeyPatch) -> None:

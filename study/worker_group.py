@@ -1,0 +1,147 @@
+"""The workers of a lane: a Ray Train worker group that serves commands until it is told to stop."""
+
+import math
+import os
+import threading
+from typing import Any
+
+# Before ray.train is imported. Lanes look after nodes that end themselves: without this, one more process each.
+os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+
+import ray
+import ray.train
+
+from study.mailbox import open_mailbox
+from study.messages import LaneSettings, Stop
+
+POLL_SECONDS = 1.0
+
+
+class LaneError(RuntimeError):
+    """The worker group is gone."""
+
+
+class NoRoom(LaneError):
+    """The cluster had no room for the worker group."""
+
+
+class Standstill(RuntimeError):
+    """No worker has made a step for too long. `stacks`: where each stood."""
+
+    def __init__(self, seconds: float, stacks: str):
+        super().__init__(f"no step for {seconds:.0f} s; if steps take so long, raise resources.hang_minutes")
+        self.stacks = stacks
+
+
+class WorkerGroup:
+    """A TorchTrainer whose workers serve commands; started in the background, so that lanes start side by side."""
+
+    def __init__(self, settings: LaneSettings, scratch: str):
+        self._settings, self._scratch = settings, scratch
+        self._mailbox, self.name = open_mailbox(settings.study)
+        self._next = 0
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._fit, daemon=True)
+        self._thread.start()
+
+    def _fit(self) -> None:
+        try:
+            _trainer(self._settings, self._mailbox, self._scratch, self.name).fit()
+        except BaseException as error:  # handed on by whoever waits for an answer
+            self._error = error
+
+    def post(self, command: Any) -> int:
+        """The command's index, by which its answer is asked for."""
+        index, self._next = self._next, self._next + 1
+        ray.get(self._mailbox.post.remote(index, command))
+        return index
+
+    def answer(self, index: int, what: str) -> Any:
+        """Rank 0's answer. LaneError where the group ends first, Standstill where its workers make no more steps.
+
+        `what` is waited for, as Ray's dashboard shows it."""
+        reference = self._mailbox.answer.options(name=f"{self.name}: {what}").remote(index)
+        while True:
+            ready, _ = ray.wait([reference], timeout=POLL_SECONDS)
+            if ready:
+                return ray.get(reference)
+            if not self._thread.is_alive():
+                kind = NoRoom if _found_no_room(self._error) else LaneError
+                raise kind(f"the lane's workers ended: {self._error}") from self._error
+            self._check_alive()
+
+    def _check_alive(self) -> None:
+        workers = ray.get(self._mailbox.workers.remote())
+        if not workers:
+            return  # still starting, which Ray itself bounds
+        silence, stacks = ray.get(self._mailbox.silence.remote())
+        if silence > self._settings.hang_seconds:
+            for worker in workers:
+                ray.kill(worker)
+            raise Standstill(silence, stacks)
+
+    def nodes(self) -> set[str]:
+        """Ray's ids of the nodes that its workers are on."""
+        return set(ray.get(self._mailbox.nodes.remote()))
+
+    def lost_node(self) -> bool:
+        """Whether a node that had workers is gone, or going."""
+        there = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+        return bool(self.nodes() - there) or self.is_drained()
+
+    def is_drained(self) -> bool:
+        """Whether a node of its workers has been given notice."""
+        return bool(self.nodes() & draining())
+
+    def home_is_drained(self) -> bool:
+        """Whether the lane's own node has."""
+        return ray.get_runtime_context().get_node_id() in draining()
+
+    def stop(self) -> None:
+        self.post(Stop())
+        self._thread.join(timeout=60 + self._settings.store_seconds)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Its name is free for another; a worker that still waits for a command ends."""
+        ray.kill(self._mailbox)
+
+
+def draining() -> set[str]:
+    """Ids of the nodes that are about to end: a spot instance, or one that the autoscaler takes away."""
+    return set(ray._private.state.state.get_draining_nodes())
+
+
+def _found_no_room(error: BaseException | None) -> bool:
+    """Whether a trainer gave up waiting for its workers' resources: a failure of its controller, by Ray's own type."""
+    return type(getattr(error, "controller_failure", None)).__name__ == "WorkerGroupStartupTimeoutError"
+
+
+def _trainer(settings: LaneSettings, mailbox: Any, scratch: str, name: str) -> Any:
+    import ray.train.torch
+    from ray.train.v2.api.config import FailureConfig
+
+    from study.sigterm import SavingTorchConfig
+    from study.worker import serve
+
+    if math.isfinite(settings.room_seconds):
+        os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(settings.room_seconds)
+
+    on_gpu = settings.gpus_per_worker > 0
+    resources = {"CPU": float(settings.cores)} | ({"GPU": settings.gpus_per_worker} if on_gpu else {})
+    return ray.train.torch.TorchTrainer(
+        serve,
+        train_loop_config={"settings": settings, "mailbox": mailbox},
+        torch_config=SavingTorchConfig(),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=settings.workers,
+            use_gpu=on_gpu,
+            resources_per_worker=resources,
+            placement_strategy="STRICT_PACK" if settings.one_node else "PACK",
+        ),
+        run_config=ray.train.RunConfig(
+            name=name,
+            storage_path=scratch,
+            failure_config=FailureConfig(max_failures=0, controller_failure_limit=0, max_preemption_failures=0),
+        ),
+    )
