@@ -51,8 +51,14 @@ def ray_session(cluster: Cluster) -> Iterator[str]:
 
 
 def alive() -> list[dict[str, Any]]:
-    """Ray's own description of each node that is there."""
-    return [node for node in ray.nodes() if node["Alive"]]
+    """Ray's own description of each node that is there, and has not been given notice."""
+    ending = draining()
+    return [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in ending]
+
+
+def draining() -> set[str]:
+    """Ids of the nodes that are about to end: a spot instance, or one that the autoscaler takes away."""
+    return set(ray._private.state.state.get_draining_nodes())
 
 
 def nodes() -> list[Machine]:

@@ -11,6 +11,7 @@ os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
 import ray
 import ray.train
 
+from study import cluster
 from study.mailbox import open_mailbox
 from study.messages import LaneSettings, Stop
 
@@ -86,16 +87,15 @@ class WorkerGroup:
 
     def lost_node(self) -> bool:
         """Whether a node that had workers is gone, or going."""
-        there = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
-        return bool(self.nodes() - there) or self.is_drained()
+        return bool(self.nodes() - {node["NodeID"] for node in cluster.alive()})
 
     def is_drained(self) -> bool:
         """Whether a node of its workers has been given notice."""
-        return bool(self.nodes() & draining())
+        return bool(self.nodes() & cluster.draining())
 
     def home_is_drained(self) -> bool:
         """Whether the lane's own node has."""
-        return ray.get_runtime_context().get_node_id() in draining()
+        return ray.get_runtime_context().get_node_id() in cluster.draining()
 
     def stop(self) -> None:
         self.post(Stop())
@@ -105,11 +105,6 @@ class WorkerGroup:
     def abandon(self) -> None:
         """Its name is free for another; a worker that still waits for a command ends."""
         ray.kill(self._mailbox)
-
-
-def draining() -> set[str]:
-    """Ids of the nodes that are about to end: a spot instance, or one that the autoscaler takes away."""
-    return set(ray._private.state.state.get_draining_nodes())
 
 
 def _found_no_room(error: BaseException | None) -> bool:

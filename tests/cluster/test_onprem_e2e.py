@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from namespaced_host import NamespacedHost
-from onprem import Onprem
+from onprem import TOKEN, Onprem
+from watch import Watch
 
 from study.records import State
 
@@ -78,7 +79,9 @@ def ious(trial: dict[str, Any]) -> list[float]:
     return [row["val_iou"] for row in trial["epochs"]]
 
 
-def test_a_node_that_joins_gets_a_lane(onprem: Onprem, log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_node_that_joins_gets_a_lane_and_one_that_has_notice_is_left(
+    onprem: Onprem, log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with (
         study(onprem, "grows", log, "--trials", "60") as job,
         onprem.records(f"{STORAGE}/grows", job) as records,
@@ -90,11 +93,28 @@ def test_a_node_that_joins_gets_a_lane(onprem: Onprem, log: Path, capsys: pytest
         registered, _ = nodes.until(lambda names: newcomer.name in names, seconds=60)
         has_lane = when_a_worker_is_there(newcomer, seconds=90)
         trained, _ = records.until(lambda trials: newcomer.name in nodes_of(trials), seconds=120)
+        leave_with_notice(onprem, newcomer, records)
+        newcomer.kill()
     with capsys.disabled():
         lane, epoch = has_lane - registered, trained - registered
         print(
             f"\na node that joined had a lane {lane:.0f} s after its registration, its first epoch after {epoch:.0f} s"
         )
+
+
+def leave_with_notice(onprem: Onprem, node: NamespacedHost, records: Watch) -> None:
+    """As a spot instance is taken away: its lane goes, and not one epoch of its trial is trained twice."""
+    began = time.time()
+    drain = ["ray", "drain-node", "--address", f"{onprem.head.address}:6379", "--deadline-remaining-seconds", "300"]
+    node.check(*drain, "--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "taken back", env=TOKEN)
+    while any("RayTrainWorker" in line for line in node.processes().values()):
+        assert time.time() < began + 90
+        time.sleep(0.2)
+    there = [trial for trial in records.last if node.name in trial["nodes"] and trial["epochs"]]
+    assert there
+    for before in there:
+        _, trials = records.until(lambda trials, n=before["trial"]: trials[n]["state"] in ENDED, seconds=120)
+        assert trials[before["trial"]]["epochs"][: len(before["epochs"])] == before["epochs"]
 
 
 def when_a_worker_is_there(host: NamespacedHost, seconds: float) -> float:

@@ -38,6 +38,11 @@ class Watch:
         return found
 
     @property
+    def last(self) -> Any:
+        """What it printed last."""
+        return self._seen[-1][1]
+
+    @property
     def _over(self) -> bool:
         return self._ended or bool(self._other and self._other.poll())
 
