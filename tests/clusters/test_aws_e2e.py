@@ -96,15 +96,15 @@ def test_what_aws_takes_back_is_replaced(cluster: AwsCluster) -> None:
 
 
 def test_a_study_has_a_worker_come_for_it(cluster: AwsCluster, s3: S3Server) -> None:
-    """On CPUs, as no host here has a GPU: its lanes are wider than the four of the worker that is there."""
+    """On CPUs, as no host here has a GPU: three lanes of four, and the worker that is there has room for one."""
     where = ["--storage", "s3://studies/lab", "--name", "aws", "--address", "auto"]
     small = ["--trials", "3", "--epochs", "2", "--image-size", "64", "--gpus-per-worker", "0", "--no-report"]
     with cluster.dashboard():
         job = cluster.submit("python", "-m", "study.run", "phantom", *where, *small)
         said = job.communicate(timeout=600)[0]
     assert job.returncode == 0, said
-    assert "1 node joined" in said and "all trials done" in said, said
-    assert len(cluster.region.running("g6.12xlarge")) == 1
+    assert "joined: room for " in said and "all trials done" in said, said
+    assert len(cluster.region.running()) > 2, "the head, the worker that was there, and what was added"
 
 
 def test_down_leaves_nothing(cluster: AwsCluster) -> None:
