@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -25,8 +26,9 @@ LOCAL: dict[str, Any] = {"address": "local", "dashboard_host": "127.0.0.1", **QU
 """A Ray of our own. It asks for a token from 2.60 on, unless RAY_AUTH_MODE says otherwise."""
 
 
-def join(address: str) -> Cluster:
-    """Connect to a running Ray cluster; what its nodes have. ResourceError where there is none."""
+def join(address: str, patience_seconds: float = 0) -> Cluster:
+    """Connect to a running Ray cluster; what its nodes have, so much later if need be. ResourceError where there is
+    no cluster."""
     try:
         ray.init(address=address, **QUIET)
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -35,7 +37,18 @@ def join(address: str) -> Cluster:
             f"--address {address}: no Ray cluster to join ({reason}); see `ray status`, and have the cluster's token "
             "in ~/.ray/auth_token"
         ) from error
-    return Cluster(tuple(nodes()), tuple(later()), joined=True)
+    return _wait_for_nodes(patience_seconds)
+
+
+def _wait_for_nodes(seconds: float) -> Cluster:
+    """A head that trains nothing may be there before the others."""
+    end = time.monotonic() + seconds
+    while True:
+        found = Cluster(tuple(nodes()), tuple(later()), joined=True, elastic=bool(_added_types()))
+        if any(node.cpus for node in found.all) or time.monotonic() > end:
+            return found
+        print("no node is there that could train; waiting for one", file=sys.stderr, flush=True)
+        time.sleep(15)
 
 
 @contextmanager
@@ -65,8 +78,13 @@ def nodes() -> list[Machine]:
     return [_machine(node["Resources"]) for node in alive()]
 
 
-def check_seen(folder: Path) -> None:
-    """ResourceError where a node does not see what lies in `folder` here."""
+def check_seen(folder: Path, cluster: Cluster) -> None:
+    """ResourceError where a node does not see what lies in `folder` here, or may not once it is added."""
+    if cluster.elastic:
+        raise ResourceError(
+            f"--storage {folder}: machines that are added on demand do not see this folder; "
+            "give an address that they reach: s3://bucket/prefix"
+        )
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".seen-") as token:
         look = ray.remote(_sees).options(num_cpus=0, max_retries=0)
         asked = {node["NodeName"]: look.options(scheduling_strategy=_on(node)).remote(token.name) for node in alive()}
@@ -90,14 +108,20 @@ def _on(node: dict[str, Any]) -> NodeAffinitySchedulingStrategy:
 def later() -> list[Machine]:
     """Nodes that the cluster's autoscaler may add to those that are there. Only its head knows, from `ray up`: on
     another machine there seem to be none."""
-    config = _launched_with()
-    types = config.get("available_node_types", {})
-    workers = [_machine(kind.get("resources", {})) for name, kind in types.items() if name != config["head_node_type"]]
-    most = [kind.get("max_workers", 0) for name, kind in types.items() if name != config["head_node_type"]]
-    now = nodes()
-    found = [one for one, count in zip(workers, most, strict=True) for _ in range(count - now.count(one))]
+    types, now = _added_types(), nodes()
+    found = [one for one, most in types for _ in range(most - now.count(one))]
     # The largest first: where the cluster may not have all of them, the autoscaler's choice is not known.
-    return sorted(found, key=lambda one: (-one.gpus, -one.cpus))[: max(config.get("max_workers", 0) - len(now) + 1, 0)]
+    most = _launched_with().get("max_workers", 0)
+    return sorted(found, key=lambda one: (-one.gpus, -one.cpus))[: max(most - len(now) + 1, 0)]
+
+
+def _added_types() -> list[tuple[Machine, int]]:
+    """The kinds of machine that the autoscaler adds, and how many of each there may be."""
+    config = _launched_with()
+    types = {name: kind for name, kind in config.get("available_node_types", {}).items()}
+    types.pop(config.get("head_node_type"), None)
+    kinds = [(_machine(kind.get("resources", {})), kind.get("max_workers", 0)) for kind in types.values()]
+    return [(one, most) for one, most in kinds if most]
 
 
 def _launched_with() -> dict[str, Any]:
@@ -135,7 +159,7 @@ class Room:
         if self._cluster.joined and time.monotonic() - self._looked > LOOK_SECONDS:
             self._looked = time.monotonic()
             self._see(self._look())
-        return self._allotment.lanes if self._cluster.later else self._now
+        return self._allotment.lanes if self._cluster.elastic else self._now
 
     @property
     def _now(self) -> int:

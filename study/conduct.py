@@ -25,7 +25,7 @@ from seg.experiment import Experiment
 from study import finalists, leaders, session, space
 from study.cluster import Room
 from study.gauges import Gauges
-from study.lane import GivenBack, Lane
+from study.lane import GivenBack, Lane, NotStarted
 from study.optuna_mirror import mirrored
 from study.plan import Plan
 from study.progress import Progress, Tally
@@ -49,7 +49,9 @@ MOST_LANES = 1000
 
 def _is_news(line: logging.LogRecord) -> bool:
     error = line.exc_info[1] if line.exc_info else None
-    return not isinstance(error, RayActorError) and not isinstance(getattr(error, "cause", None), GivenBack)
+    return not isinstance(error, RayActorError) and not isinstance(
+        getattr(error, "cause", None), GivenBack | NotStarted
+    )
 
 
 # Tune prints a traceback for each trial whose lane was on a node that vanished, or had no room; it goes on elsewhere.
@@ -65,8 +67,9 @@ def conduct(plan: Plan, resume: bool, again: Collection[int] = frozenset()) -> l
 
     The trials `again`, which have ended, are run once more, from their start.
 
-    Interrupted where a signal ended it, StoreError where the store was gone for too long: what was recorded until
-    then is in the store. StudyTaken where the name was taken meanwhile, or another process went on with this study.
+    Interrupted where a signal ended it, StoreError where the store was gone for too long, LanesError where no lane
+    starts: what was recorded until then is in the store. StudyTaken where the name was taken meanwhile, or another
+    process went on with this study.
     """
     store = plan.patient_store(print)
     session.go_on(plan, store) if resume else session.begin(plan, store)

@@ -54,7 +54,7 @@ def _score(settings: LaneSettings, dataset: Dataset, records: list[Record], winn
     scorer: Any = ray.remote(Scorer).options(**options).remote(settings, dataset.classes, records)
     by_id = {sample.id: sample for sample in dataset.samples}
     under_way: list[Any] = []
-    for ids in _batches(ray.get(scorer.test_ids.remote())):
+    for ids in _batches(ray.get(scorer.open.remote())):
         under_way.append(scorer.count.remote([dataset.read(by_id[id]) for id in ids]))
         if len(under_way) > AHEAD:
             ray.get(under_way.pop(0))
@@ -76,14 +76,17 @@ class Scorer:
     def __init__(self, settings: LaneSettings, classes: int, records: list[Record]):
         torch.set_num_threads(settings.threads)
         self._device = torch.device("cuda" if settings.gpus_per_worker else "cpu")
+        self._settings, self._classes, self._records = settings, classes, records
         self._store = Store(settings.store_uri, settings.store_seconds)
-        self._pack, self._records = supplies.pack_here(settings), records
-        self._predictors = {
-            record.trial: predict.from_bytes(self._store.read(record.path("best")), self._device) for record in records
-        }
-        self._native = {record.trial: NativeCounts(classes) for record in records}
 
-    def test_ids(self) -> list[str]:
+    def open(self) -> list[str]:
+        """Load the models; the ids of the test images. Not on construction: Ray takes an error there for a death."""
+        self._pack = supplies.pack_here(self._settings)
+        self._predictors = {
+            record.trial: predict.from_bytes(self._store.read(record.path("best")), self._device)
+            for record in self._records
+        }
+        self._native = {record.trial: NativeCounts(self._classes) for record in self._records}
         return [self._pack.ids[index] for index in self._pack.indices("test")]
 
     def count(self, images: list[Image]) -> None:

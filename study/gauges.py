@@ -30,6 +30,7 @@ class Gauges:
         if lane := record.extra.get("lane"):
             tags = self._study | {"lane": lane}
             self._trial.set(record.trial, tags)
-            self._memory.set(record.extra.get("gpu_memory_gib", 0.0), tags)
+            going = not record.state.ended  # a lane that is gone does not train for ever
+            self._memory.set(record.extra.get("gpu_memory_gib", 0.0) * going, tags)
             if record.epochs:
-                self._pace.set(record.epochs[-1]["images_per_second"], tags)
+                self._pace.set(record.epochs[-1]["images_per_second"] * going, tags)

@@ -12,16 +12,18 @@ from ray import tune
 
 from study.messages import EpochDone, Failure, LaneSettings, StartTrial, TrainEpoch
 from study.records import State
-from study.worker_group import LaneError, NoRoom, Standstill, WorkerGroup
+from study.worker_group import LaneError, NoRoom, Standstill, WorkerGroup, why
 
 DEATHS = 3
 """Of a trial's workers in a row, without an epoch finished in between, after which the trial is FAILED."""
-REASON_LINES = 4
-"""Of Ray's message, whose first line says only whose error follows."""
 
 
 class GivenBack(Exception):
     """The lane leaves its trial to another, which goes on from the last epoch: nobody's fault."""
+
+
+class NotStarted(Exception):
+    """The lane's workers ended before they took a command: no fault of its trial, which another lane takes up."""
 
 
 class Lane(tune.Trainable):
@@ -53,7 +55,8 @@ class Lane(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """One epoch: `epoch`, `row`, `files`, `objective` (best so far), `done`; with `started` where the trial was
-        begun or taken up again, and `failure` where it cannot go on. GivenBack where another lane is to go on."""
+        begun or taken up again, and `failure` where it cannot go on. GivenBack or NotStarted where another lane is to
+        go on."""
         self._leave_drained_nodes()
         result: dict[str, Any] = {}
         while True:
@@ -80,12 +83,19 @@ class Lane(tune.Trainable):
         except LaneError as error:
             if "OutOfMemory" in str(error) or "low on memory" in str(error):  # Ray ended them before the machine did
                 return _short_of_memory(error)
-            assert self._group is not None
-            self._deaths += not self._group.lost_node()
-            self._abandon()
+            self._count_death(error)
             return _deadly(error) if self._deaths == DEATHS else None
         except Standstill as error:
             return Failure(State.FAILED, str(error), error.stacks, lane_lives=False)
+
+    def _count_death(self, error: LaneError) -> None:
+        """Against the trial, but where a node was lost, or one is such that workers do not start there."""
+        assert self._group is not None
+        lost, ready = self._group.lost_node(), self._group.was_ready()
+        self._abandon()
+        if not lost and not ready:
+            raise NotStarted(why(error)) from error
+        self._deaths += not lost
 
     def _leave_drained_nodes(self) -> None:
         """Between two epochs nothing is lost: the last one's checkpoint is sent before the workers end."""
@@ -151,7 +161,6 @@ def _short_of_memory(error: LaneError) -> Failure:
 
 
 def _deadly(error: LaneError) -> Failure:
-    what = " ".join(str(error).split("\n")[:REASON_LINES])
-    reason = f"the workers died {DEATHS} times without finishing an epoch: {what}"
+    reason = f"the workers died {DEATHS} times without finishing an epoch: {why(error)}"
     text = "".join(traceback.format_exception(error))
     return Failure(State.FAILED, reason, text, lane_lives=False)

@@ -20,6 +20,7 @@ class Mailbox:
         self._changed = asyncio.Condition()
         self._workers: dict[int, Any] = {}
         self._nodes: dict[int, str] = {}
+        self._ready = False
         self._stacks: dict[int, str] = {}
         self._last_sign = time.monotonic()
 
@@ -54,6 +55,13 @@ class Mailbox:
 
     async def workers(self) -> list[Any]:
         return list(self._workers.values())
+
+    async def ready(self) -> None:
+        """A rank has all that it needs, and waits for its first command."""
+        self._ready = True
+
+    async def is_ready(self) -> bool:
+        return self._ready
 
     async def nodes(self) -> set[str]:
         return set(self._nodes.values())

@@ -51,8 +51,8 @@ class Plan:
             store_seconds=60 * self.spec.resources.store_minutes,
             study=self.name,
             cores=allotment.cores,
-            one_node=not allotment.spans(cluster.all),
-            room_seconds=ADDED_SECONDS if cluster.later else ROOM_SECONDS if cluster.joined else math.inf,
+            one_node=allotment.one_node,
+            room_seconds=ADDED_SECONDS if cluster.elastic else ROOM_SECONDS if cluster.joined else math.inf,
             elsewhere=prepared.elsewhere,
         )
 

@@ -10,7 +10,7 @@ from ray.tune import Callback
 
 from study import leaders
 from study.blobs import BackgroundWriter
-from study.lane import GivenBack
+from study.lane import GivenBack, NotStarted
 from study.messages import Failure, LaneSettings
 from study.records import Record, State, encode_record, now, record_name
 from study.search import OptunaStudy, Proposal, StudySearcher
@@ -20,6 +20,14 @@ from study.tidy import LATE_SECONDS, end_in_store, remove_unnamed
 MOMENT_SECONDS = 3.0
 SESSION_SECONDS = 15.0
 """Between two looks whether another process has taken the study over."""
+
+
+MOST_NOT_STARTED = 6
+"""Lanes in a row that do not start, with none in between that begins a trial, before the study is ended."""
+
+
+class LanesError(Exception):
+    """Lanes do not start, wherever they are: the study ends, to be resumed."""
 
 
 def stopped_at(record: Record) -> str:
@@ -51,6 +59,8 @@ class Recorder(Callback):
         self._checked = time.monotonic()
         self._last_round = last_round
         self._say, self._said = say, set[int]()
+        self._not_started: list[str] = []
+        """Why, of the last lanes in a row."""
         self._writer = BackgroundWriter(store)
         self._kept = self._finalists_now()
         searcher.on_proposal = self._proposed
@@ -62,6 +72,8 @@ class Recorder(Callback):
     def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
         """Many times a second: a store that is given up ends the study, even while every lane waits for it too."""
         self._writer.check()
+        if len(self._not_started) >= MOST_NOT_STARTED:
+            raise LanesError(f"lanes do not start: {self._not_started[-1]}")
         if time.monotonic() - self._checked > SESSION_SECONDS:
             self._checked = time.monotonic()
             self._writer.then("session", self._check_session)
@@ -99,6 +111,7 @@ class Recorder(Callback):
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
         record = self._record_of(trial)
         if started := result.get("started"):
+            self._not_started = []
             record.device = started.device
             record.params_trainable, record.params_frozen = started.params_trainable, started.params_frozen
             record.extra["sampling"] = started.sampling
@@ -131,14 +144,16 @@ class Recorder(Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """A trial that its lane gave back has not failed: Tune counts it among the deaths that it bounds."""
-        given_back = getattr(trial.get_pickled_error(), "cause", None)
-        if not isinstance(given_back, GivenBack):
-            return
-        trial.run_metadata.num_failures -= 1
         number = self._record_of(trial).trial
-        if number not in self._said:
-            self._said.add(number)
-            self._say(f"trial {number} waits: {given_back}; `ray status` says what holds the cluster")
+        error = getattr(trial.get_pickled_error(), "cause", None)
+        if isinstance(error, NotStarted):
+            self._not_started.append(str(error))
+            self._say(f"trial {number} waits: its lane did not start: {error}")
+        if isinstance(error, GivenBack):
+            trial.run_metadata.num_failures -= 1
+            if number not in self._said:
+                self._said.add(number)
+                self._say(f"trial {number} waits: {error}; `ray status` says what holds the cluster")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """The lane's own process died, where Tune does not start the trial again: before its first step, for one. That

@@ -34,6 +34,8 @@ class Cluster:
     """Those that an autoscaler may add."""
     joined: bool = False
     """Whether it is a Ray cluster that was there before the study: its nodes may come and go."""
+    elastic: bool = False
+    """Whether an autoscaler adds nodes on demand, even where all that it may add are there now."""
 
     @property
     def all(self) -> tuple[Machine, ...]:
@@ -55,6 +57,8 @@ class Allotment:
     """0: training on CPUs."""
     threads: int
     """CPU threads of each worker."""
+    one_node: bool = True
+    """Whether each lane is on one node; it spans several where no node holds all of its workers."""
 
     def __str__(self) -> str:
         place = f"{self.gpus_per_worker:g} GPU" if self.gpus_per_worker else plural(self.threads, "CPU thread")
@@ -65,13 +69,9 @@ class Allotment:
         """CPU cores that a worker occupies: beside a GPU one, whatever its threads."""
         return 1 if self.gpus_per_worker else self.threads
 
-    def spans(self, nodes: Sequence[Machine]) -> bool:
-        """Whether a lane takes several nodes: none of them holds all of its workers."""
-        return all(_slots(node, self.gpus_per_worker, self.cores) < self.workers for node in nodes)
-
     def room(self, nodes: Sequence[Machine]) -> int:
-        """Lanes that `nodes` hold: each on one node, unless none has room for all of its workers."""
-        return _room(nodes, self.workers, self.gpus_per_worker, self.cores)
+        """Lanes that `nodes` hold."""
+        return _room(nodes, self.workers, self.gpus_per_worker, self.cores, self.one_node)
 
 
 def plural(count: float, noun: str) -> str:
@@ -90,7 +90,8 @@ def allot(spec: Spec, cluster: Cluster) -> Allotment:
     """
     workers = spec.resources.workers_per_trial
     gpus_per_worker = spec.resources.gpus_per_worker if any(node.gpus for node in cluster.all) else 0.0
-    room = _room(cluster.all, workers, gpus_per_worker, 1)
+    one_node = any(_slots(node, gpus_per_worker, 1) >= workers for node in cluster.all)
+    room = _room(cluster.all, workers, gpus_per_worker, 1, one_node)
     if room == 0:
         raise ResourceError(_no_room(cluster, workers, gpus_per_worker))
     asked = spec.resources.lanes
@@ -103,8 +104,8 @@ def allot(spec: Spec, cluster: Cluster) -> Allotment:
     lanes = min(preferred, spec.trials) if asked == "auto" else int(asked)
     threads = _threads(cluster.all, lanes, workers, gpus_per_worker)
     if asked == "auto" and not gpus_per_worker:
-        lanes = min(_room(cluster.all, workers, 0, threads), spec.trials)
-    return Allotment(lanes, workers, gpus_per_worker, threads)
+        lanes = min(_room(cluster.all, workers, 0, threads, one_node), spec.trials)
+    return Allotment(lanes, workers, gpus_per_worker, threads, one_node)
 
 
 def _no_room(cluster: Cluster, workers: int, gpus_per_worker: float) -> str:
@@ -126,15 +127,15 @@ def _slots(node: Machine, gpus_per_worker: float, cores: int) -> int:
     return min(node.gpus * int(1 / gpus_per_worker), by_cpu)  # a worker's share never straddles two GPUs
 
 
-def _room(nodes: Sequence[Machine], workers: int, gpus_per_worker: float, cores: int) -> int:
+def _room(nodes: Sequence[Machine], workers: int, gpus_per_worker: float, cores: int, one_node: bool) -> int:
     slots = [_slots(node, gpus_per_worker, cores) for node in nodes]
-    return sum(free // workers for free in slots) or sum(slots) // workers
+    return sum(free // workers for free in slots) if one_node else sum(slots) // workers
 
 
 def _preferred(nodes: Sequence[Machine], workers: int) -> int:
     """Lanes on CPUs: one on each node that has the cores for its workers, more on large ones."""
     each = [max(node.cpus // workers // CORES_A_LANE, 1) for node in nodes if node.cpus >= workers]
-    return sum(each) or max(_room(nodes, workers, 0, CORES_A_LANE), 1)
+    return sum(each) or max(_room(nodes, workers, 0, CORES_A_LANE, one_node=False), 1)
 
 
 def _threads(nodes: Sequence[Machine], lanes: int, workers: int, gpus_per_worker: float) -> int:
@@ -146,5 +147,6 @@ def _threads(nodes: Sequence[Machine], lanes: int, workers: int, gpus_per_worker
         ]
         return min(shares)
     # As many as the smallest node has that holds a lane: any of them may get it.
-    most = min([node.cpus // workers for node in nodes if node.cpus >= workers] or [max(node.cpus for node in nodes)])
-    return next(cores for cores in range(most, 0, -1) if _room(nodes, workers, 0, cores) >= lanes)
+    whole = [node.cpus // workers for node in nodes if node.cpus >= workers]
+    most = min(whole or [max(node.cpus for node in nodes)])
+    return next(cores for cores in range(most, 0, -1) if _room(nodes, workers, 0, cores, bool(whole)) >= lanes)

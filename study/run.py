@@ -39,6 +39,9 @@ SHORTHANDS = {
 }
 """Flag -> the key of the spec that it sets."""
 
+NODES_SECONDS = 600
+"""For so long a study waits for the first node of a cluster that could train."""
+
 RESUMABLE = ("trials", "workers_per_trial", "gpus_per_worker", "lanes")
 """Flags that may change a study that has begun: all others would make its trials incomparable."""
 
@@ -174,16 +177,17 @@ def _there(store: Store) -> bool:
 def _conduct(
     given: argparse.Namespace, name: str, spec: Spec, store: Store, again: Collection[int] = frozenset()
 ) -> int:
-    from study import cluster, conduct, optuna_mirror, preparation, session
+    from study import cluster, conduct, optuna_mirror, preparation, recorder, session
     from study.plan import Plan
 
     if given.optuna_storage is not None:
         optuna_mirror.check(given.optuna_storage, name, store.uri, spec, begun=given.resume)
     store.check_writable()
     storage = Store(_absolute(given.storage))
-    machines = _cluster(given.address)
-    if len(machines.nodes) > 1 and "://" not in given.storage:
-        cluster.check_seen(Path(given.storage))
+    machines = _cluster(given.address, NODES_SECONDS)
+    local = given.storage.removeprefix("file://")
+    if "://" not in local and (len(machines.nodes) > 1 or machines.elastic):
+        cluster.check_seen(Path(local), machines)
     prepared = preparation.prepare(spec, given.data, given.weights, machines, storage)
     if given.resume:
         _check_same_data(store, prepared.pack.key)
@@ -199,7 +203,7 @@ def _conduct(
         except session.StudyTaken as error:
             complain(error)
             return BAD_INPUT
-        except StoreError as error:
+        except (StoreError, recorder.LanesError) as error:
             complain(error)
             print(f"what the store has is safe. Go on with:\n  {_resume_line(given, name)}", file=sys.stderr)
             return FAILED
@@ -220,11 +224,11 @@ def _check_same_data(store: Store, pack_key: str) -> None:
         )
 
 
-def _cluster(address: str | None) -> "Cluster":
+def _cluster(address: str | None, patience_seconds: float = 0) -> "Cluster":
     from study import cluster, preparation
 
     address = address or os.environ.get("RAY_ADDRESS")
-    return cluster.join(address) if address else preparation.this_machine()
+    return cluster.join(address, patience_seconds) if address else preparation.this_machine()
 
 
 def _offer_token(address: str | None) -> None:

@@ -4,12 +4,12 @@ The driver has both in folders of its own. A node that does not see these fetche
 driver has put them: once for all its lanes, the others wait for the one that fetches.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import shutil
 import socket
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,13 +29,19 @@ def publish(spec: Spec, storage: Store, packed: Pack, weights_dir: Path | None, 
     """Everything a node needs is in the storage then. StoreError where it cannot be written."""
     packs.publish(storage, packed)
     files = tuple(sorted(_weights_files(spec, weights_dir)))
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.encode() + hashlib.sha256((weights_dir / file).read_bytes()).digest())  # type: ignore[operator]
-    name = digest.hexdigest()[:16]
+    name = _digest(weights_dir, files) if weights_dir else ""
     if files and weights_dir:
         shipping.send(storage, f"{WEIGHTS}/{name}", weights_dir, files)
     return Elsewhere(storage.uri, spec.dataset, str(data_dir), spec.image_size, name, files)
+
+
+def _digest(folder: Path, files: Sequence[str]) -> str:
+    """Of the names and contents of these files; another one where one of them is missing."""
+    digest = hashlib.sha256()
+    for file in files:
+        content = (folder / file).read_bytes() if (folder / file).is_file() else b""
+        digest.update(file.encode() + hashlib.sha256(content).digest())
+    return digest.hexdigest()[:16]
 
 
 def _weights_files(spec: Spec, weights_dir: Path | None) -> set[str]:
@@ -49,7 +55,9 @@ def _weights_files(spec: Spec, weights_dir: Path | None) -> set[str]:
 def pack_here(settings: LaneSettings) -> Pack:
     """The study's pack on this node. DataError where neither this node nor the storage has it."""
     folder, elsewhere = Path(settings.pack_folder), settings.elsewhere
-    if elsewhere is None or folder.is_dir():
+    if elsewhere is None:
+        return pack.open_pack(folder)
+    with contextlib.suppress(DataError):  # not there, or a damaged copy
         return pack.open_pack(folder)
     root, storage = pack.default_root(), _storage(settings, elsewhere)
     with _alone(root / f".{folder.name}.lock"):
@@ -77,7 +85,7 @@ def weights_here(settings: LaneSettings) -> Path | None:
     if settings.weights_dir is None:
         return None
     folder, elsewhere = Path(settings.weights_dir), settings.elsewhere
-    if elsewhere is None or folder.is_dir():
+    if elsewhere is None or _digest(folder, elsewhere.files) == elsewhere.weights:
         return folder
     root = pack.default_root()
     with _alone(root / f".weights-{elsewhere.weights}.lock"):
@@ -88,7 +96,9 @@ def _fetched(storage: Store, elsewhere: Elsewhere, root: Path) -> Path:
     final = root / f"weights-{elsewhere.weights}"
     if final.is_dir():
         return final
-    arriving = Path(tempfile.mkdtemp(prefix=".weights-", dir=root))
+    arriving = root / f".weights-{elsewhere.weights}"
+    shutil.rmtree(arriving, ignore_errors=True)  # of a process that was killed
+    arriving.mkdir()
     try:
         if elsewhere.files and not shipping.receive(
             storage, f"{WEIGHTS}/{elsewhere.weights}", arriving, elsewhere.files

@@ -25,6 +25,8 @@ from study.store import Store, StoreError
 
 STORE_PATIENCE = 2.0
 """How much longer than the driver a worker waits for the store: the driver is who gives a study up."""
+CONTEXT_BYTES = 0.6 * 2**30
+"""About what a process holds on a GPU beside PyTorch's tensors: CUDA's context, cuDNN, NCCL."""
 SIGTERM_SECONDS = 60.0
 """For so long a worker that is to end sends what it has to send."""
 
@@ -36,6 +38,7 @@ def serve(config: dict[str, Any]) -> None:
     ray.get(mailbox.register.remote(ranks.rank, here.current_actor, here.get_node_id()))
     pulse = Pulse(mailbox, ranks.rank)
     worker = Worker(config["settings"], ray.train.torch.get_device(), ranks, pulse)
+    ray.get(mailbox.ready.remote())
     index = 0
     while not isinstance(command := ray.get(mailbox.command.remote(index)), Stop):
         answer = worker.answer(command)
@@ -81,6 +84,7 @@ class Worker:
         self._attempt = None  # its memory is free before the next model is built
         experiment = Experiment.from_json(command.experiment)
         if self.device.type == "cuda":
+            torch.cuda.empty_cache()  # of the trial before: what it held does not count as this one's
             torch.cuda.reset_peak_memory_stats(self.device)
         run = loop.start(
             experiment,
@@ -140,10 +144,11 @@ def _failure(error: Exception, world: int) -> Failure:
 
 
 def limit_memory(device: torch.device, share: float) -> None:
-    """A worker with a share of a GPU gets that share of its memory: what one lane's trial needs too much of, it runs
-    out of itself, not the lane beside it."""
+    """A worker with a share of a GPU gets that share of its memory, what CUDA itself takes for each process included:
+    a trial that needs more runs out of memory by itself, not at the cost of the lane beside it."""
     if device.type == "cuda" and 0 < share < 1:
-        torch.cuda.set_per_process_memory_fraction(share, device)
+        total = torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(max(share - CONTEXT_BYTES / total, share / 4), device)
 
 
 def peak_memory_gib(device: torch.device) -> float:

@@ -16,6 +16,8 @@ from study.mailbox import open_mailbox
 from study.messages import LaneSettings, Stop
 
 POLL_SECONDS = 1.0
+REASON_LINES = 4
+"""Of Ray's message."""
 
 
 class LaneError(RuntimeError):
@@ -89,6 +91,10 @@ class WorkerGroup:
         """Whether a node that had workers is gone, or going."""
         return bool(self.nodes() - {node["NodeID"] for node in cluster.alive()})
 
+    def was_ready(self) -> bool:
+        """Whether any of its workers came as far as to take commands."""
+        return bool(ray.get(self._mailbox.is_ready.remote()))
+
     def is_drained(self) -> bool:
         """Whether a node of its workers has been given notice."""
         return bool(self.nodes() & cluster.draining())
@@ -105,6 +111,16 @@ class WorkerGroup:
     def abandon(self) -> None:
         """Its name is free for another; a worker that still waits for a command ends."""
         ray.kill(self._mailbox)
+
+
+def why(error: LaneError) -> str:
+    """In one line."""
+    failures = getattr(error.__cause__, "worker_failures", {})
+    for failure in failures.values():
+        inner = getattr(failure, "cause", failure)
+        return f"{type(inner).__name__}: {str(inner).strip().splitlines()[-1]}"
+    # Ray's first line says only whose error follows.
+    return " ".join(str(error).split("\n")[:REASON_LINES])
 
 
 def _found_no_room(error: BaseException | None) -> bool:

@@ -129,8 +129,8 @@ def _cluster(spec: dict[str, Any]) -> Iterator[str]:
         yield f"rayVersion: {spec['rayVersion']}; constraints.txt has {version('ray')}"
     if spec.get("authOptions", {}).get("mode") != "token":
         yield "authOptions: mode must be token, or whoever reaches the pods runs what they like"
-    if not spec.get("enableInTreeAutoscaling"):
-        yield "enableInTreeAutoscaling: must be true, or no worker is ever added"
+    if spec.get("enableInTreeAutoscaling"):
+        yield "enableInTreeAutoscaling: must be left out: a study does not see what it might add, and asks for nothing"
     if spec["headGroupSpec"]["rayStartParams"].get("num-cpus") != "0":
         yield 'headGroupSpec.rayStartParams: num-cpus must be "0", or trials run on the head and may end it'
     if len({container["image"] for _, container in _containers(spec)}) != 1:
@@ -138,8 +138,8 @@ def _cluster(spec: dict[str, Any]) -> Iterator[str]:
     for name, container in _containers(spec):
         yield from (f"{name}.{problem}" for problem in _container(container))
     for group in spec.get("workerGroupSpecs", []):
-        if group.get("replicas", 0) or group["minReplicas"]:
-            yield f"{group['groupName']}: replicas and minReplicas must be 0: pods would wait, and cost, without work"
+        if len({group.get("replicas"), group["minReplicas"], group["maxReplicas"]}) > 1 or not group["minReplicas"]:
+            yield f"{group['groupName']}: replicas, minReplicas and maxReplicas must be the same, 1 or more"
 
 
 def _container(container: dict[str, Any]) -> Iterator[str]:

@@ -48,14 +48,14 @@ MISTAKES: list[tuple[Callable[[list[Any]], Any], str]] = [
     (lambda d: container(d)["volumeMounts"][0].pop("mountPath"), "'mountPath' is a required property"),
     (lambda d: cluster(d).update(rayVersion="2.9.0"), "rayVersion: 2.9.0; constraints.txt has"),
     (lambda d: cluster(d).pop("authOptions"), "mode must be token"),
-    (lambda d: cluster(d).pop("enableInTreeAutoscaling"), "no worker is ever added"),
+    (lambda d: cluster(d).update(enableInTreeAutoscaling=True), "enableInTreeAutoscaling: must be left out"),
     (lambda d: cluster(d)["headGroupSpec"]["rayStartParams"].clear(), 'num-cpus must be "0"'),
     (lambda d: container(d, "head").update(image="other:1.0"), "head and workers must have the same"),
     (lambda d: container(d).update(image="registry.example.com/segstudy"), "is another one tomorrow"),
     (lambda d: container(d).pop("envFrom"), "no access to the storage"),
     (lambda d: container(d).pop("env"), "RAY_USAGE_STATS_ENABLED must be 0"),
     (lambda d: container(d)["resources"].pop("limits"), "without limits.memory"),
-    (lambda d: cluster(d)["workerGroupSpecs"][0].update(minReplicas=1), "replicas and minReplicas must be 0"),
+    (lambda d: cluster(d)["workerGroupSpecs"][0].update(minReplicas=0), "must be the same, 1 or more"),
     (lambda d: d[0]["metadata"].update(name="other"), "no Secret segstudy-storage in this file"),
 ]
 

@@ -54,10 +54,17 @@ def test_a_node_of_another_kind_in_its_place(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_where_nodes_are_added_on_demand_waiting_lanes_are_the_demand(monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = Nodes(monkeypatch, Machine(0, 0))
-    room = nodes.room(Allotment(6, 1, 1.0, 8), most=50, later=(ONE_GPU,) * 6)
+    room = nodes.room(Allotment(6, 1, 1.0, 8), most=50, later=(ONE_GPU,) * 6, elastic=True)
     assert room.lanes() == 6
     nodes.become(Machine(0, 0), ONE_GPU)
     assert room.lanes() == 6
+
+
+def test_a_study_that_finds_all_nodes_there_still_asks_for_those_that_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = Nodes(monkeypatch, Machine(0, 0), *[ONE_GPU] * 3)
+    room = nodes.room(Allotment(3, 1, 1.0, 8), most=50, elastic=True)
+    nodes.become(Machine(0, 0), ONE_GPU)
+    assert room.lanes() == 3
 
 
 def test_a_ray_of_our_own_is_not_looked_at() -> None:

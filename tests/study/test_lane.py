@@ -16,7 +16,7 @@ from seg.experiment import Experiment
 from seg.pack import Pack
 from seg.ranks import Ranks
 from study import attempt, counts, lane
-from study.lane import GivenBack, Lane
+from study.lane import GivenBack, Lane, NotStarted
 from study.messages import LaneSettings
 from study.objective import Objective
 from study.records import State
@@ -65,6 +65,7 @@ class DirectGroup:
     node_is_gone = False
     """Where a fault befalls the group."""
     home_ends = False
+    takes_commands = True
     notices: list[bool] = []  # noqa: RUF012 # whether its node has been given notice, asked for before each epoch
 
     def __init__(self, settings: LaneSettings, scratch: str):
@@ -87,6 +88,9 @@ class DirectGroup:
     def is_drained(self) -> bool:
         return bool(self.notices and self.notices.pop(0))
 
+    def was_ready(self) -> bool:
+        return self.takes_commands
+
     def home_is_drained(self) -> bool:
         return self.home_ends
 
@@ -101,7 +105,7 @@ class DirectGroup:
 def direct(monkeypatch: pytest.MonkeyPatch) -> type[DirectGroup]:
     monkeypatch.setattr(lane, "new_group", DirectGroup)
     DirectGroup.faults, DirectGroup.made, DirectGroup.node_is_gone, DirectGroup.notices = [], 0, False, []
-    DirectGroup.home_ends = False
+    DirectGroup.home_ends, DirectGroup.takes_commands = False, True
     return DirectGroup
 
 
@@ -286,6 +290,15 @@ def test_workers_that_went_with_their_node_do_not_count_against_the_trial(
     whole = run(open_lane(settings, trial=0))
     direct.node_is_gone, direct.faults = True, [LaneError("node died")] * (lane.DEATHS + 2)
     assert rows_of(run(open_lane(settings, trial=1))) == rows_of(whole)
+
+
+def test_workers_that_never_took_a_command_do_not_count_against_the_trial(
+    settings: LaneSettings, direct: type[DirectGroup]
+) -> None:
+    opened = open_lane(settings)
+    direct.takes_commands, direct.faults = False, [LaneError("no space left on device")]
+    with pytest.raises(NotStarted, match="no space left on device"):
+        opened.step()
 
 
 def test_a_lane_without_room_gives_its_trial_back(settings: LaneSettings, direct: type[DirectGroup]) -> None:

@@ -11,9 +11,10 @@ from optuna.trial import TrialState
 
 from seg.experiment import Experiment
 from study import space, tidy
+from study.lane import GivenBack, NotStarted
 from study.messages import Failure, LaneSettings, Started
 from study.objective import Objective
-from study.recorder import Recorder
+from study.recorder import MOST_NOT_STARTED, LanesError, Recorder
 from study.records import Record, State, read_record, read_records, write_record
 from study.search import OptunaStudy, Proposal, Rungs, StudySearcher, scheduler
 from study.spec import Spec, load_spec
@@ -409,3 +410,40 @@ def test_a_study_that_another_process_has_taken_over_stops(
     tune.recorder.on_step_end(1, [])
     with pytest.raises(Taken):
         tune.recorder._writer.flush()
+
+
+# Lanes that do not start, and trials that wait for room
+
+
+def recover(tune: Tune, trial: SimpleNamespace, error: Exception) -> None:
+    """As Tune does after a lane raised `error`, before it starts the trial again."""
+    trial.get_pickled_error = lambda: SimpleNamespace(cause=error)
+    trial.run_metadata = SimpleNamespace(num_failures=1)
+    tune.recorder.on_trial_recover(1, [trial], trial)
+
+
+def test_a_trial_that_was_given_back_has_not_failed(tune: Tune) -> None:
+    trial = tune.start()
+    recover(tune, trial, GivenBack("no room for its 1 x 1 GPU"))
+    assert trial.run_metadata.num_failures == 0
+    recover(tune, trial, RuntimeError("the actor died"))
+    assert trial.run_metadata.num_failures == 1
+
+
+def test_lanes_that_do_not_start_end_the_study(tune: Tune) -> None:
+    trial = tune.start()
+    for _ in range(MOST_NOT_STARTED):
+        tune.recorder.on_step_end(1, [trial])
+        recover(tune, trial, NotStarted("DataError: no space left"))
+    with pytest.raises(LanesError, match="lanes do not start: DataError: no space left"):
+        tune.recorder.on_step_end(1, [trial])
+    assert tune.recorder.records[0].state is State.RUNNING, "it is gone on with when the study is resumed"
+
+
+def test_one_lane_that_does_not_start_among_others_does_not_end_the_study(tune: Tune) -> None:
+    sick, well = tune.start(), tune.start()
+    for _ in range(2):
+        for _ in range(MOST_NOT_STARTED - 1):
+            recover(tune, sick, NotStarted("DataError: no space left"))
+        tune.recorder.on_step_end(1, [sick])
+        tune.result(well, epoch=1, row=row(1, 0.5), started=started())

@@ -54,8 +54,8 @@ def cluster(*cpus_and_gpus: int) -> Cluster:
         (cluster(0, 0, 48, 4, 8, 1), {}, Allotment(5, 1, 1.0, 8)),
         (cluster(48, 4, 48, 4), {"workers_per_trial": 3}, Allotment(2, 3, 1.0, 12)),
         # workers_per_trial exceeds every node: a lane over several
-        (cluster(1, 0, 1, 0), {"workers_per_trial": 2}, Allotment(1, 2, 0.0, 1)),
-        (cluster(48, 4, 48, 4), {"workers_per_trial": 8}, Allotment(1, 8, 1.0, 12)),
+        (cluster(1, 0, 1, 0), {"workers_per_trial": 2}, Allotment(1, 2, 0.0, 1, one_node=False)),
+        (cluster(48, 4, 48, 4), {"workers_per_trial": 8}, Allotment(1, 8, 1.0, 12, one_node=False)),
         # nodes that are there only on demand
         (Cluster((Machine(0, 0),), later=(Machine(8, 1),) * 10), {}, Allotment(10, 1, 1.0, 8)),
         (Cluster((Machine(2, 0),), later=(Machine(2, 0),)), {"lanes": 2}, Allotment(2, 1, 0.0, 2)),
@@ -133,17 +133,18 @@ def test_every_share_lies_on_one_gpu(share: float, gpus: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("allotment", "nodes", "room", "spans"),
+    ("allotment", "nodes", "room"),
     [
-        (Allotment(9, 1, 0.0, 2), cluster(0, 0, 5, 0, 2, 0), 3, False),
-        (Allotment(9, 2, 0.0, 1), cluster(3, 0, 3, 0), 2, False),
-        (Allotment(9, 4, 0.0, 1), cluster(3, 0, 3, 0), 1, True),
-        (Allotment(9, 1, 0.25, 4), cluster(16, 2, 1, 1), 9, False),
-        (Allotment(9, 1, 1.0, 4), cluster(), 0, True),
+        (Allotment(9, 1, 0.0, 2), cluster(0, 0, 5, 0, 2, 0), 3),
+        (Allotment(9, 2, 0.0, 1), cluster(3, 0, 3, 0), 2),
+        (Allotment(9, 4, 0.0, 1, one_node=False), cluster(3, 0, 3, 0), 1),
+        (Allotment(9, 2, 1.0, 1), cluster(8, 1, 8, 1), 0),  # whole on one node, and the node that held them has left
+        (Allotment(9, 1, 0.25, 4), cluster(16, 2, 1, 1), 9),
+        (Allotment(9, 1, 1.0, 4), cluster(), 0),
     ],
 )
-def test_room_on_the_nodes_that_are_there(allotment: Allotment, nodes: Cluster, room: int, spans: bool) -> None:
-    assert (allotment.room(nodes.nodes), allotment.spans(nodes.nodes)) == (room, spans)
+def test_room_on_the_nodes_that_are_there(allotment: Allotment, nodes: Cluster, room: int) -> None:
+    assert allotment.room(nodes.nodes) == room
 
 
 def test_how_it_reads() -> None:

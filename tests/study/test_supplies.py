@@ -86,6 +86,31 @@ def test_the_driver_s_own_folders_are_used_where_they_are(
     assert not (tmp_path / "node").exists()
 
 
+def test_weights_of_the_same_name_from_elsewhere_are_not_taken_for_the_driver_s(
+    spec: Spec, storage: Store, packed: Pack, weights: Path, tmp_path: Path
+) -> None:
+    """On a node that has trained before, at the same path."""
+    settings = settings_elsewhere(spec, storage, packed, weights, Path("nowhere"))
+    other = tmp_path / "data" / "weights"
+    other.mkdir(parents=True)
+    here = dataclasses.replace(settings, weights_dir=str(other))
+    for content in (None, b"another epoch"):
+        if content:
+            (other / "mobilenet_v2.pth").write_bytes(content)
+        found = supplies.weights_here(here)
+        assert found is not None and found != other
+        assert (found / "mobilenet_v2.pth").read_bytes() == (weights / "mobilenet_v2.pth").read_bytes()
+
+
+def test_a_damaged_copy_of_the_pack_is_fetched_again(spec: Spec, storage: Store, packed: Pack, tmp_path: Path) -> None:
+    """As a power failure leaves it, at the path that the driver's has."""
+    settings = settings_elsewhere(spec, storage, packed, None, Path("nowhere"))
+    fetched = supplies.pack_here(settings).folder
+    (fetched / "masks.npy").write_bytes((fetched / "masks.npy").read_bytes()[:100])
+    again = supplies.pack_here(dataclasses.replace(settings, pack_folder=str(fetched)))
+    assert again.folder == fetched and (again.masks_NHW == packed.masks_NHW).all()
+
+
 def test_from_scratch_there_are_no_weights(spec: Spec, storage: Store, packed: Pack) -> None:
     settings = settings_elsewhere(spec, storage, packed, None, Path("nowhere"))
     assert supplies.weights_here(settings) is None
