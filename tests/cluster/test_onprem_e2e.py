@@ -113,8 +113,9 @@ def leave_with_notice(onprem: Onprem, node: NamespacedHost, records: Watch) -> N
     there = [trial for trial in records.last if node.name in trial["nodes"] and trial["epochs"]]
     assert there
     for before in there:
-        _, trials = records.until(lambda trials, n=before["trial"]: trials[n]["state"] in ENDED, seconds=120)
-        assert trials[before["trial"]]["epochs"][: len(before["epochs"])] == before["epochs"]
+        number = before["trial"]
+        _, trials = records.until(lambda trials, n=number: trials[n:] and trials[n]["state"] in ENDED, seconds=120)
+        assert trials[number]["epochs"][: len(before["epochs"])] == before["epochs"]
 
 
 def when_a_worker_is_there(host: NamespacedHost, seconds: float) -> float:
