@@ -118,7 +118,7 @@ def later() -> list[Machine]:
 def _added_types() -> list[tuple[Machine, int]]:
     """The kinds of machine that the autoscaler adds, and how many of each there may be."""
     config = _launched_with()
-    types = {name: kind for name, kind in config.get("available_node_types", {}).items()}
+    types = dict(config.get("available_node_types", {}))
     types.pop(config.get("head_node_type"), None)
     kinds = [(_machine(kind.get("resources", {})), kind.get("max_workers", 0)) for kind in types.values()]
     return [(one, most) for one, most in kinds if most]

@@ -118,7 +118,8 @@ def why(error: LaneError) -> str:
     failures = getattr(error.__cause__, "worker_failures", {})
     for failure in failures.values():
         inner = getattr(failure, "cause", failure)
-        return f"{type(inner).__name__}: {str(inner).strip().splitlines()[-1]}"
+        last = str(inner).strip().rpartition("\n")[2]
+        return f"{type(inner).__name__}: {last}"
     # Ray's first line says only whose error follows.
     return " ".join(str(error).split("\n")[:REASON_LINES])
 

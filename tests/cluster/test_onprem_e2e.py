@@ -1,6 +1,7 @@
 """`ray up` of clusters/onprem.yaml on hosts of their own; studies over its nodes; nodes that vanish and that join."""
 
 import json
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -45,6 +46,20 @@ def status(job: "subprocess.Popen[str]", log: Path, seconds: float = LANES_UP) -
     """The job's exit status, and all that it printed."""
     job.wait(seconds)
     return job.returncode, log.read_text()
+
+
+def test_a_plan_counts_the_cluster_s_lanes(onprem: Onprem, log: Path) -> None:
+    with study(onprem, "plan", log, "--dry-run") as job:
+        code, printed = status(job, log)
+    assert code == 0, printed
+    assert re.search(r"^machines +2 CPU cores and no GPUs on 3 nodes$", printed, re.MULTILINE), printed
+    assert re.search(r"^lanes +2 lanes of 1 worker, 1 CPU thread a worker$", printed, re.MULTILINE), printed
+
+
+def test_a_folder_that_the_nodes_do_not_see_is_refused(onprem: Onprem, log: Path) -> None:
+    with study(onprem, "blind", log, "--storage", "/root/studies") as job:
+        code, printed = status(job, log)
+    assert code != 0 and "does not see this folder" in printed, printed
 
 
 def test_a_study_outlives_a_node(onprem: Onprem, log: Path) -> None:

@@ -9,7 +9,7 @@ import yaml
 
 from study import cluster
 from study.cluster import Room
-from study.resources import Allotment, Cluster, Machine
+from study.resources import Allotment, Cluster, Machine, ResourceError
 
 ONE_GPU = Machine(8, 1)
 
@@ -65,6 +65,11 @@ def test_a_study_that_finds_all_nodes_there_still_asks_for_those_that_leave(monk
     room = nodes.room(Allotment(3, 1, 1.0, 8), most=50, elastic=True)
     nodes.become(Machine(0, 0), ONE_GPU)
     assert room.lanes() == 3
+
+
+def test_a_folder_is_no_storage_for_machines_that_are_added(tmp_path: Path) -> None:
+    with pytest.raises(ResourceError, match=r"added on demand do not see this folder; .*s3://bucket/prefix"):
+        cluster.check_seen(tmp_path, Cluster((Machine(0, 0),), joined=True, elastic=True))
 
 
 def test_a_ray_of_our_own_is_not_looked_at() -> None:
