@@ -86,8 +86,7 @@ def check_seen(folder: Path, cluster: Cluster) -> None:
             "give an address that they reach: s3://bucket/prefix"
         )
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".seen-") as token:
-        look = ray.remote(_sees).options(num_cpus=0, max_retries=0)
-        asked = {node["NodeName"]: look.options(scheduling_strategy=_on(node)).remote(token.name) for node in alive()}
+        asked = {node["NodeName"]: _look(node).remote(token.name) for node in alive()}
         blind = [name for name, answer in asked.items() if not ray.get(answer)]
     if blind:
         raise ResourceError(
@@ -101,8 +100,10 @@ def _sees(path: str) -> bool:
     return Path(path).exists()
 
 
-def _on(node: dict[str, Any]) -> NodeAffinitySchedulingStrategy:
-    return NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+def _look(node: dict[str, Any]) -> Any:
+    """`_sees`, to be run on a node."""
+    here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+    return ray.remote(_sees).options(num_cpus=0, max_retries=0, scheduling_strategy=here)
 
 
 def later() -> list[Machine]:
