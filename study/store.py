@@ -60,13 +60,16 @@ class Store:
     def _connect(self, fresh: bool = False) -> None:
         # No listings are kept: other processes write here too.
         options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": fresh}
-        if self._patience and self.uri.startswith(("s3://", "s3a://")):
-            # The store tries again itself: with the client's own tries inside each of its, a minute would be six.
-            options["config_kwargs"] = {"retries": {"max_attempts": 1}}
+        if self.uri.startswith(("s3://", "s3a://")):
+            # The signature holds the content's checksum, which we send: signed itself, it would be hashed twice.
+            options["config_kwargs"] = {"s3": {"payload_signing_enabled": False}}
+            if self._patience:
+                # The store tries again itself: with the client's own tries inside each of its, a minute would be six.
+                options["config_kwargs"]["retries"] = {"max_attempts": 1}
         self._fs, self._root = fsspec.core.url_to_fs(self.uri, **options)
         self._local = isinstance(self._fs, LocalFileSystem)
         self._s3 = "s3" in self._fs.protocol
-        if "config_kwargs" in options:
+        if self._s3 and self._patience:
             self._fs.retries = 1
 
     def patient(self, seconds: float, notice: Callable[[str], None] = lambda line: None) -> "Store":

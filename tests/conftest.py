@@ -1,14 +1,33 @@
-"""Data for tests: the real sets where they are, and tiny ones made on the spot."""
+"""Data for tests: the real sets where they are, and tiny ones made on the spot. And how tests run side by side."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 from postgres_server import PostgresServer, installed
 from s3_server import BUCKET, S3Server
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many threads as cores, in every process, would wait for each other
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One Ray at a time: where tests run side by side, those that start one stay together."""
+    for item in items:
+        if any(item.iter_markers("e2e")) or any(item.iter_markers("cluster")):
+            item.add_marker(pytest.mark.xdist_group("ray"))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Figures that tests measured, which none of them asserts."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{name}: {value}")
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Any, Self
 
+SHOWN = 2000
+"""Characters of what was printed last, where what is waited for does not come."""
+
 
 class Watch:
     """It ends where `other` fails, which is to make what is waited for."""
@@ -33,8 +36,8 @@ class Watch:
         with self._changed:
             while not (found := self._first(wanted)) and time.monotonic() < end and not self._over:
                 self._changed.wait(1)
-        rest = "".join(self._rest[-30:])
-        assert found, f"not within {seconds} s; last: {self._seen[-1:]}; also printed:\n{rest}"
+        rest, last = "".join(self._rest[-30:]), repr(self._seen[-1:])[-SHOWN:]
+        assert found, f"not within {seconds} s; last: {last}; also printed:\n{rest}"
         return found
 
     @property

@@ -1,7 +1,6 @@
 """AWS as moto plays it: nothing here can reach the real one."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import moto
 import pytest
@@ -11,17 +10,17 @@ from ray.autoscaler._private.aws import node_provider, utils
 from ray_schema import load
 
 
-@pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """A fresh account; Ray writes its SSH key into a home of the test's own."""
-    for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
+@pytest.fixture(scope="module")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A fresh account; Ray writes its SSH key into a home of the tests' own."""
     fake = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_EC2_METADATA_DISABLED": "true"}
-    for name, value in fake.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", load("gpu.yaml")["provider"]["region"])
-    monkeypatch.setenv("HOME", str(tmp_path))
-    with moto.mock_aws():
+    with pytest.MonkeyPatch.context() as patch, moto.mock_aws():
+        for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
+            patch.delenv(name, raising=False)
+        for name, value in fake.items():
+            patch.setenv(name, value)
+        patch.setenv("AWS_DEFAULT_REGION", load("gpu.yaml")["provider"]["region"])
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
         yield
     # What Ray has learned of an account, it keeps for the life of the process.
     providers._clear_provider_cache()

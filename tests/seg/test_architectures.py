@@ -29,6 +29,7 @@ def name(request: Any) -> str:
 def steps(run: Run, count: int = 2) -> None:
     """A few optimiser steps on two images each."""
     optim.train_mode(run.model, run.experiment.encoder_freeze)
+    torch.manual_seed(0)  # in 0.4 % of all draws, dropout leaves nothing of the last block of mobilenetv2_skip
     for step in range(count):
         images, masks = run.data.train.take(torch.tensor([2 * step, 2 * step + 1]))
         loss = run.loss(run.model(batches.normalise(images, "unit")), masks.long())

@@ -234,6 +234,7 @@ def test_mlflow_leaves_anothers_experiment_alone(
 
     address = f"sqlite:///{tmp_path / 'server.db'}"
     MlflowClient(tracking_uri=address).create_experiment("small")
+    capsys.readouterr()  # it says that it makes tables
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     assert export.main([str(study), "--to", "mlflow"]) == 2
     assert one_error(capsys).startswith("error: small: MLflow has another experiment of this name")

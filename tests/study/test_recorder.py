@@ -10,7 +10,7 @@ import pytest
 from optuna.trial import TrialState
 
 from seg.experiment import Experiment
-from study import space, tidy
+from study import recorder, space
 from study.lane import GivenBack, NotStarted
 from study.messages import Failure, LaneSettings, Started
 from study.objective import Objective
@@ -300,7 +300,7 @@ def test_a_record_that_has_ended_names_only_what_is_there(
     tune: Tune, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A lane that was told to stop a trial may still be sending its files; one that died never sends them."""
-    monkeypatch.setattr(tidy, "LATE_SECONDS", 1.0)
+    monkeypatch.setattr(recorder, "LATE_SECONDS", 1.0)
     seen: list[State] = []
 
     class Slow(Store):
