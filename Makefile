@@ -18,7 +18,7 @@ study: $(STAMP)  ## run the small synthetic study to the end: leaderboard and re
 	@$(PY) -m study.run phantom
 
 test: lint  ## check style and types, then run every test
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n 2 --no-loadscope-reorder --durations 30
 
 lint: $(STAMP)  ## check style and types only
 	@$(PY) -m ruff check

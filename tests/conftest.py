@@ -12,15 +12,21 @@ from postgres_server import PostgresServer, installed
 from s3_server import BUCKET, S3Server
 
 if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many threads as cores, in every process, would wait for each other
+    # As many threads as cores, in each of the processes side by side, would wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One Ray at a time: where tests run side by side, those that start one stay together."""
-    for item in items:
-        if any(item.iter_markers("e2e")) or any(item.iter_markers("cluster")):
-            item.add_marker(pytest.mark.xdist_group("ray"))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """File by file where tests run side by side; those that start a Ray, one after the other."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneRay(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "ray" if file.endswith("_e2e.py") else file
+
+    return OneRay(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
