@@ -1,4 +1,7 @@
-"""A worker that is told to end (SIGTERM, as on a spot instance that is taken away) sends its last checkpoint first.
+"""A worker that is told to end (SIGTERM) sends its last checkpoint first.
+
+Only while Ray's own processes live on: told to end too, they end their workers within a fraction of a second. A spot
+machine says so before (study.spot_notice).
 
 Python runs signal handlers on a process's main thread, and only there can one be set. Ray Train calls a worker's
 training function on another thread, but a backend's `on_start` on the main one.

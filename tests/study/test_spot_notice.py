@@ -1,0 +1,107 @@
+"""AWS's metadata service as an HTTP server of our own: what it says, Ray is told."""
+
+import json
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from study import spot_notice
+from study.spot_notice import Metadata, NotOnAws, drain, wait_for_notice
+
+WHEN = datetime(2026, 11, 21, 8, 22, tzinfo=UTC)
+NOTICE = json.dumps({"action": "terminate", "time": "2026-11-21T08:22:00Z"})
+
+
+class Service(ThreadingHTTPServer):
+    """IMDSv2: a token by PUT, then answers to those that bring it."""
+
+    def __init__(self, answers: list[tuple[int, str]]):
+        super().__init__(("127.0.0.1", 0), Answers)
+        self.answers, self.tokens = answers, 0
+
+
+class Answers(BaseHTTPRequestHandler):
+    server: Service
+
+    def do_PUT(self) -> None:
+        known = self.path == "/latest/api/token" and self.headers["X-aws-ec2-metadata-token-ttl-seconds"]
+        self.server.tokens += 1
+        self._say(200 if known else 400, f"token {self.server.tokens}")
+
+    def do_GET(self) -> None:
+        assert self.path == "/latest/meta-data/spot/instance-action"
+        if self.headers["X-aws-ec2-metadata-token"] != f"token {self.server.tokens}":
+            self._say(401, "")
+        else:
+            self._say(*self.server.answers.pop(0))
+
+    def _say(self, status: int, text: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    """Twice there is nothing, once it fails, then there is notice."""
+    with Service([(404, ""), (404, ""), (500, ""), (200, NOTICE)]) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def address(service: Service) -> str:
+    return f"http://127.0.0.1:{service.server_port}"
+
+
+def test_it_waits_until_there_is_notice(service: Service) -> None:
+    waits: list[float] = []
+    assert wait_for_notice(Metadata(address(service)), waits.append) == WHEN
+    assert waits == [spot_notice.POLL_SECONDS] * 3 and service.answers == []
+
+
+def test_a_token_that_is_over_is_renewed(service: Service) -> None:
+    metadata = Metadata(address(service))
+    assert metadata.notice() is None
+    service.tokens += 1
+    assert wait_for_notice(metadata, lambda seconds: None) == WHEN
+
+
+def test_a_proxy_is_not_asked(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    assert Metadata(address(service)).notice() is None
+
+
+def test_elsewhere_it_ends(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:9")
+    waits: list[float] = []
+    with pytest.raises(NotOnAws):
+        wait_for_notice(Metadata("http://127.0.0.1:9"), waits.append)
+    assert len(waits) == spot_notice.MOST_SILENT
+    monkeypatch.setattr(spot_notice, "MOST_SILENT", 0)
+    assert spot_notice.main(["--address", "head:6379"]) == 2
+    assert "is it one of AWS?" in capsys.readouterr().err
+
+
+def test_ray_is_told_how_long_there_is(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    soon = drain("head:6379", datetime.now(UTC) + timedelta(seconds=115.5))
+    assert soon[:4] == ["ray", "drain-node", "--address", "head:6379"] and soon[-1] in ("114", "115")
+    assert drain("head:6379", datetime.now(UTC) - timedelta(seconds=9))[-1] == "1"
+    told: list[list[str]] = []
+
+    class Done:
+        returncode = 0
+
+    monkeypatch.setattr(spot_notice.subprocess, "run", lambda command, check: told.append(command) or Done())
+    monkeypatch.setattr(spot_notice, "POLL_SECONDS", 0.01)
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", address(service))
+    assert spot_notice.main(["--address", "head:6379"]) == 0
+    assert told[0][:2] == ["ray", "drain-node"] and "AWS takes it back at 08:22:00" in told[0]
