@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from seg import augment, batches, losses, metrics, models, optim, oversample
+from seg import allocator, augment, batches, losses, metrics, models, optim, oversample
 from seg.batches import Resident, normalise
 from seg.evaluate import Evaluation, evaluate, precision, predict_classes
 from seg.experiment import Experiment
@@ -128,6 +128,7 @@ def start(
     Parts are to one rank what ranks are to a step: each has BatchNorm statistics and a loss of its own, weighted by
     its number of images.
     """
+    allocator.keep_freed_memory()
     ranks = ranks or Ranks.current()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(batches.seed_of(experiment.seed, "model"))

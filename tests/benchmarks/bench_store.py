@@ -135,7 +135,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=24)
     parser.add_argument("--epochs", type=int, default=4, help="of a round, on each side")
-    parser.add_argument("--image-size", type=int, default=96)
+    parser.add_argument("--image-size", type=int, default=128)
     parser.add_argument("--threads", type=int, default=max((os.cpu_count() or 1) - 1, 1))
     found = measure(parser.parse_args())
     print(f"checkpoint {found['checkpoint_mb']:.0f} MB, epochs of {found['epoch_seconds']:.2f} s")
