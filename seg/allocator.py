@@ -11,12 +11,12 @@ import sys
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 """Parameters of mallopt(3)."""
 PAD_BYTES = 2**26
-NEVER = 2**31 - 1
+NEVER = -1
 
 
 @functools.cache
 def keep_freed_memory() -> bool:
-    """For this process, from now on; whether its allocator can be told so (glibc's can)."""
+    """For this process, from now on; whether its C library can be told so (glibc can)."""
     if not sys.platform.startswith("linux"):
         return False
     try:

@@ -123,12 +123,14 @@ def start(
     on_step: Callable[[], None] = lambda: None,
 ) -> Run:
     """A run at epoch 0. Weights are random where `weights_dir` is None or the experiment says so, else ImageNet's.
+    Where it runs on a CPU, the process keeps its freed memory from then on (see seg.allocator).
 
     With `microbatches`, gradients are accumulated over that many parts of each batch, fewer where it has fewer images.
     Parts are to one rank what ranks are to a step: each has BatchNorm statistics and a loss of its own, weighted by
     its number of images.
     """
-    allocator.keep_freed_memory()
+    if device.type == "cpu":
+        allocator.keep_freed_memory()
     ranks = ranks or Ranks.current()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(batches.seed_of(experiment.seed, "model"))

@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from seg import allocator, checkpoint, models, picture
+from seg import checkpoint, models, picture
 from seg.batches import normalise
 from seg.checkpoint import CheckpointError
 from seg.data.image_file import read_image
@@ -105,7 +105,6 @@ def _fetch(address: str) -> bytes:
 
 def from_bytes(content: bytes, device: torch.device) -> Predictor:
     """Of a weights file's content. CheckpointError where it is something else."""
-    allocator.keep_freed_memory()
     tensors, header = checkpoint.read(content)
     experiment = checkpoint.experiment_of(header)
     model = models.build(experiment.model, len(header["class_names"]))

@@ -1,12 +1,13 @@
 """Beside Ray on a spot machine of AWS: what AWS says two minutes before it takes the machine back, Ray is told.
 
-    python -m study.spot_notice --address HEAD:6379         as clusters/gpu.yaml starts it
+    python -m study.spot_notice         as clusters/gpu.yaml starts it
 
-Ray then gives the node no more work, and a study's lanes there give back their trials between two epochs: not one epoch
-is trained twice. The machine's own end is too late for that: it ends Ray before a worker can send much.
+Ray then gives the node no more work, and a study's lanes there give back their trials once their epoch ends. The
+machine's own end is too late for that: it ends Ray, and with it the workers, before they can send anything.
 """
 
 import argparse
+import http.client
 import json
 import os
 import subprocess
@@ -24,7 +25,10 @@ POLL_SECONDS = 5.0
 """As AWS recommends."""
 ANSWER_SECONDS = 2.0
 MOST_SILENT = 12
-"""Polls in a row without an answer, after which this is no machine of AWS."""
+"""Polls without an answer, from the first one on, after which this is no machine of AWS."""
+DRAIN_SECONDS = 30.0
+"""After which a try to tell Ray is given up, and made again."""
+AGAIN_SECONDS = 2.0
 
 
 class NotOnAws(Exception):
@@ -47,7 +51,8 @@ class Metadata:
                 return None
             self._token = ""  # it may be over
             raise
-        return datetime.fromisoformat(json.loads(said)["time"])
+        when = datetime.fromisoformat(json.loads(said)["time"])
+        return when if when.tzinfo else when.replace(tzinfo=UTC)
 
     def _get(self, path: str) -> str:
         if not self._token:
@@ -64,37 +69,48 @@ class Metadata:
 
 
 def wait_for_notice(metadata: Metadata, sleep: Callable[[float], None] = time.sleep) -> datetime:
-    """When AWS takes the machine back, once it says so. NotOnAws where nobody answers for a minute."""
+    """When AWS takes the machine back, once it says so. NotOnAws where nobody has ever answered, and that for long."""
     silent = 0
     while silent < MOST_SILENT:
         try:
             if when := metadata.notice():
                 return when
-            silent = 0
-        except (OSError, ValueError):
+            silent = -sys.maxsize  # this is AWS, whatever comes
+        except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException):
             silent += 1
         sleep(POLL_SECONDS)
-    raise NotOnAws(f"no metadata of this machine for {MOST_SILENT * POLL_SECONDS:.0f} s; is it one of AWS?")
+    raise NotOnAws("no metadata of this machine; is it one of AWS?")
 
 
-def drain(address: str, when: datetime) -> list[str]:
-    """The command by which Ray gives this node up by then."""
+def drain(when: datetime) -> list[str]:
+    """The command by which Ray gives the node up where it runs, by then."""
     left = max(int((when - datetime.now(UTC)).total_seconds()), 1)
-    reason = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", f"AWS takes it back at {when:%H:%M:%S}"]
-    return ["ray", "drain-node", "--address", address, *reason, "--deadline-remaining-seconds", str(left)]
+    reason = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", f"taken back at {when:%H:%M:%S}"]
+    return ["ray", "drain-node", *reason, "--deadline-remaining-seconds", str(left)]
+
+
+def tell_ray(when: datetime) -> bool:
+    """Again and again until Ray has taken it, or the machine is gone; whether Ray has."""
+    while datetime.now(UTC) < when:
+        try:
+            subprocess.run(drain(when), check=True, timeout=DRAIN_SECONDS)
+            return True
+        except (OSError, subprocess.SubprocessError) as error:
+            print(f"Ray was not told: {error}; once more", flush=True)
+        time.sleep(AGAIN_SECONDS)
+    return False
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="study.spot_notice", description=__doc__.partition("\n")[0])
-    parser.add_argument("--address", required=True, help="of Ray's head, HOST:PORT")
-    given = parser.parse_args(arguments)
+    parser.parse_args(arguments)
     try:
         when = wait_for_notice(Metadata(os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or SERVICE))
     except NotOnAws as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"AWS takes this machine back at {when}", flush=True)
-    return subprocess.run(drain(given.address, when), check=False).returncode
+    return 0 if tell_ray(when) else 1
 
 
 if __name__ == "__main__":

@@ -60,16 +60,13 @@ class Store:
     def _connect(self, fresh: bool = False) -> None:
         # No listings are kept: other processes write here too.
         options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": fresh}
-        if self.uri.startswith(("s3://", "s3a://")):
-            # The signature holds the content's checksum, which we send: signed itself, it would be hashed twice.
-            options["config_kwargs"] = {"s3": {"payload_signing_enabled": False}}
-            if self._patience:
-                # The store tries again itself: with the client's own tries inside each of its, a minute would be six.
-                options["config_kwargs"]["retries"] = {"max_attempts": 1}
+        if self._patience and self.uri.startswith(("s3://", "s3a://")):
+            # The store tries again itself: with the client's own tries inside each of its, a minute would be six.
+            options["config_kwargs"] = {"retries": {"max_attempts": 1}}
         self._fs, self._root = fsspec.core.url_to_fs(self.uri, **options)
         self._local = isinstance(self._fs, LocalFileSystem)
         self._s3 = "s3" in self._fs.protocol
-        if self._s3 and self._patience:
+        if "config_kwargs" in options:
             self._fs.retries = 1
 
     def patient(self, seconds: float, notice: Callable[[str], None] = lambda line: None) -> "Store":
@@ -176,6 +173,7 @@ class Store:
             checked["chunksize"] = PART_BYTES
             if len(content) < 2 * PART_BYTES:  # else it goes in parts, each with a checksum of the client's own
                 checked["ChecksumSHA256"] = base64.b64encode(hashlib.sha256(content).digest()).decode()
+                _hash_once(self._fs)
         self._fs.pipe_file(path, content, mode=mode, **checked, **self._limit(len(content)))
         self._check_size(path, len(content))
 
@@ -266,6 +264,21 @@ class Store:
     def write_json(self, name: str, value: Any) -> None:
         """Strict JSON: a NaN becomes null before it gets here, or this raises ValueError."""
         self.write(name, encode_json(value))
+
+
+def _hash_once(s3: Any) -> None:
+    """An upload whose signed headers hold the content's SHA-256 needs no second one in its signature."""
+    events = s3.s3.meta.events
+    events.register("before-sign.s3.PutObject", _sign_the_checksum_alone, unique_id="segstudy")
+
+
+def _sign_the_checksum_alone(request: Any, **_: Any) -> None:
+    from botocore.config import Config  # nobody who has no S3 waits for it
+
+    config = request.context.get("client_config")
+    if config and "x-amz-checksum-sha256" in request.headers:
+        unsigned = Config(s3={**(config.s3 or {}), "payload_signing_enabled": False})
+        request.context["client_config"] = config.merge(unsigned)
 
 
 def encode_json(value: Any) -> bytes:

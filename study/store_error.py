@@ -4,8 +4,8 @@ import errno
 from http.client import HTTPException
 
 from aiohttp import ClientError
-from botocore.exceptions import BotoCoreError, NoCredentialsError  # type: ignore[import-untyped]
-from botocore.parsers import ResponseParserError  # type: ignore[import-untyped]
+from botocore.exceptions import BotoCoreError, NoCredentialsError
+from botocore.parsers import ResponseParserError
 
 from study.redact import redact
 

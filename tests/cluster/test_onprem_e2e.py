@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from namespaced_host import NamespacedHost
 from onprem import TOKEN, Onprem
 from watch import Watch
 
+from study import spot_notice
 from study.records import State
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -117,8 +119,7 @@ def test_a_node_that_joins_gets_a_lane_and_one_that_has_notice_is_left(
 def leave_with_notice(onprem: Onprem, node: NamespacedHost, records: Watch) -> None:
     """As a spot instance is taken away: its lane goes, and not one epoch of its trial is trained twice."""
     began = time.time()
-    drain = ["ray", "drain-node", "--address", f"{onprem.head.address}:6379", "--deadline-remaining-seconds", "300"]
-    node.check(*drain, "--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "taken back", env=TOKEN)
+    node.check(*spot_notice.drain(datetime.now(UTC) + timedelta(seconds=300)), env=TOKEN)
     while any("RayTrainWorker" in line for line in node.processes().values()):
         assert time.time() < began + 90
         time.sleep(0.2)

@@ -82,7 +82,11 @@ def test_a_worker_is_added_on_demand(cluster: AwsCluster) -> None:
     with cluster.dashboard():
         said = cluster.submit("python", "-c", ON_A_GPU).communicate(timeout=240)[0]
     (worker,) = cluster.region.running("g6.xlarge")
-    assert f"task on {cluster.region.host(worker).name} driver on {cluster.head.name}" in said, said
+    host = cluster.region.host(worker)
+    assert f"task on {host.name} driver on {cluster.head.name}" in said, said
+    # Which waits for AWS's notice: no machine here has metadata.
+    watching = any("study.spot_notice" in line for line in host.processes().values())
+    assert watching or "is it one of AWS?" in host.check("sh", "-c", "cat ~/spot_notice.log")
 
 
 def test_what_aws_takes_back_is_replaced(cluster: AwsCluster) -> None:

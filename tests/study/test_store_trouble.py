@@ -10,7 +10,9 @@ import time
 import uuid
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import botocore.auth
 import botocore.compat
 import botocore.exceptions
 import pytest
@@ -184,6 +186,27 @@ def test_what_arrives_damaged_is_not_kept(s3_server: S3Server) -> None:
     with pytest.raises(OSError, match="did not match what we received"):
         store._fs.pipe_file(store._path("a"), b"damaged", ChecksumSHA256=sent)
     assert store.read("a") == b"good"
+
+
+@pytest.mark.parametrize("patience", [0.0, 3.0])
+def test_content_is_hashed_once_where_its_hash_is_signed(
+    s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, patience: float
+) -> None:
+    """And where it is not, the signature holds a hash of its own."""
+    signed: dict[str, str] = {}
+    sign = botocore.auth.S3SigV4Auth.add_auth
+
+    def watch(self: botocore.auth.S3SigV4Auth, request: Any) -> None:
+        sign(self, request)
+        if request.method == "PUT":
+            signed[request.url.rpartition("/")[2]] = request.headers["X-Amz-Content-SHA256"]
+            assert "x-amz-content-sha256" in request.headers["Authorization"]
+
+    monkeypatch.setattr(botocore.auth.S3SigV4Auth, "add_auth", watch)
+    store = Store(f"s3://studies/{uuid.uuid4().hex}", patience)
+    store.write("a", b"content")
+    store._fs.pipe_file(store._path("b"), b"content")
+    assert signed == {"a": "UNSIGNED-PAYLOAD", "b": hashlib.sha256(b"content").hexdigest()}
 
 
 def test_large_files_go_in_parts(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
