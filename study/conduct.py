@@ -36,8 +36,6 @@ from study.spec import Spec
 from study.store import Store
 from study.tidy import begin_again, end_in_store, remove_unnamed
 
-LANE_RESOURCES = {"memory": float(2**29)}
-"""Of a lane's own four processes, which only pass messages: no CPU, but memory that a small head soon runs out of."""
 ROUNDS = 5
 """Times that Tune is run before a trial whose lanes keep dying is FAILED."""
 LANE_RESTARTS = 20
@@ -201,7 +199,7 @@ def _given(spec: Spec, earlier: list[Record]) -> Iterator[Proposal]:
 
 def _tune(plan: Plan, searcher: StudySearcher, stopping: Any, recorder: Recorder, samples: int, scratch: str) -> None:
     tune.Tuner(
-        tune.with_resources(Lane, LANE_RESOURCES),
+        Lane,
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=stopping,

@@ -16,6 +16,8 @@ from study.worker_group import LaneError, NoRoom, Standstill, WorkerGroup, why
 
 DEATHS = 3
 """Of a trial's workers in a row, without an epoch finished in between, after which the trial is FAILED."""
+RESOURCES = {"memory": float(2**29)}
+"""Of a lane's own four processes, which only pass messages: no CPU, but memory that a small head soon runs out of."""
 
 
 class GivenBack(Exception):
@@ -28,6 +30,10 @@ class NotStarted(Exception):
 
 class Lane(tune.Trainable):
     """`config`: `settings` (LaneSettings), `scratch` (folder, the driver's to remove), `trial`, `experiment` (JSON)."""
+
+    @classmethod
+    def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        return tune.PlacementGroupFactory([RESOURCES])
 
     def setup(self, config: dict[str, Any]) -> None:
         self._group: WorkerGroup | None = None

@@ -18,14 +18,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Where tests run side by side, file by file. Those that start a Ray on this machine share one; beside it, only the
-    hosts in namespaces have theirs."""
+    """File by file where tests run side by side; those that start a Ray, one after the other."""
     from xdist.scheduler import LoadScopeScheduling
 
     class OneRay(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            file = Path(nodeid.partition("::")[0])
-            return str(file.parent if file.name.endswith("_e2e.py") else file)
+            file = nodeid.partition("::")[0]
+            return "ray" if file.endswith("_e2e.py") else file
 
     return OneRay(config, log)
 

@@ -96,7 +96,7 @@ class Chaos:
             return self._resume()
         else:
             found: list[int] = []
-            self._wait(process, lambda: bool(found.extend(_named(kind)) or found))
+            self._wait(process, lambda: bool(found.extend(_named(kind)) or found), seconds=60)
             assert found, f"ended while a {kind} was looked for:\n{process.communicate()[0]}"
             os.kill(found[0], signal.SIGKILL)
         return process
