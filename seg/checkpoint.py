@@ -1,7 +1,8 @@
 """A run's state as one safetensors file: tensors by name, everything else as JSON in the header. No pickles.
 
 A checkpoint goes on exactly where it stopped: weights, optimiser state and epoch; order, augmentation and dropout
-of each epoch follow from (seed, epoch) alone. A weights file holds the model only, and what prediction needs.
+of each epoch follow from (seed, epoch) alone. Of a frozen encoder, which every run of the experiment begins with, it
+holds a digest only. A weights file holds the model alone, and what prediction needs.
 """
 
 import json
@@ -18,6 +19,7 @@ from seg.experiment import Experiment
 from seg.loop import Run
 
 HEADER = "segstudy"
+FROZEN = "frozen_sha256"
 
 
 class CheckpointError(Exception):
@@ -47,12 +49,13 @@ def snapshot_weights(run: Run, **remarks: Any) -> Snapshot:
 
 
 def snapshot(run: Run, weights: Snapshot | None = None, **remarks: Any) -> Snapshot:
-    """Model and optimiser; the model's part from `weights` where it has been copied already."""
+    """What training changes of model and optimiser; the model's part from `weights` where it has been copied already."""
     weights = weights or snapshot_weights(run)
-    tensors = {f"model.{name}": value for name, value in weights.tensors.items()}
+    tensors = {f"model.{name}": value for name, value in weights.tensors.items() if name not in run.frozen}
     for index, state in run.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": _on_host(value) for name, value in state.items()}
-    return Snapshot(tensors, weights.header | remarks)
+    header = weights.header | remarks
+    return Snapshot(tensors, header | {FROZEN: run.frozen_digest} if run.frozen else header)
 
 
 def restore(run: Run, content: bytes) -> dict[str, Any]:
@@ -62,7 +65,12 @@ def restore(run: Run, content: bytes) -> dict[str, Any]:
         raise CheckpointError("the checkpoint belongs to another experiment")
     if header["class_names"] != list(run.data.class_names):
         raise CheckpointError(f"the checkpoint belongs to other classes: {', '.join(header['class_names'])}")
-    load_model(run.model, {n.removeprefix("model."): value for n, value in tensors.items() if n.startswith("model.")})
+    model = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
+    if FROZEN in header:
+        if header[FROZEN] != run.frozen_digest:
+            raise CheckpointError("the checkpoint was trained on another frozen encoder: give the same weights file")
+        model |= run.frozen
+    load_model(run.model, model)
     _restore_optimizer(run.optimizer, tensors)
     run.epoch = header["epoch"]
     return header

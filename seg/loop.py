@@ -4,10 +4,12 @@ run = start(experiment, data, device)
 for result in epochs(run): ...
 """
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -79,6 +81,23 @@ class Run:
         """Trainable and frozen parameters."""
         trainable = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
         return trainable, sum(p.numel() for p in self.model.parameters()) - trainable
+
+    @cached_property
+    def frozen(self) -> dict[str, Tensor]:
+        """What of the model's state stays as it was at the start, by name: a frozen encoder's."""
+        if not self.experiment.encoder_freeze:
+            return {}
+        encoder = {id(tensor) for tensor in self.model.encoder.state_dict(keep_vars=True).values()}
+        state = self.model.state_dict(keep_vars=True)
+        return {name: tensor.detach() for name, tensor in state.items() if id(tensor) in encoder}
+
+    @cached_property
+    def frozen_digest(self) -> str:
+        """SHA-256 of the frozen tensors' bytes, in the order of their names, hexadecimal."""
+        digest = hashlib.sha256()
+        for _, tensor in sorted(self.frozen.items()):
+            digest.update(tensor.cpu().contiguous().flatten().numpy())
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)

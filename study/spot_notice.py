@@ -6,7 +6,6 @@ Ray then gives the node no more work, and a study's lanes there give back their 
 machine's own end is too late for that: it ends Ray, and with it the workers, before they can send anything.
 """
 
-import argparse
 import http.client
 import json
 import os
@@ -17,6 +16,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from datetime import UTC, datetime
+
+from study.arguments import ArgumentParser
+from study.redact import complain
 
 SERVICE = "http://169.254.169.254"
 """Of a machine's own metadata, or what AWS_EC2_METADATA_SERVICE_ENDPOINT says."""
@@ -70,12 +72,12 @@ class Metadata:
 
 def wait_for_notice(metadata: Metadata, sleep: Callable[[float], None] = time.sleep) -> datetime:
     """When AWS takes the machine back, once it says so. NotOnAws where nobody has ever answered, and that for long."""
-    silent = 0
-    while silent < MOST_SILENT:
+    answered, silent = False, 0
+    while answered or silent < MOST_SILENT:
         try:
             if when := metadata.notice():
                 return when
-            silent = -sys.maxsize  # this is AWS, whatever comes
+            answered = True
         except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException):
             silent += 1
         sleep(POLL_SECONDS)
@@ -102,12 +104,12 @@ def tell_ray(when: datetime) -> bool:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="study.spot_notice", description=__doc__.partition("\n")[0])
+    parser = ArgumentParser(prog="study.spot_notice", description=__doc__.partition("\n")[0])
     parser.parse_args(arguments)
     try:
         when = wait_for_notice(Metadata(os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or SERVICE))
     except NotOnAws as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(error)
         return 2
     print(f"AWS takes this machine back at {when}", flush=True)
     return 0 if tell_ray(when) else 1

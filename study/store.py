@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, TypeVar
 
 import fsspec
+from botocore.config import Config
 from fsspec.callbacks import DEFAULT_CALLBACK as NO_CALLBACK
 from fsspec.callbacks import Callback
 from fsspec.implementations.local import LocalFileSystem
@@ -273,8 +274,6 @@ def _hash_once(s3: Any) -> None:
 
 
 def _sign_the_checksum_alone(request: Any, **_: Any) -> None:
-    from botocore.config import Config  # nobody who has no S3 waits for it
-
     config = request.context.get("client_config")
     if config and "x-amz-checksum-sha256" in request.headers:
         unsigned = Config(s3={**(config.s3 or {}), "payload_signing_enabled": False})

@@ -2,7 +2,8 @@
 
     python tests/benchmarks/bench_allocator.py [--rounds N] [--threads N]
 
-Each side is a process of its own, in turn, round by round: the same trial on the same synthetic images.
+Each side is a process of its own, in turn, round by round: the same trial on the same synthetic images, in a thread, as
+Ray Train's workers train. "one arena" is "keep" with MALLOC_ARENA_MAX=1: all threads then share the main one.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from datetime import date
 from pathlib import Path
@@ -22,6 +24,8 @@ sys.path.insert(0, str(ROOT))
 
 RESULTS = Path(__file__).parent / "results"
 EPOCHS = 4
+SIDES: dict[str, dict[str, str]] = {"default": {}, "keep": {}, "one arena": {"MALLOC_ARENA_MAX": "1"}}
+"""Each with what is in its environment."""
 TRIALS = {
     "fine-tuned": {"encoder_freeze": False, "encoder_lr": 1e-4, "batch_size": 16},
     "frozen": {"encoder_freeze": True, "batch_size": 32},
@@ -40,19 +44,25 @@ def one_side(trial: str, keep: bool, threads: int) -> None:
     torch.set_num_threads(threads)
     packed = pack.build(data.load("phantom", Path("nowhere")), 128, pack.default_root(), progress=False)
     chosen = Experiment("phantom", 128, "mobilenetv2_skip", "bce", 1000, 1e-3, encoder_weights="none", **TRIALS[trial])
-    results = loop.epochs(loop.start(chosen, loop.load(packed, torch.device("cpu")), torch.device("cpu")))
-    next(results)
     seconds = []
-    for _ in range(EPOCHS):
-        began = time.perf_counter()
+
+    def train() -> None:
+        results = loop.epochs(loop.start(chosen, loop.load(packed, torch.device("cpu")), torch.device("cpu")))
         next(results)
-        seconds.append(time.perf_counter() - began)
+        for _ in range(EPOCHS):
+            began = time.perf_counter()
+            next(results)
+            seconds.append(time.perf_counter() - began)
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    thread.join()
     print(json.dumps([statistics.median(seconds), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6]))
 
 
 def run(trial: str, side: str, threads: int) -> tuple[float, float]:
     command = [sys.executable, __file__, "--side", side, "--trial", trial, "--threads", str(threads)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | SIDES[side])
     seconds, gb = json.loads(done.stdout.splitlines()[-1])
     return seconds, gb
 
@@ -61,28 +71,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--side", choices=["default", "keep"], help=argparse.SUPPRESS)
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--trial", choices=TRIALS, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.side:
-        one_side(given.trial, given.side == "keep", given.threads)
+        one_side(given.trial, given.side != "default", given.threads)
         return
     found = {}
     for trial in TRIALS:
         rounds = []
         for number in range(given.rounds):
-            sides = ("default", "keep") if number % 2 else ("keep", "default")
+            sides = list(SIDES) if number % 2 else list(reversed(SIDES))
             rounds.append({side: run(trial, side, given.threads) for side in sides})
-        ratios = [sides["default"][0] / sides["keep"][0] for sides in rounds]
-        medians = {side: statistics.median(sides[side][0] for sides in rounds) for side in ("default", "keep")}
-        most = {side: max(sides[side][1] for sides in rounds) for side in ("default", "keep")}
-        found[trial] = {"ratio": statistics.median(ratios), "ratios": ratios, "epoch_seconds": medians, "gb": most}
-        print(
-            f"{trial}: glibc's defaults over kept memory {statistics.median(ratios):.2f} ({min(ratios):.2f} to "
-            f"{max(ratios):.2f}), {medians['default']:.2f} s and {medians['keep']:.2f} s an epoch, "
-            f"{most['default']:.2f} GB and {most['keep']:.2f} GB at most",
-            flush=True,
-        )
+        seconds = {side: statistics.median(measured[side][0] for measured in rounds) for side in SIDES}
+        gb = {side: max(measured[side][1] for measured in rounds) for side in SIDES}
+        ratios = {side: [measured["default"][0] / measured[side][0] for measured in rounds] for side in SIDES}
+        found[trial] = {"epoch_seconds": seconds, "gb": gb, "default_over": ratios}
+        for side, each in ratios.items():
+            print(
+                f"{trial}, {side}: glibc's defaults over it {statistics.median(each):.2f} ({min(each):.2f} to "
+                f"{max(each):.2f}), {seconds[side]:.2f} s an epoch, {gb[side]:.2f} GB at most",
+                flush=True,
+            )
     RESULTS.mkdir(exist_ok=True)
     file = RESULTS / f"{date.today()}-allocator-cpu{given.threads}-{platform.machine()}.json"
     file.write_text(json.dumps(found, indent=1) + "\n")

@@ -12,6 +12,7 @@ from seg.checkpoint import CheckpointError
 from seg.loop import Data
 
 CPU = torch.device("cpu")
+FROZEN = {"encoder_freeze": True, "encoder_lr": None}
 
 
 def optimizer_state(run: loop.Run) -> dict[str, torch.Tensor]:
@@ -21,8 +22,11 @@ def optimizer_state(run: loop.Run) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("model", ["mobilenetv2_skip", "mobilenetv2_plain"])
 @pytest.mark.parametrize("schedule", ["cosine", "constant"])
-def test_interrupted_and_resumed_is_never_stopped(tiny: Data, make_experiment: Any, model: str, schedule: str) -> None:
-    chosen = make_experiment(model=model, schedule=schedule, epochs=2)
+@pytest.mark.parametrize("encoder", [{}, FROZEN])
+def test_interrupted_and_resumed_is_never_stopped(
+    tiny: Data, make_experiment: Any, model: str, schedule: str, encoder: dict[str, Any]
+) -> None:
+    chosen = make_experiment(model=model, schedule=schedule, epochs=2, **encoder)
     whole = loop.start(chosen, tiny, CPU)
     rows = [row(result) for result in loop.epochs(whole)]
 
@@ -55,6 +59,40 @@ def test_a_snapshot_is_a_copy(tiny: Data, make_experiment: Any) -> None:
     next(loop.epochs(run))
     after = {name.removeprefix("model."): value for name, value in kept.tensors.items()}
     assert same(after, before) and not same(after, weights(run))
+
+
+def test_a_checkpoint_leaves_a_frozen_encoder_out(tiny: Data, make_experiment: Any) -> None:
+    run = loop.start(make_experiment(**FROZEN), tiny, CPU)
+    next(loop.epochs(run))
+    kept = checkpoint.snapshot(run)
+    names = {name for name in kept.tensors if name.startswith("model.")}
+    assert names == {f"model.{name}" for name in weights(run) if not name.startswith("encoder.")}
+    assert len(names) < len(checkpoint.snapshot_weights(run).tensors)
+
+
+def test_a_checkpoint_with_a_frozen_encoder_in_it_is_read(tiny: Data, make_experiment: Any) -> None:
+    """As earlier versions wrote them."""
+    first = loop.start(make_experiment(**FROZEN), tiny, CPU)
+    next(loop.epochs(first))
+    kept = checkpoint.snapshot(first)
+    whole = {f"model.{name}": value for name, value in weights(first).items()} | kept.tensors
+    header = {name: value for name, value in kept.header.items() if name != checkpoint.FROZEN}
+    second = loop.start(make_experiment(**FROZEN), tiny, CPU)
+    checkpoint.restore(second, checkpoint.Snapshot(whole, header).to_bytes())
+    assert same(weights(second), weights(first))
+
+
+def test_a_checkpoint_of_another_frozen_encoder_is_refused(tiny: Data, make_experiment: Any) -> None:
+    """Its decoder was trained on other features: another weights file, say."""
+    chosen = make_experiment(**FROZEN)
+    content = checkpoint.snapshot(loop.start(chosen, tiny, CPU)).to_bytes()
+    other = loop.start(chosen, tiny, CPU)
+    with torch.no_grad():
+        next(other.model.encoder.parameters()).flatten()[0] += 1
+    before = weights(other)
+    with pytest.raises(CheckpointError, match="another frozen encoder: give the same weights file"):
+        checkpoint.restore(other, content)
+    assert same(weights(other), before)
 
 
 def refused(tiny: Data, chosen: Any, content: bytes, said: str) -> None:
