@@ -49,7 +49,7 @@ def snapshot_weights(run: Run, **remarks: Any) -> Snapshot:
 
 
 def snapshot(run: Run, weights: Snapshot | None = None, **remarks: Any) -> Snapshot:
-    """What training changes of model and optimiser; the model's part from `weights` where it has been copied already."""
+    """What training changes; the model's part from `weights` where it has been copied already."""
     weights = weights or snapshot_weights(run)
     tensors = {f"model.{name}": value for name, value in weights.tensors.items() if name not in run.frozen}
     for index, state in run.optimizer.state_dict()["state"].items():

@@ -96,7 +96,7 @@ class Run:
         """SHA-256 of the frozen tensors' bytes, in the order of their names, hexadecimal."""
         digest = hashlib.sha256()
         for _, tensor in sorted(self.frozen.items()):
-            digest.update(tensor.cpu().contiguous().flatten().numpy())
+            digest.update(tensor.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
 
