@@ -20,6 +20,8 @@ from seg.loop import Run
 
 HEADER = "segstudy"
 FROZEN = "frozen_sha256"
+MODEL, OPTIMIZER = "model.", "optimizer."
+DTYPES = {torch.float32: "F32", torch.float64: "F64", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64"}
 
 
 class CheckpointError(Exception):
@@ -33,29 +35,37 @@ class Snapshot:
     tensors: dict[str, Tensor]
     header: dict[str, Any]
 
-    def to_bytes(self) -> bytes:
-        return safetensors.torch.save(self.tensors, metadata={HEADER: json.dumps(self.header)})
+    def to_bytes(self, **remarks: Any) -> bytes:
+        """The safetensors format (https://huggingface.co/docs/safetensors), as its library reads it; its own `save`
+        copies every byte more than once. `remarks` are kept in the header."""
+        # The widest first: then each lies at a multiple of its own width.
+        tensors = sorted(self.tensors.items(), key=lambda item: (-item[1].element_size(), item[0]))
+        table: dict[str, Any] = {"__metadata__": {HEADER: json.dumps(self.header | remarks)}}
+        end = 0
+        for name, tensor in tensors:
+            begin, end = end, end + tensor.nbytes
+            table[name] = {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
+        head = json.dumps(table).encode()
+        head += b" " * (-len(head) % 8)
+        contents = [tensor.flatten().view(torch.uint8).numpy().data for _, tensor in tensors]
+        return b"".join([len(head).to_bytes(8, "little"), head, *contents])
+
+    def weights(self, run: Run) -> "Snapshot":
+        """The model alone, of a snapshot of that run."""
+        tensors = {name.removeprefix(MODEL): value for name, value in self.tensors.items() if name.startswith(MODEL)}
+        frozen = {name: _on_host(value) for name, value in run.frozen.items()}
+        return Snapshot(tensors | frozen, {name: self.header[name] for name in ("experiment", "class_names", "epoch")})
 
 
-def snapshot_weights(run: Run, **remarks: Any) -> Snapshot:
-    """The model alone, with the experiment and class names; `remarks` are kept in the header."""
-    header = {
-        "experiment": run.experiment.to_json(),
-        "class_names": list(run.data.class_names),
-        "epoch": run.epoch,
-        **remarks,
-    }
-    return Snapshot({name: _on_host(value) for name, value in run.model.state_dict().items()}, header)
-
-
-def snapshot(run: Run, weights: Snapshot | None = None, **remarks: Any) -> Snapshot:
-    """What training changes; the model's part from `weights` where it has been copied already."""
-    weights = weights or snapshot_weights(run)
-    tensors = {f"model.{name}": value for name, value in weights.tensors.items() if name not in run.frozen}
+def snapshot(run: Run) -> Snapshot:
+    """All that training changes of model and optimiser, with the experiment, the class names and the epoch."""
+    model = {name: value for name, value in run.model.state_dict().items() if name not in run.frozen}
+    tensors = {f"{MODEL}{name}": _on_host(value) for name, value in model.items()}
     for index, state in run.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": _on_host(value) for name, value in state.items()}
-    header = weights.header | remarks
-    return Snapshot(tensors, header | {FROZEN: run.frozen_digest} if run.frozen else header)
+        tensors |= {f"{OPTIMIZER}{index}.{name}": _on_host(value) for name, value in state.items()}
+    names = list(run.data.class_names)
+    header = {"experiment": run.experiment.to_json(), "class_names": names, "epoch": run.epoch}
+    return Snapshot(tensors, header | ({FROZEN: run.frozen_digest} if run.frozen else {}))
 
 
 def restore(run: Run, content: bytes) -> dict[str, Any]:
@@ -65,7 +75,7 @@ def restore(run: Run, content: bytes) -> dict[str, Any]:
         raise CheckpointError("the checkpoint belongs to another experiment")
     if header["class_names"] != list(run.data.class_names):
         raise CheckpointError(f"the checkpoint belongs to other classes: {', '.join(header['class_names'])}")
-    model = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
+    model = {name.removeprefix(MODEL): value for name, value in tensors.items() if name.startswith(MODEL)}
     if FROZEN in header:
         if header[FROZEN] != run.frozen_digest:
             raise CheckpointError("the checkpoint was trained on another frozen encoder: give the same weights file")
@@ -113,7 +123,7 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, T
     """Each state takes its parameter's memory layout, so that the next step computes as it would have."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for name, value in tensors.items():
-        if not name.startswith("optimizer."):
+        if not name.startswith(OPTIMIZER):
             continue
         _, index, key = name.split(".")
         parameter = parameters[int(index)]

@@ -37,7 +37,7 @@ class Attempt:
         self._stored: set[str] = set()
         """What the newest checkpoint stands on, itself included: replaced once the next one is written."""
         self._best: Snapshot | None = None
-        """Weights of the best epoch that no file has yet: the newest checkpoint holds them too."""
+        """Of the best epoch, whose weights no file has yet: the newest checkpoint holds them."""
         self._restore(store)
         self._results: Iterator[EpochResult] = loop.epochs(run)
 
@@ -52,7 +52,7 @@ class Attempt:
         self._stored = {name, *self.files.values()}
         self._run.microbatches = max(self._run.microbatches, header.get("microbatches", 1))
         if ranks.rank == 0 and self._is_best():
-            self._best = checkpoint.snapshot_weights(self._run)
+            self._best = checkpoint.snapshot(self._run)
 
     def _is_best(self) -> bool:
         """Whether the last epoch is the best so far."""
@@ -73,24 +73,19 @@ class Attempt:
         """
         last = result.epoch == self._run.experiment.epochs
         contents: dict[str, Callable[[], bytes]] = {}
+        # A copy: the next epoch changes all of it while this is being written.
+        state = checkpoint.snapshot(self._run)
         if self._is_best():
-            self._best = checkpoint.snapshot_weights(self._run)
+            self._best = state
             self.files = {}
             contents |= self._counts(result)
-        if self._best and (last or not self._is_best()):
-            contents[self._name("best", self._best.header["epoch"], "safetensors")] = self._best.to_bytes
+        if self._best and (last or self._best is not state):
+            best = self._best.weights(self._run)
+            contents[self._name("best", best.header["epoch"], "safetensors")] = best.to_bytes
             self._best = None
         if not last:
-            name = f"{CHECKPOINT}{result.epoch:05d}-{self._token}.safetensors"
-            # Copies: the next epoch changes all of it while this is being written.
-            state = checkpoint.snapshot(
-                self._run,
-                self._best,
-                rows=list(self.rows),
-                files=dict(self.files),
-                microbatches=self._run.microbatches,
-            )
-            contents[name] = state.to_bytes
+            remarks = {"rows": list(self.rows), "files": dict(self.files), "microbatches": self._run.microbatches}
+            contents[f"{CHECKPOINT}{result.epoch:05d}-{self._token}.safetensors"] = partial(state.to_bytes, **remarks)
         self._send(contents)
 
     def _counts(self, result: EpochResult) -> dict[str, Callable[[], bytes]]:

@@ -61,7 +61,7 @@ def main() -> int:
     print(f"trained in {time.perf_counter() - began:.0f} s on {device}, {torch.get_num_threads()} threads")
     test = batches.resident(packed, "test", device)
     small = evaluate(run.model, test, run.experiment, packed.classes, run.ranks, device).counts
-    predictor = predict.from_bytes(checkpoint.snapshot_weights(run).to_bytes(), device)
+    predictor = predict.from_bytes(checkpoint.snapshot(run).weights(run).to_bytes(), device)
     by_id = {sample.id: sample for sample in dataset.samples}
     large = native.count_native(predictor, dataset, [by_id[i] for i in test.ids])
     for size, counts in (("training", small), ("native", large)):

@@ -132,6 +132,8 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> None:
+    if "MALLOC_ARENA_MAX" not in os.environ:  # as in a study's workers, see study.cluster.ray_session
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {"MALLOC_ARENA_MAX": "1"})
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=24)
     parser.add_argument("--epochs", type=int, default=4, help="of a round, on each side")

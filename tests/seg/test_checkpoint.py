@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import pickle
 from typing import Any
 
@@ -32,7 +33,7 @@ def test_interrupted_and_resumed_is_never_stopped(
 
     first = loop.start(chosen, tiny, CPU)
     next(loop.epochs(first))
-    content = checkpoint.snapshot(first, rows=[1]).to_bytes()
+    content = checkpoint.snapshot(first).to_bytes(rows=[1])
     torch.rand(5)  # the global generator is elsewhere in another process
     second = loop.start(chosen, tiny, CPU)
     assert checkpoint.restore(second, content)["rows"] == [1]
@@ -44,12 +45,28 @@ def test_interrupted_and_resumed_is_never_stopped(
 def test_a_weights_file_is_safetensors_with_what_prediction_needs(tiny: Data, make_experiment: Any) -> None:
     """Read by the format's own library: tensors by name, and one JSON header."""
     run = loop.start(make_experiment(), tiny, CPU)
-    content = checkpoint.snapshot_weights(run, trial=7).to_bytes()
+    content = checkpoint.snapshot(run).weights(run).to_bytes(trial=7)
     assert same(safetensors.torch.load(content), weights(run))
     tensors, header = checkpoint.read(content)
     assert same(tensors, weights(run))
     assert checkpoint.experiment_of(header) == run.experiment
     assert (header["class_names"], header["epoch"], header["trial"]) == (["background", "lesion"], 0, 7)
+
+
+@pytest.mark.parametrize("dtype", checkpoint.DTYPES)
+def test_every_kind_of_tensor_is_read_as_it_was(dtype: torch.dtype) -> None:
+    """By the format's own library: scalars, empty ones and odd sizes beside each other."""
+    tensors = {"b": torch.arange(6).view(2, 3), "a": torch.ones(5), "none": torch.ones(0, 2), "one": torch.tensor(3)}
+    tensors = {name: value.to(dtype) for name, value in tensors.items()} | {"wide": torch.arange(3).double()}
+    tensors["odd"] = torch.ones(3, dtype=torch.bfloat16)
+    content = checkpoint.Snapshot(tensors, {"name": "ä"}).to_bytes(rows=[])
+    found = safetensors.torch.load(content)
+    assert same(found, tensors) and all(found[name].dtype == value.dtype for name, value in tensors.items())
+    assert checkpoint.read(content)[1] == {"name": "ä", "rows": []}
+    end = 8 + int.from_bytes(content[:8], "little")
+    table = json.loads(content[8:end])
+    del table["__metadata__"]
+    assert end % 8 == 0 and all(table[name]["data_offsets"][0] % tensors[name].element_size() == 0 for name in table)
 
 
 def test_a_snapshot_is_a_copy(tiny: Data, make_experiment: Any) -> None:
@@ -67,7 +84,7 @@ def test_a_checkpoint_leaves_a_frozen_encoder_out(tiny: Data, make_experiment: A
     kept = checkpoint.snapshot(run)
     names = {name for name in kept.tensors if name.startswith("model.")}
     assert names == {f"model.{name}" for name in weights(run) if not name.startswith("encoder.")}
-    assert len(names) < len(checkpoint.snapshot_weights(run).tensors)
+    assert len(names) < len(checkpoint.snapshot(run).weights(run).tensors)
 
 
 def test_a_checkpoint_with_a_frozen_encoder_in_it_is_read(tiny: Data, make_experiment: Any) -> None:
@@ -112,7 +129,8 @@ def test_a_checkpoint_of_other_classes_is_refused(tiny: Data, make_experiment: A
 
 
 def test_a_weights_file_is_no_checkpoint(tiny: Data, make_experiment: Any) -> None:
-    content = checkpoint.snapshot_weights(loop.start(make_experiment(), tiny, CPU)).to_bytes()
+    run = loop.start(make_experiment(), tiny, CPU)
+    content = checkpoint.snapshot(run).weights(run).to_bytes()
     refused(tiny, make_experiment(), content, "not those of the model alone")
 
 

@@ -26,7 +26,7 @@ def run(tiny: Data, make_experiment: Any) -> loop.Run:
 def weights(run: loop.Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A weights file as a study leaves it, in a folder that could be a study's."""
     path = tmp_path_factory.mktemp("study") / "best.safetensors"
-    path.write_bytes(checkpoint.snapshot_weights(run).to_bytes())
+    path.write_bytes(checkpoint.snapshot(run).weights(run).to_bytes())
     return path
 
 

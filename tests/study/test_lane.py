@@ -394,9 +394,9 @@ def test_rows_in_a_checkpoint_are_those_of_its_epoch(
 
     go, to_bytes = threading.Event(), checkpoint.Snapshot.to_bytes
 
-    def late(self: Any) -> bytes:
+    def late(self: Any, **remarks: Any) -> bytes:
         assert go.wait(30)
-        return to_bytes(self)
+        return to_bytes(self, **remarks)
 
     monkeypatch.setattr(checkpoint.Snapshot, "to_bytes", late)
     opened = open_lane(settings, epochs=4)
