@@ -37,6 +37,22 @@ def draw(images: int, generator: torch.Generator) -> Tensor:
     return torch.rand(images, DRAWS, generator=generator)
 
 
+def variants(augmentation: Augmentation) -> int | None:
+    """How many there are of an image; None where a draw seldom gives one twice."""
+    if augmentation.rotation_degrees:
+        return None
+    return 2**augmentation.horizontal_flip * 2**augmentation.vertical_flip
+
+
+def variant(augmentation: Augmentation, draws_ND: Tensor) -> Tensor:
+    """(N,) int64, below `variants`: which of them the draws give."""
+    found = torch.zeros(len(draws_ND), dtype=torch.int64, device=draws_ND.device)
+    for flips, draw in ((augmentation.horizontal_flip, 0), (augmentation.vertical_flip, 1)):
+        if flips:
+            found = 2 * found + (draws_ND[:, draw] < 0.5)
+    return found
+
+
 def apply(
     augmentation: Augmentation, images_N3HW: Tensor, masks_NHW: Tensor, draws_ND: Tensor
 ) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from seg import augment, oversample
+from seg.features import Slots
 from seg.pack import Pack
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -96,6 +97,8 @@ class Plan:
 
     order: Tensor
     draws_ND: Tensor
+    on_host: tuple[Tensor, Tensor]
+    """Order and draws once more, on the CPU: to look into them there makes nobody wait for the device."""
     batch_size: int
     rank: int
     world: int
@@ -112,7 +115,7 @@ class Plan:
         return min(self.steps * self.batch_size, len(self.order))
 
     def batch(self, step: int) -> Batch:
-        span = slice(step * self.batch_size, (step + 1) * self.batch_size)
+        span = self._span(step)
         whole = self.order[span]
         mine = whole[self.rank :: self.world]
         first = step * self.batch_size
@@ -120,6 +123,14 @@ class Plan:
         draws = self.draws_ND[span][self.rank :: self.world]
         share = len(mine) * self.world / len(whole)
         return Batch(positions, mine, draws, share, fewest=len(whole) // self.world)
+
+    def slots(self, step: int, slots: Slots) -> Tensor:
+        """(N,) int64, on the CPU: where the features of the batch's images are kept."""
+        order, draws_ND = (values[self._span(step)][self.rank :: self.world] for values in self.on_host)
+        return slots.of(order, draws_ND)
+
+    def _span(self, step: int) -> slice:
+        return slice(step * self.batch_size, (step + 1) * self.batch_size)
 
 
 def plan_epoch(
@@ -137,4 +148,4 @@ def plan_epoch(
     draws = augment.draw(images, generator)
     offset = float(torch.rand((), generator=generator))
     order = oversample.draw(weights_N, offset)[shuffled]
-    return Plan(order.to(device), draws.to(device), batch_size, rank, world)
+    return Plan(order.to(device), draws.to(device), (order, draws), batch_size, rank, world)

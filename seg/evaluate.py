@@ -1,18 +1,28 @@
 """Scoring a model on a split: integer counts of every image, each image once, however many ranks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from seg import features as frozen
 from seg import metrics
 from seg.batches import Resident, normalise
 from seg.experiment import Experiment
 from seg.metrics import Counts
+from seg.models.segmenter import Segmenter
 from seg.ranks import Ranks
 
 BATCH = 64
+
+Part = tuple[Tensor] | tuple[Tensor, list[Tensor]]
+"""Of a batch, as models take it: images (N, 3, H, W), and the encoder's features of them."""
+
+
+def _compute(model: Segmenter, images_N3HW: Tensor, indices_N: Tensor) -> list[Tensor]:
+    return frozen.compute(model, images_N3HW)
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,13 @@ def predict_classes(logits_NKHW: Tensor) -> Tensor:
     return logits_NKHW.argmax(1) if logits_NKHW.shape[1] > 1 else (logits_NKHW[:, 0] > 0).long()
 
 
+def in_parts(images: Tensor, features: Sequence[Tensor], parts: int) -> Iterator[Part]:
+    """A batch in so many parts; with the encoder's features, where there are any."""
+    pieces = zip(*(each.tensor_split(parts) for each in (images, *features)), strict=True)
+    for part, *features_of_it in pieces:
+        yield (part, features_of_it) if features else (part,)
+
+
 @torch.inference_mode()
 def evaluate(
     model: nn.Module,
@@ -51,13 +68,17 @@ def evaluate(
     loss: Callable[[Tensor, Tensor], Tensor] | None = None,
     microbatches: int = 1,
     on_step: Callable[[], None] = lambda: None,
+    encode: Callable[[Tensor, Tensor], list[Tensor]] | None = None,
 ) -> Evaluation:
     """Loss and counts of `model` over `data`, in the order of `data.ids`, the same on every rank.
 
     Ranks share whole batches, so that each batch is computed exactly as one rank would compute it. The model sees a
-    batch in `microbatches` parts, for less memory; `on_step` is called after each batch.
+    batch in `microbatches` parts, for less memory; `on_step` is called after each batch. `encode` gives a frozen
+    encoder's features of normalised images, whose indices it is told too; see seg.features.
     """
     model.eval()
+    if encode is None and experiment.encoder_freeze and isinstance(model, Segmenter) and model.separable:
+        encode = partial(_compute, model)
     batches = torch.arange(len(data), device=device).split(BATCH)
     losses = torch.zeros(len(batches), dtype=torch.float64, device=device)
     hard = torch.zeros(len(data), classes, 4, dtype=torch.int64, device=device)
@@ -65,8 +86,10 @@ def evaluate(
     confusion = torch.zeros(classes, classes, dtype=torch.int64, device=device)
     for b in range(ranks.rank, len(batches), ranks.world):
         images, masks = data.take(batches[b])
+        images = normalise(images, experiment.normalize)
         with precision(device):
-            parts = [model(part) for part in normalise(images, experiment.normalize).chunk(microbatches)]
+            features = encode(images, batches[b].cpu()) if encode else []
+            parts = [model(*part) for part in in_parts(images, features, min(microbatches, len(images)))]
         logits = parts[0] if len(parts) == 1 else torch.cat(parts)
         logits, target = logits.float(), masks.long()
         losses[b] = loss(logits, target) * len(images) if loss else torch.nan

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from seg import allocator, augment, batches, losses, metrics, models, optim, oversample
 from seg.batches import Resident, normalise
-from seg.evaluate import Evaluation, evaluate, precision, predict_classes
+from seg.evaluate import Evaluation, Part, evaluate, in_parts, precision, predict_classes
 from seg.experiment import Experiment
+from seg.features import FeatureStore, Frozen, Slots, name_of
 from seg.metrics import Counts
 from seg.models.segmenter import Segmenter
 from seg.pack import Pack
@@ -36,6 +37,10 @@ class Data:
     class_names: tuple[str, ...]
     class_pixels_NC: Tensor
     """(N, classes) int64, on the CPU: pixels of each class in each training image."""
+    key: str = ""
+    """Of the pack."""
+    features: FeatureStore | None = None
+    """Where features of frozen encoders are kept; None: nowhere."""
 
     @property
     def classes(self) -> int:
@@ -48,10 +53,12 @@ class Data:
         return pixels / pixels.sum().clamp(min=1)
 
 
-def load(pack: Pack, device: torch.device) -> Data:
+def load(pack: Pack, device: torch.device, feature_bytes: float = 0) -> Data:
+    """Of what frozen encoders make of the images, so many bytes are kept at most: beside the pack, or on a GPU."""
     train, val = (batches.resident(pack, split, device) for split in ("train", "val"))
     pixels = torch.from_numpy(pack.class_pixels_NC[pack.indices("train")])
-    return Data(train, val, tuple(pack.class_names), pixels)
+    store = FeatureStore(pack.folder.parent / "features", feature_bytes, device) if feature_bytes else None
+    return Data(train, val, tuple(pack.class_names), pixels, pack.key, store)
 
 
 @dataclass
@@ -75,6 +82,19 @@ class Run:
     on_step: Callable[[], None]
     """Called after every optimiser step and every batch of an evaluation, on the host."""
     epoch: int = 0
+
+    @cached_property
+    def encoders(self) -> tuple[Frozen, Frozen] | None:
+        """A frozen encoder at work on the training and on the validation images; None where it is not frozen."""
+        if not (self.experiment.encoder_freeze and self.model.separable):
+            return None
+        on = self.experiment.model, self.experiment.normalize, self.frozen_digest, self.data.key, self.device.type
+
+        def at_work(split: str, slots: Slots) -> Frozen:
+            return Frozen(self.model, self.data.features, name_of(*on, split, slots), slots)
+
+        augmentation = augment.AUGMENTATIONS[self.experiment.augment]
+        return at_work("train", Slots(len(self.data.train), augmentation)), at_work("val", Slots(len(self.data.val)))
 
     @property
     def params(self) -> tuple[int, int]:
@@ -193,6 +213,7 @@ def _epoch(run: Run) -> EpochResult:
         run.loss,
         run.microbatches,
         run.on_step,
+        run.encoders and run.encoders[1],
     )
     _check_finite("validation", validation.loss, epoch)
     run.epoch = epoch
@@ -226,7 +247,8 @@ def _train(run: Run, epoch: int) -> tuple[float, Counts]:
         done = (epoch - 1) * plan.steps + step
         optim.set_rates(run.optimizer, optim.rate_factor(experiment.schedule, done, total_steps))
         batch = plan.batch(step)
-        loss, hard[batch.positions] = _step(run, batch)
+        slots = plan.slots(step, run.encoders[0].slots) if run.encoders else None
+        loss, hard[batch.positions] = _step(run, batch, slots)
         loss_sum += loss * len(batch.indices)
         run.on_step()
     run.ranks.sum(loss_sum)
@@ -235,16 +257,21 @@ def _train(run: Run, epoch: int) -> tuple[float, Counts]:
     return float(loss_sum) / plan.seen, Counts(hard, hard.new_zeros(*hard.shape[:2], 3).double())
 
 
-def _step(run: Run, batch: batches.Batch) -> tuple[Tensor, Tensor]:
-    """One optimiser step: the local mean loss, and the counts of the batch's images. Nothing waits for the device."""
+def _step(run: Run, batch: batches.Batch, slots: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """One optimiser step: the local mean loss, and the counts of the batch's images. Nothing waits for the device.
+    `slots`: where the features of its images are kept."""
     images, masks = run.data.train.take(batch.indices)
     images, masks = augment.apply(augment.AUGMENTATIONS[run.experiment.augment], images, masks, batch.draws_ND)
+    images = normalise(images, run.experiment.normalize)
+    with precision(run.device):
+        features = run.encoders[0](images, slots) if run.encoders and slots is not None else []
     # As many on every rank: SyncBatchNorm waits for all of them in each forward pass.
     parts = min(run.microbatches, batch.fewest)
     run.optimizer.zero_grad(set_to_none=True)
     losses, counts = [], []
-    for number, (part, target) in enumerate(zip(images.tensor_split(parts), masks.tensor_split(parts), strict=True), 1):
-        share = len(part) / len(images)
+    pieces = zip(in_parts(images, features, parts), masks.tensor_split(parts), strict=True)
+    for number, (part, target) in enumerate(pieces, 1):
+        share = len(target) / len(images)
         with run.ranks.gathering(run.wrapped, now=number == parts):
             loss, found = _accumulate(run, part, target.long(), share * batch.share)
         losses.append(loss * share)
@@ -253,10 +280,10 @@ def _step(run: Run, batch: batches.Batch) -> tuple[Tensor, Tensor]:
     return torch.stack(losses).sum(), torch.cat(counts)
 
 
-def _accumulate(run: Run, images: Tensor, target: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+def _accumulate(run: Run, part: Part, target: Tensor, weight: float) -> tuple[Tensor, Tensor]:
     """Forward and backward: gradients of the mean loss times `weight` are added up; the loss and the counts."""
     with precision(run.device):
-        logits = run.wrapped(normalise(images, run.experiment.normalize))
+        logits = run.wrapped(*part)
     logits = logits.float()
     loss = run.loss(logits, target)
     (loss * weight).backward()

@@ -49,6 +49,8 @@ class LaneSettings:
     """A lane that finds no room for so long gives its trial back."""
     elsewhere: Elsewhere | None = None
     """None where every node is the driver's own."""
+    feature_bytes: float | None = None
+    """Of what frozen encoders make of the images, kept on a node or a GPU; None: as its memory allows."""
 
 
 @dataclass(frozen=True)

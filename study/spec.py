@@ -52,6 +52,10 @@ class Resources(Strict):
     store_minutes: float = Field(default=15, ge=0)
     """For so long a store that cannot be reached is tried again, while training goes on; then the study stops."""
 
+    feature_cache_gb: float | None = Field(default=None, ge=0)
+    """Of what frozen encoders make of the images, kept for the trials that follow: on the disk of each node, or in each
+    worker's GPU. By default an eighth of the node's memory, or of the GPU's."""
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.gpus_per_worker > 1 and not self.gpus_per_worker.is_integer():

@@ -1,9 +1,12 @@
 """What each rank of a lane does: wait for a command, run it through seg's loop, answer. Trials come and go."""
 
+import contextlib
 import dataclasses
+import os
 import socket
 import time
 import traceback
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -27,6 +30,9 @@ STORE_PATIENCE = 2.0
 """How much longer than the driver a worker waits for the store: the driver is who gives a study up."""
 CONTEXT_BYTES = 0.6 * 2**30
 """About what a process holds on a GPU beside PyTorch's tensors: CUDA's context, cuDNN, NCCL."""
+FEATURE_SHARE = 1 / 8
+"""Of memory, for the features of frozen encoders."""
+CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 SIGTERM_SECONDS = 60.0
 """For so long a worker that is to end sends what it has to send."""
 
@@ -63,7 +69,7 @@ class Worker:
         limit_memory(device, settings.gpus_per_worker)
         with pulse.bounded():
             packed, self._weights_dir = supplies.pack_here(settings), supplies.weights_here(settings)
-        self._data = loop.load(packed, device)
+        self._data = loop.load(packed, device, feature_bytes(settings, device))
         self._nodes = ranks.all(socket.gethostname())
         self._attempt: Attempt | None = None
         self._epochs = 0
@@ -149,6 +155,18 @@ def limit_memory(device: torch.device, share: float) -> None:
     if device.type == "cuda" and 0 < share < 1:
         total = torch.cuda.get_device_properties(device).total_memory
         torch.cuda.set_per_process_memory_fraction(max(share - CONTEXT_BYTES / total, share / 4), device)
+
+
+def feature_bytes(settings: LaneSettings, device: torch.device) -> float:
+    """How much of what frozen encoders make of the images is kept."""
+    if settings.feature_bytes is not None:
+        return settings.feature_bytes
+    if device.type == "cuda":
+        return FEATURE_SHARE * min(settings.gpus_per_worker, 1) * torch.cuda.get_device_properties(device).total_memory
+    memory = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    with contextlib.suppress(OSError, ValueError):  # of a container; "max" where it has no limit of its own
+        memory = min(memory, float(CONTAINER_LIMIT.read_text()))
+    return FEATURE_SHARE * memory
 
 
 def peak_memory_gib(device: torch.device) -> float:

@@ -1,6 +1,6 @@
 """DeepLabV3 (Chen et al. 2017, arXiv:1706.05587) as torchvision has it, without its auxiliary head (system R2)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -29,8 +29,11 @@ class DeepLabV3(Segmenter):
         self.decoder = whole.get_submodule("classifier")
         allow_single_values(self.decoder)
 
-    def forward(self, images_N3HW: Tensor) -> Tensor:
-        logits = self.decoder(self.encoder(images_N3HW)["out"])
+    def features(self, images_N3HW: Tensor) -> list[Tensor]:
+        return [self.encoder(images_N3HW)["out"]]
+
+    def decode(self, images_N3HW: Tensor, features: Sequence[Tensor]) -> Tensor:
+        logits = self.decoder(*features)
         return F.interpolate(logits, images_N3HW.shape[-2:], mode="bilinear", align_corners=False)
 
     def load_encoder(self, weights_dir: Path) -> None:

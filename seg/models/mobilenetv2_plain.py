@@ -1,5 +1,6 @@
 """MobileNetV2 encoder and a plain decoder of five convolutions (the published system R0 / R1)."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -20,9 +21,11 @@ class MobileNetV2Plain(MobileNetV2Segmenter):
         blocks = [_block(before, after) for before, after in pairwise(widths)]
         self.decoder = nn.Sequential(*blocks, nn.Conv2d(WIDTHS[-1], channels, kernel_size=1))
 
-    def forward(self, images_N3HW: Tensor) -> Tensor:
-        self.check_size(images_N3HW)
-        return self.decoder(self.encoder(images_N3HW))
+    def features(self, images_N3HW: Tensor) -> list[Tensor]:
+        return [self.encoder(images_N3HW)]
+
+    def decode(self, images_N3HW: Tensor, features: Sequence[Tensor]) -> Tensor:
+        return self.decoder(*features)
 
 
 def _block(before: int, after: int) -> nn.Sequential:

@@ -1,5 +1,7 @@
 """MobileNetV2 encoder and a decoder of nine blocks with nine skip connections (the published system R3)."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -37,10 +39,10 @@ class SkipDecoder(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.head = nn.Sequential(nn.Conv2d(before, channels, kernel_size=1), nn.BatchNorm2d(channels))
 
-    def forward(self, deepest: Tensor, skips: dict[int, Tensor]) -> Tensor:
+    def forward(self, deepest: Tensor, skips: Sequence[Tensor]) -> Tensor:
         x = deepest
-        for block, (_, _, skip) in zip(self.blocks, BLOCKS, strict=True):
-            x = torch.cat([block(x), skips[skip]], dim=1)
+        for block, skip in zip(self.blocks, skips, strict=True):
+            x = torch.cat([block(x), skip], dim=1)
         return self.head(x)
 
 
@@ -51,13 +53,17 @@ class MobileNetV2Skip(MobileNetV2Segmenter):
         super().__init__()
         self.decoder = SkipDecoder(channels)
 
-    def forward(self, images_N3HW: Tensor) -> Tensor:
-        self.check_size(images_N3HW)
-        x, skips = images_N3HW, {IMAGE: images_N3HW}
-        for i, layer in enumerate(self.encoder):
+    def features(self, images_N3HW: Tensor) -> list[Tensor]:
+        """The deepest, then the skips that are not the image itself, in the decoder's order."""
+        x, layers = images_N3HW, []
+        for layer in self.encoder:
             x = layer(x)
-            skips[i] = x
-        return self.decoder(x, skips)
+            layers.append(x)
+        return [x, *(layers[skip] for _, _, skip in BLOCKS if skip != IMAGE)]
+
+    def decode(self, images_N3HW: Tensor, features: Sequence[Tensor]) -> Tensor:
+        deepest, *skips = features
+        return self.decoder(deepest, [*skips, images_N3HW])
 
 
 def _block(before: int, after: int, kernel: int, stride: int, padding: int) -> nn.Sequential:

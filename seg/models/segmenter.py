@@ -1,5 +1,6 @@
 """What every architecture offers."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,12 +12,27 @@ class Segmenter(nn.Module):
 
     encoder: nn.Module
     decoder: nn.Module
+    separable: bool = True
+    """Whether `features` and `decode` are there."""
     multiple: ClassVar[int] = 1
     """Both sides of an image must be multiples of this, in pixels."""
     smallest: ClassVar[int] = 64
     """Shortest side of a training image, in pixels: BatchNorm of the deepest features needs more than one of theirs."""
     weights_file: ClassVar[str | None] = None
     """File of the encoder's ImageNet weights, see seg.weights; None where there are none."""
+
+    def forward(self, images_N3HW: Tensor, features: Sequence[Tensor] | None = None) -> Tensor:
+        """Where the encoder's `features` of the images are given, it is not asked for them."""
+        self.check_size(images_N3HW)
+        return self.decode(images_N3HW, self.features(images_N3HW) if features is None else features)
+
+    def features(self, images_N3HW: Tensor) -> list[Tensor]:
+        """All that `decode` takes of the encoder, each (N, C, h, w)."""
+        raise NotImplementedError
+
+    def decode(self, images_N3HW: Tensor, features: Sequence[Tensor]) -> Tensor:
+        """Logits (N, K, H, W)."""
+        raise NotImplementedError
 
     def load_encoder(self, weights_dir: Path) -> None:
         """ImageNet weights into the encoder, from that folder; see seg.weights."""

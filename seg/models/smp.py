@@ -1,6 +1,7 @@
 """Architectures of segmentation_models_pytorch, where that extra is installed: `smp:<Architecture>:<encoder>`."""
 
 import difflib
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -64,9 +65,25 @@ class Smp(Segmenter):
     def decoder(self) -> nn.Module:  # type: ignore[override]
         return self.net.get_submodule("decoder")
 
-    def forward(self, images_N3HW: Tensor) -> Tensor:
-        self.check_size(images_N3HW)
-        return self.net(images_N3HW)
+    @property
+    def separable(self) -> bool:  # type: ignore[override]
+        """DPT has a forward pass of its own."""
+        return type(self.net).forward is _library(self.name).base.SegmentationModel.forward
+
+    def forward(self, images_N3HW: Tensor, features: Sequence[Tensor] | None = None) -> Tensor:
+        if features is None:
+            self.check_size(images_N3HW)
+            return self.net(images_N3HW)
+        return self.decode(images_N3HW, features)
+
+    def features(self, images_N3HW: Tensor) -> list[Tensor]:
+        """All but the image itself, which most encoders of the library give too."""
+        return [feature for feature in self.encoder(images_N3HW) if feature is not images_N3HW]
+
+    def decode(self, images_N3HW: Tensor, features: Sequence[Tensor]) -> Tensor:
+        net: Any = self.net
+        left_out = len(net.encoder.out_channels) - len(features)
+        return net.segmentation_head(net.decoder([images_N3HW] * left_out + list(features)))
 
     def load_encoder(self, weights_dir: Path) -> None:
         """From `<encoder>.pth` in the folder, torchvision's file where it has one, else the library's own download."""

@@ -1,5 +1,7 @@
 """U-Net (Ronneberger et al. 2015, arXiv:1505.04597) with the widths of the published system R4, from scratch."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -57,9 +59,13 @@ class UNet(Segmenter):
         self.encoder = Encoder()
         self.decoder = Decoder(channels)
 
-    def forward(self, images_N3HW: Tensor) -> Tensor:
-        self.check_size(images_N3HW)
-        return self.decoder(*self.encoder(images_N3HW))
+    def features(self, images_N3HW: Tensor) -> list[Tensor]:
+        deepest, skips = self.encoder(images_N3HW)
+        return [deepest, *skips]
+
+    def decode(self, images_N3HW: Tensor, features: Sequence[Tensor]) -> Tensor:
+        deepest, *skips = features
+        return self.decoder(deepest, skips)
 
 
 def _two_convolutions(before: int, after: int) -> nn.Sequential:

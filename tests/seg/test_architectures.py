@@ -60,6 +60,22 @@ def test_a_frozen_encoder_stays_as_it_is_and_the_decoder_learns(tiny: Data, make
     assert [group["name"] for group in run.optimizer.param_groups] == ["decoder"]
 
 
+def test_features_and_decoding_are_the_model(tiny: Data, make_experiment: Any, name: str) -> None:
+    run = start(tiny, make_experiment, name)
+    model, (images, _) = run.model.eval(), tiny.val.take(torch.arange(2))
+    with torch.no_grad():
+        features = model.features(images)
+        assert torch.equal(model(images, features), model(images)) and model.separable
+        assert all(feature is not images for feature in features)
+        model.encoder.register_forward_pre_hook(lambda *_: pytest.fail("the encoder was asked"))
+        model(images, features)
+
+
+def test_of_a_model_that_cannot_be_taken_apart_no_features_are_kept(tiny: Data, make_experiment: Any) -> None:
+    run = start(tiny, make_experiment, "smp:DPT:tu-vit_tiny_patch16_224", encoder_freeze=True, encoder_lr=None)
+    assert not run.model.separable and run.encoders is None
+
+
 def test_encoder_and_decoder_move_each_at_its_own_rate(tiny: Data, make_experiment: Any, name: str) -> None:
     """Adam's first step is as long as the rate, whatever the gradient."""
     run = start(tiny, make_experiment, name, encoder_lr=1e-3, optimizer="adam")

@@ -1,0 +1,218 @@
+"""What a frozen encoder makes of each image, kept: from the second time on, an image costs a read, not a forward pass.
+
+Kept are the images as they are, and flipped, where that is all that augmentation does. Features are always computed
+CHUNK images at a time, the last ones filled up: how a convolution adds up depends on how many images it is given, and
+what is kept is to be, to the bit, what would be computed anew.
+"""
+
+import functools
+import hashlib
+import mmap
+import os
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from seg import augment
+from seg.augment import Augmentation
+from seg.models.segmenter import Segmenter
+
+CHUNK = 16
+PAGE = 4096
+MOST_OF_ROOM = 0.75
+"""Of the limit, for the features of one split by one encoder."""
+IN_USE_SECONDS = 3600.0
+"""Since a trial last began with a file of features: it may be at it still, and is not deleted to make room."""
+
+
+@torch.no_grad()
+def compute(model: Segmenter, images_N3HW: Tensor) -> list[Tensor]:
+    """`model.features` of normalised images, by an encoder in evaluation mode; each (N, C, h, w), channels last."""
+    chunks = []
+    for part in images_N3HW.split(CHUNK):
+        filled = torch.cat([part, part[-1:].expand(CHUNK - len(part), -1, -1, -1)]) if len(part) < CHUNK else part
+        chunks.append([feature[: len(part)] for feature in model.features(filled)])
+    return [_channels_last(torch.cat(each) if len(each) > 1 else each[0]) for each in zip(*chunks, strict=True)]
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Where the features of a split's images are kept: one slot an image and variant."""
+
+    images: int
+    augmentation: Augmentation = augment.AUGMENTATIONS["none"]
+
+    @property
+    def count(self) -> int:
+        """0 where augmentation makes an image anew each time."""
+        return self.images * (augment.variants(self.augmentation) or 0)
+
+    def of(self, indices_N: Tensor, draws_ND: Tensor | None = None) -> Tensor:
+        """(N,) of images with those draws; of unaugmented ones without."""
+        if draws_ND is None:
+            return indices_N
+        return augment.variant(self.augmentation, draws_ND) * self.images + indices_N
+
+
+class Kept:
+    """Features by slot, in one array for each of the model's: in a file that all processes of a node share, or on a
+    device. Several may compute and write the same slot: each writes the same."""
+
+    def __init__(self, arrays: list[Tensor], filled: Tensor):
+        self._arrays, self._filled = arrays, filled
+
+    def missing(self, slots_N: Tensor) -> Tensor:
+        """(N,) bool, on the CPU."""
+        inside = slots_N < len(self._filled)
+        return ~(inside & self._filled[slots_N.where(inside, 0)].bool())
+
+    def read(self, slots_N: Tensor) -> list[Tensor]:
+        return [array.index_select(0, slots_N.to(array.device)).permute(0, 3, 1, 2) for array in self._arrays]
+
+    def write(self, slots_N: Tensor, features: Sequence[Tensor]) -> None:
+        """Those for which there is room."""
+        kept = (slots_N < len(self._filled)).nonzero()[:, 0]
+        slots = slots_N[kept]
+        for array, feature in zip(self._arrays, features, strict=True):
+            array.index_copy_(0, slots.to(array.device), feature[kept.to(array.device)].permute(0, 2, 3, 1))
+        self._filled.index_fill_(0, slots, 1)
+
+
+class FeatureStore:
+    """What this process keeps of all encoders, within a limit: on a CPU in files below `root`, which every process of
+    the node maps and the kernel holds in memory as long as it has some to spare; on a GPU in its memory."""
+
+    def __init__(self, root: Path, limit_bytes: float, device: torch.device):
+        self._root, self._limit, self._device = root, limit_bytes, device
+        self._on_device: dict[str, Kept] = {}
+
+    def open(self, name: str, slots: int, like: Sequence[Tensor]) -> Kept | None:
+        """For features of those shapes and kind; None where there is no room for any."""
+        shapes = [(f.shape[2], f.shape[3], f.shape[1]) for f in like]
+        widths = [h * w * c * f.element_size() for (h, w, c), f in zip(shapes, like, strict=True)]
+        with torch.inference_mode(False):
+            if self._device.type != "cpu":
+                return self._open_on_device(name, slots, shapes, like, sum(widths))
+            return self._open_file(name, slots, shapes, like, widths)
+
+    def _open_on_device(
+        self, name: str, slots: int, shapes: list[tuple[int, int, int]], like: Sequence[Tensor], width: int
+    ) -> Kept | None:
+        if name not in self._on_device:
+            slots = min(slots, int(MOST_OF_ROOM * self._limit / width))
+            if not slots:
+                return None
+            while len(self._on_device) > 1:
+                del self._on_device[next(iter(self._on_device))]
+            arrays = [f.new_empty(slots, *shape) for f, shape in zip(like, shapes, strict=True)]
+            self._on_device[name] = Kept(arrays, torch.zeros(slots, dtype=torch.uint8))
+        return self._on_device[name]
+
+    def _open_file(
+        self, name: str, slots: int, shapes: list[tuple[int, int, int]], like: Sequence[Tensor], widths: list[int]
+    ) -> Kept | None:
+        slots = min(slots, int(MOST_OF_ROOM * self._limit / sum(widths)))
+        size = _pages(slots) + sum(_pages(slots * width) for width in widths)
+        mapped = self._map(self._root / f"{name}.{_boot()}", size) if slots else None
+        if mapped is None:
+            return None
+        filled, at, arrays = torch.frombuffer(mapped, dtype=torch.uint8, count=slots), _pages(slots), []
+        for feature, shape, width in zip(like, shapes, widths, strict=True):
+            region = torch.frombuffer(mapped, dtype=torch.uint8, count=slots * width, offset=at) if width else feature
+            arrays.append(region.view(feature.dtype).view(slots, *shape) if width else feature.new_empty(slots, *shape))
+            at += _pages(slots * width)
+        return Kept(arrays, filled)
+
+    def _map(self, path: Path, size: int) -> mmap.mmap | None:
+        """The file's pages, all of them there: to write to one that the disk has no room for would end the process."""
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+            if not path.exists() and self._room() < size:
+                return None
+            with path.open("a+b") as file:
+                os.posix_fallocate(file.fileno(), 0, size)
+                os.utime(path)
+                return mmap.mmap(file.fileno(), size)
+        except OSError:  # a disk that is full, or cannot be written: then nothing is kept
+            return None
+
+    def _room(self) -> float:
+        """Bytes for a new file, once those have gone that nobody uses any more."""
+        for path in self._root.iterdir():
+            if not path.name.endswith(_boot()) or time.time() - path.stat().st_mtime > IN_USE_SECONDS:
+                path.unlink(missing_ok=True)
+        disk = os.statvfs(self._root)
+        return min(
+            self._limit - sum(path.stat().st_size for path in self._root.iterdir()),
+            disk.f_bavail * disk.f_frsize / 2,
+        )
+
+
+@dataclass
+class Frozen:
+    """A frozen encoder at work on a split: features read where they are kept, computed and kept where not."""
+
+    model: Segmenter
+    store: FeatureStore | None
+    name: str
+    """Of all that the features depend on but the slot."""
+    slots: Slots
+    _kept: Kept | None = field(default=None, init=False)
+    _opened: bool = field(default=False, init=False)
+
+    def __call__(self, images_N3HW: Tensor, slots_N: Tensor) -> list[Tensor]:
+        """Of normalised, augmented images, and their slots, on the CPU."""
+        kept = self._open(images_N3HW)
+        if kept is None:
+            return compute(self.model, images_N3HW)
+        missing = kept.missing(slots_N)
+        if not missing.any():
+            return kept.read(slots_N)
+        fresh = missing.nonzero()[:, 0]
+        features = compute(self.model, images_N3HW[fresh.to(images_N3HW.device)])
+        kept.write(slots_N[fresh], features)
+        if len(fresh) == len(slots_N):
+            return features
+        known = (~missing).nonzero()[:, 0]
+        return [_merge(fresh, new, known, old) for new, old in zip(features, kept.read(slots_N[known]), strict=True)]
+
+    def _open(self, images_N3HW: Tensor) -> Kept | None:
+        if not self._opened and self.store and self.slots.count:
+            with torch.no_grad():
+                like = self.model.features(images_N3HW[:1])
+            self._kept = self.store.open(self.name, self.slots.count, like)
+        self._opened = True
+        return self._kept
+
+
+def name_of(*parts: object) -> str:
+    """A file's name that differs wherever a part does; features also depend on PyTorch and its threads."""
+    told = [*parts, torch.__version__, torch.get_num_threads(), CHUNK]
+    return hashlib.blake2b(repr(told).encode(), digest_size=12).hexdigest()
+
+
+def _channels_last(feature: Tensor) -> Tensor:
+    return feature.contiguous(memory_format=torch.channels_last)
+
+
+def _merge(fresh: Tensor, new: Tensor, known: Tensor, old: Tensor) -> Tensor:
+    """Of the batch's positions `fresh` and `known`, in the batch's order."""
+    position = torch.cat([fresh, known]).argsort().to(new.device)
+    return _channels_last(torch.cat([new, old])[position])
+
+
+def _pages(size: int) -> int:
+    return -(-size // PAGE) * PAGE
+
+
+@functools.cache
+def _boot() -> str:
+    """Since when the machine runs: of a file older than that, pages may be missing that say they are there."""
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return "unknown"
