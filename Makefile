@@ -28,8 +28,9 @@ lint: $(STAMP)  ## check style and types only
 check-clusters: $(STAMP)  ## say, offline, what Ray, AWS or Kubernetes would not accept in clusters/*.yaml
 	@$(PY) -m pytest tests/clusters -m "not cluster"
 
-bench: $(STAMP)  ## run every benchmark in tests/benchmarks, one after the other
+bench: $(STAMP)  ## run every benchmark in tests/benchmarks, one after the other: about an hour; then a table
 	@for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(PY) $$script || exit 1; done
+	@$(PY) tests/benchmarks/figures.py
 
 clean:  ## remove .venv and caches; studies and data stay
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

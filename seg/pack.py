@@ -19,7 +19,7 @@ import numpy as np
 
 from seg import pack_files, split
 from seg.data.sample import DataError, Dataset
-from seg.packing import Packing
+from seg.packing import Packing, Row
 
 ABANDONED_SECONDS = 24 * 3600
 """Age at which a half-written folder counts as left behind by a killed process."""
@@ -50,6 +50,8 @@ class Pack:
     """(N, classes) int64: pixels of each class in each image, ignored ones left out."""
     remark: str = ""
     synthetic: bool = False
+    digests: tuple[str, ...] = ()
+    """Of each image's and mask's files."""
 
     @property
     def image_size(self) -> int:
@@ -101,6 +103,7 @@ def open_pack(folder: Path | str, verify: bool = True) -> Pack:
         class_pixels_NC=np.array(index["class_pixels"], np.int64).reshape(-1, len(index["class_names"])),
         remark=index["remark"],
         synthetic=index["synthetic"],
+        digests=tuple(index["digests"]),
     )
 
 
@@ -163,11 +166,39 @@ def _beside_for_writing(folder: Path) -> Iterator[Path]:
 def _build(packing: Packing, folder: Path) -> Pack:
     with _beside_for_writing(folder) as partial:
         started = time.monotonic()
-        packing.write(partial)
+        known = _known(packing, folder)
+        packing.write(partial, known)
         if packing.progress:
             seconds = time.monotonic() - started
-            print(f"packed {len(packing.samples)} images in {seconds:.1f} s: {folder}", file=sys.stderr)
+            taken = f", {len(known)} of them from an earlier pack" if known else ""
+            print(f"packed {len(packing.samples)} images in {seconds:.1f} s{taken}: {folder}", file=sys.stderr)
         return _install(partial, folder)
+
+
+def _known(packing: Packing, folder: Path) -> dict[str, Row]:
+    """What of the pack-to-be is in an earlier one beside it, by digest: of the same data before images were added, say.
+    Of several, from the one that has most of it."""
+    wanted, best = set(packing.digests), dict[str, Row]()
+    for other in sorted(folder.parent.glob(f"{packing.dataset.name}-{packing.image_size}-*")):
+        try:
+            earlier = open_pack(other, verify=False)
+            if earlier.class_names != tuple(packing.dataset.class_names):
+                continue
+            if len(wanted & set(earlier.digests)) > len(best):
+                best = _rows(open_pack(other), wanted)
+        except DataError:
+            continue
+    return best
+
+
+def _rows(pack: Pack, wanted: set[str]) -> dict[str, Row]:
+    return {
+        digest: (image, mask, (int(height), int(width)))
+        for digest, image, mask, (height, width) in zip(
+            pack.digests, pack.images_NHW3, pack.masks_NHW, pack.native_sizes_hw, strict=True
+        )
+        if digest in wanted
+    }
 
 
 def _install(partial: Path, folder: Path) -> Pack:

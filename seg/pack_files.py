@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-FORMAT = 3
+FORMAT = 4
 """Raise it when the files' layout or the resampling changes: older packs are then built anew."""
 ARRAYS = ("images", "masks")
 INDEX = "index.json"

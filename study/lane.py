@@ -137,7 +137,7 @@ class Lane(tune.Trainable):
         best, epoch = self._objective.best_row(self._rows), answer.row["epoch"]
         score = {"objective": best[self._objective.metric]} if best else {}
         done = {"epoch": epoch, "row": answer.row, "files": answer.files, "done": epoch >= self._epochs, **score}
-        return done | {"gpu_memory_gib": answer.gpu_memory_gib}
+        return done | {"gpu_memory_gib": answer.gpu_memory_gib, "idle_seconds": answer.idle_seconds}
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
         """Nothing: the worker keeps its own checkpoint in the store after every epoch."""

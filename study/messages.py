@@ -96,6 +96,8 @@ class EpochDone:
     """Of the best epoch so far; they may be on their way to the store."""
     gpu_memory_gib: float = 0.0
     """Most that rank 0 has held since the trial began."""
+    idle_seconds: float | None = None
+    """Of a trial's first epoch: since the end of the last one of the trial before, on the same workers."""
 
 
 @dataclass(frozen=True)

@@ -125,6 +125,8 @@ class Recorder(Callback):
             record.files = dict(result["files"])
         if memory := result.get("gpu_memory_gib"):
             record.extra["gpu_memory_gib"] = round(memory, 3)
+        if (idle := result.get("idle_seconds")) is not None:
+            record.extra["idle_seconds"] = round(idle, 3)
         best = self._settings.objective.best_row(record.epochs)
         record.best_epoch = best["epoch"] if best else None
         if not result.get("done"):

@@ -73,6 +73,9 @@ class Worker:
         self._nodes = ranks.all(socket.gethostname())
         self._attempt: Attempt | None = None
         self._epochs = 0
+        self._idle_since: float | None = None
+        self._begins = False
+        """Whether the trial's next epoch is its first here."""
 
     def answer(self, command: StartTrial | TrainEpoch) -> Started | EpochDone | Failure:
         try:
@@ -104,7 +107,7 @@ class Worker:
         with self._pulse.bounded():
             self._writer.flush()
             self._attempt = Attempt(run, command.trial, self.settings.objective, self._store, self._writer)
-        self._epochs = experiment.epochs
+        self._epochs, self._begins = experiment.epochs, True
         trainable, frozen = run.params
         return Started(
             device=device_name(self.device),
@@ -120,11 +123,14 @@ class Worker:
 
     def _train_epoch(self) -> EpochDone:
         assert self._attempt is not None
+        idle = time.perf_counter() - self._idle_since if self._begins and self._idle_since is not None else None
+        self._begins = False
         done = self._attempt.train_epoch()
+        self._idle_since = time.perf_counter()
         if done.row["epoch"] == self._epochs:
             with self._pulse.bounded():
                 self._writer.flush()  # a finished trial's files are there before it is called finished
-        return dataclasses.replace(done, gpu_memory_gib=peak_memory_gib(self.device))
+        return dataclasses.replace(done, gpu_memory_gib=peak_memory_gib(self.device), idle_seconds=idle)
 
     def close(self) -> None:
         with self._pulse.bounded():

@@ -46,9 +46,9 @@ class CocoSample:
         content.update(json.dumps([[o.category, o.segmentation] for o in self.outlines], sort_keys=True).encode())
         return content.hexdigest()
 
-    def image(self) -> np.ndarray:
+    def image(self, least: int | None = None) -> np.ndarray:
         """Outlines are drawn on the pixels as they are stored: no turning by EXIF."""
-        return read_image(self.path, upright=False)
+        return read_image(self.path, upright=False, least=least)
 
     def mask(self) -> np.ndarray:
         """Where outlines overlap, the higher class is seen."""

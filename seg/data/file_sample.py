@@ -33,8 +33,8 @@ class FileSample:
                 content.update(hashlib.blake2b(path.read_bytes(), digest_size=16).digest())
         return content.hexdigest()
 
-    def image(self) -> np.ndarray:
-        return read_image(self.image_path)
+    def image(self, least: int | None = None) -> np.ndarray:
+        return read_image(self.image_path, least=least)
 
     def mask(self) -> np.ndarray:
         height, width = image_size_hw(self.image_path)

@@ -33,8 +33,9 @@ def reading(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: cannot be read ({reason}); replace or remove it") from error
 
 
-def read_image(path: Path, upright: bool = True) -> np.ndarray:
-    """(H, W, 3) uint8 RGB. `upright`: turned as its EXIF orientation says.
+def read_image(path: Path, upright: bool = True, least: int | None = None) -> np.ndarray:
+    """(H, W, 3) uint8 RGB. `upright`: turned as its EXIF orientation says. `least`: a JPEG may come at 1/2, 1/4 or 1/8
+    of its size, as long as both sides have so many pixels, from as many of its coefficients.
 
     Gray, palette and CMYK images become RGB; an alpha channel is left out, its colours stay as they are stored.
     DataError for pixels of more than 8 bits: which of their range matters is not for a reader of files to guess.
@@ -45,6 +46,8 @@ def read_image(path: Path, upright: bool = True) -> np.ndarray:
                 f"{path}: its pixels have more than 8 bits a channel ({stored}); convert it to an 8-bit PNG, "
                 "with the range of values that matters stretched over 0 to 255"
             )
+        if least:
+            file.draft(None, (least, least))
         turned = ImageOps.exif_transpose(file) if upright else file
         return np.asarray(turned.convert("RGB"))
 

@@ -73,7 +73,7 @@ class PhantomSample:
     def digest(self) -> str:
         return f"{self.id}-version{VERSION}-seed{SEED}"
 
-    def image(self) -> np.ndarray:
+    def image(self, least: int | None = None) -> np.ndarray:
         rng, kind, shape = self._draw()
         image_HW3 = dermoscopy.draw_skin(rng, shape.size_hw)
         image_HW3 = dermoscopy.add_blotches(rng, image_HW3)

@@ -48,8 +48,9 @@ class Sample(Protocol):
         """Hash of everything the pixels depend on: file contents, or the generator's version and seed."""
         ...
 
-    def image(self) -> np.ndarray:
-        """(H, W, 3) uint8 RGB at native size. DataError where unreadable."""
+    def image(self, least: int | None = None) -> np.ndarray:
+        """(H, W, 3) uint8 RGB at native size; or, for whoever needs both sides to be at least `least` pixels, smaller
+        where that is faster. DataError where unreadable."""
         ...
 
     def mask(self) -> np.ndarray:
@@ -73,11 +74,12 @@ class Dataset:
     def classes(self) -> int:
         return len(self.class_names)
 
-    def read(self, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
-        """Image (H, W, 3) and mask (H, W) of one of the samples, native size, checked.
+    def read(self, sample: Sample, least: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Image (H, W, 3) and mask (H, W) of one of the samples, native size, checked; the image smaller where its
+        sides need to be `least` pixels only.
 
         DataError where a file is unreadable or the mask holds a value that is no class."""
-        image_HW3, mask_HW = sample.image(), sample.mask()
+        image_HW3, mask_HW = sample.image(least), sample.mask()
         stray = np.setdiff1d(mask_HW, [*range(self.classes), IGNORED])
         if stray.size:
             raise DataError(

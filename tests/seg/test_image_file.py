@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from seg.data.file_sample import FileSample
-from seg.data.image_file import image_size_hw, mask_values, read_image
+from seg.data.image_file import ORIENTATION, image_size_hw, mask_values, read_image
 from seg.data.sample import DataError
 
 
@@ -122,3 +122,19 @@ def test_a_mask_in_colour_or_with_large_numbers_is_refused(picture: Image.Image,
         mask_values(picture)
     with pytest.raises(ValueError, match="holds numbers from 0 to 300"):
         mask_values(Image.fromarray(np.array([[0, 300]], np.uint16)))
+
+
+@pytest.mark.parametrize(
+    ("least", "expected"), [(None, 1), (1000, 1), (49, 1), (48, 2), (24, 4), (13, 4), (12, 8), (1, 8)]
+)
+def test_a_jpeg_comes_smaller_for_who_needs_less(tmp_path: Path, least: int | None, expected: int) -> None:
+    """Both sides at least so long; turned or not."""
+    picture = Image.new("RGB", (128, 96), "teal")
+    picture.save(tmp_path / "a.jpg")
+    exif = picture.getexif()
+    exif[ORIENTATION] = 6
+    picture.save(tmp_path / "turned.jpg", exif=exif)
+    picture.save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.jpg", least=least).shape == (96 // expected, 128 // expected, 3)
+    assert read_image(tmp_path / "turned.jpg", least=least).shape == (128 // expected, 96 // expected, 3)
+    assert read_image(tmp_path / "a.png", least=least).shape == (96, 128, 3)

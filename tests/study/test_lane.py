@@ -352,6 +352,15 @@ def test_nan_is_a_failure_and_the_worker_stays(settings: LaneSettings, direct: t
     assert len(rows_of(run(opened))) == EPOCHS and direct.made == 1
 
 
+def test_a_trial_says_for_how_long_its_workers_had_nothing_to_train(settings: LaneSettings) -> None:
+    """From the last epoch of the trial before to its own first one."""
+    opened = open_lane(settings)
+    assert [result["idle_seconds"] for result in run(opened)] == [None] * EPOCHS
+    opened.reset_config(opened._config | {"trial": 1, "experiment": experiment()})
+    first, *others = (result["idle_seconds"] for result in run(opened))
+    assert 0 < first < 30 and others == [None] * (EPOCHS - 1)
+
+
 def test_a_torn_checkpoint_is_passed_over(settings: LaneSettings, store: Store) -> None:
     """A failing disk: the one before it will do, and without any the trial starts over."""
     whole = run(open_lane(settings, trial=0))

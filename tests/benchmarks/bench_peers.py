@@ -1,0 +1,205 @@
+"""A trial of ours over the same trial as people train it today, on real dermoscopy at 128 pixels.
+
+    python tests/benchmarks/bench_peers.py [--rounds N] [--epochs N] [--batch-size N] [--threads N]
+
+Same model, weights, images, batch, epochs, optimiser and threads. Each side is a process of its own, in turn, round by
+round; what is timed begins before the model is built, with PyTorch imported, and ends with the last validation. Ours
+reads a pack that was made before, as every trial of a study but the first does. The peers' loader is tuned first.
+
+Needs isic2016 and mobilenet_v2.pth under $STUDY_DATA or ../shared/data.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import figures
+import peers
+import torch
+
+from seg import augment, batches, data, loop, metrics, models, pack
+from seg.experiment import Experiment
+
+ROOT = Path(__file__).parents[2]
+CPU = torch.device("cpu")
+STUDYS = {"MALLOC_ARENA_MAX": "1"}
+"""What a study's workers have in their environment, see study.cluster."""
+IMAGE_SIZE = 128
+TRIALS = {
+    "fine-tuned": {"encoder_freeze": False, "encoder_lr": 1e-4},
+    "frozen": {"encoder_freeze": True},
+}
+
+
+def data_dir() -> Path:
+    return Path(os.environ.get("STUDY_DATA") or ROOT.parent / "shared" / "data")
+
+
+def experiment(given: argparse.Namespace) -> Experiment:
+    return Experiment(
+        dataset="isic2016",
+        image_size=IMAGE_SIZE,
+        model=given.model,
+        loss="bce",
+        epochs=given.epochs,
+        decoder_lr=1e-2,
+        batch_size=given.batch_size,
+        optimizer="adam",
+        schedule="cosine",
+        augment="flips",
+        **TRIALS[given.trial],
+    )
+
+
+def ours(given: argparse.Namespace) -> dict[str, Any]:
+    """Two trials, one after the other: of frozen encoders the second finds all features that the first kept."""
+    packed = pack.open_pack(given.pack, verify=False)
+    found: dict[str, Any] = {"seconds": []}
+
+    def train() -> None:  # in a thread, as Ray Train's workers train
+        with tempfile.TemporaryDirectory() as folder:
+            resident = loop.load(packed, CPU, 1e10)
+            if resident.features:
+                resident.features._root = Path(folder)
+            for _ in range(2 if given.trial == "frozen" else 1):
+                began = time.perf_counter()
+                *_, last = loop.epochs(loop.start(experiment(given), resident, CPU, data_dir() / "weights"))
+                found["seconds"].append(time.perf_counter() - began)
+                found["iou"] = last.row["val_iou"]
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    thread.join()
+    return found
+
+
+def peer(given: argparse.Namespace) -> dict[str, Any]:
+    files = peers.files(data.load("isic2016", data_dir()))
+    began = time.perf_counter()
+    model = models.build(given.model, 2, data_dir() / "weights")
+    iou = peers.train(model, files, experiment(given), peers.Tuning(*given.tuning), given.model.startswith("smp:"))
+    return {"seconds": [time.perf_counter() - began], "iou": iou}
+
+
+def data_work_of_ours(given: argparse.Namespace) -> dict[str, Any]:
+    """Of one epoch's training: everything but forward, backward and optimiser; scores of the training images too."""
+    resident, chosen = loop.load(pack.open_pack(given.pack, verify=False), CPU), experiment(given)
+    weights = torch.ones(len(resident.train))
+    logits = torch.randn(chosen.batch_size, 1, IMAGE_SIZE, IMAGE_SIZE)
+    seconds = []
+    for epoch in range(1, 6):
+        began = time.perf_counter()
+        plan = batches.plan_epoch(weights, chosen.batch_size, 0, epoch, 0, 1, CPU)
+        for step in range(plan.steps):
+            batch = plan.batch(step)
+            images, masks = resident.train.take(batch.indices)
+            images, masks = augment.apply(augment.AUGMENTATIONS[chosen.augment], images, masks, batch.draws_ND)
+            batches.normalise(images, chosen.normalize)
+            metrics.count(loop.predict_classes(logits[: len(images)]), masks.long(), 2)
+        seconds.append(time.perf_counter() - began)
+    return {"seconds": [statistics.median(seconds)]}
+
+
+def data_work_of_peer(given: argparse.Namespace) -> dict[str, Any]:
+    """The loader alone, in this process: what its workers do at the same time costs the same."""
+    found = peers.files(data.load("isic2016", data_dir()))["train"]
+    images = peers.loader(found, experiment(given), True, peers.Tuning())
+    began = time.perf_counter()
+    for _ in images:
+        pass
+    return {"seconds": [time.perf_counter() - began]}
+
+
+SIDES = {"ours": ours, "peer": peer, "our data": data_work_of_ours, "peer's data": data_work_of_peer}
+
+
+def run(side: str, given: argparse.Namespace, **changes: Any) -> dict[str, Any]:
+    told = json.dumps(vars(given) | changes)
+    environment = os.environ | (STUDYS if side.startswith("our") else {})
+    done = subprocess.run([sys.executable, __file__, side, told], stdout=subprocess.PIPE, env=environment, check=True)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def tuned(given: argparse.Namespace, model: str) -> tuple[int, bool]:
+    """The loader's workers and the memory layout with which one epoch of fine-tuning is fastest."""
+    seconds = {
+        tuning: run("peer", given, model=model, epochs=1, tuning=[tuning.workers, tuning.channels_last])["seconds"][0]
+        for tuning in peers.TUNINGS
+    }
+    best = min(seconds, key=lambda tuning: seconds[tuning])
+    print(
+        f"{model}, peer's epoch: "
+        + ", ".join(f"{t.workers}{'cl' * t.channels_last} {s:.1f} s" for t, s in seconds.items())
+    )
+    return best.workers, best.channels_last
+
+
+def measure(given: argparse.Namespace) -> None:
+    given.pack = str(pack.build(data.load("isic2016", data_dir()), IMAGE_SIZE).folder)
+    cases = [("fine-tuned", "mobilenetv2_skip"), ("frozen", "mobilenetv2_skip"), ("fine-tuned", given.library)]
+    tunings = {model: tuned(given, model) for model in dict.fromkeys(model for _, model in cases)}
+    goals = [1.6, 3.0, None]
+    for (trial, model), goal in zip(cases, goals, strict=True):
+        told = {"trial": trial, "model": model, "tuning": tunings[model]}
+        rounds = []
+        for number in range(given.rounds):
+            sides = ("ours", "peer") if number % 2 else ("peer", "ours")
+            rounds.append({side: run(side, given, **told) for side in sides})
+        for which in range(len(rounds[0]["ours"]["seconds"])):
+            ratios = [one["peer"]["seconds"][0] / one["ours"]["seconds"][which] for one in rounds]
+            later = ", features kept by an earlier trial" if which else ""
+            figures.save(
+                {
+                    f"trial of {given.epochs} epochs, {model} {trial}{later}, peer over ours": {
+                        "value": statistics.median(ratios),
+                        "goal": goal,
+                        "ratios": ratios,
+                        "seconds_ours": [one["ours"]["seconds"][which] for one in rounds],
+                        "seconds_peer": [one["peer"]["seconds"][0] for one in rounds],
+                        "iou_ours": rounds[0]["ours"]["iou"],
+                        "iou_peer": rounds[0]["peer"]["iou"],
+                        "peer": dict(zip(("workers", "channels_last"), tunings[model], strict=True)),
+                    }
+                }
+            )
+    ratios = []
+    for _ in range(given.rounds):
+        theirs, mine = (run(side, given)["seconds"][0] for side in ("peer's data", "our data"))
+        ratios.append(theirs / mine)
+    figures.save(
+        {"data work of an epoch, peer over ours": {"value": statistics.median(ratios), "goal": 30.0, "ratios": ratios}}
+    )
+
+
+def main() -> int:
+    if len(sys.argv) == 3 and sys.argv[1] in SIDES:
+        given = argparse.Namespace(**json.loads(sys.argv[2]))
+        torch.set_num_threads(given.threads)
+        print(json.dumps(SIDES[sys.argv[1]](given)))
+        return 0
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--library", default="smp:Unet:mobilenet_v2", help="segmentation_models_pytorch's model")
+    given = parser.parse_args()
+    if not (data_dir() / "isic2016").is_dir():
+        print(f"skipped: no isic2016 in {data_dir()}; name its folder in STUDY_DATA")
+        return 0
+    given.trial, given.model, given.tuning = "fine-tuned", "mobilenetv2_skip", [0, False]
+    measure(given)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
