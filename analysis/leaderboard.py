@@ -33,6 +33,7 @@ HINTS = {
     "train_seconds": "Seconds in all its epochs, validation included.",
     "model": "Architecture of the network.",
     "loss": "What training minimises.",
+    "encoder_frozen_epochs": "For so many epochs the encoder is frozen, then fine-tuned.",
     "encoder_freeze": "The encoder gets no gradients and keeps its BatchNorm statistics.",
     "encoder_lr": "Learning rate of the encoder at the start; empty where it is frozen.",
     "decoder_lr": "Learning rate of the decoder at the start.",

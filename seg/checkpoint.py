@@ -65,19 +65,19 @@ def snapshot(run: Run) -> Snapshot:
         tensors |= {f"{OPTIMIZER}{index}.{name}": _on_host(value) for name, value in state.items()}
     names = list(run.data.class_names)
     header = {"experiment": run.experiment.to_json(), "class_names": names, "epoch": run.epoch}
-    return Snapshot(tensors, header | ({FROZEN: run.frozen_digest} if run.frozen else {}))
+    return Snapshot(tensors, header | ({FROZEN: run.encoder_digest} if run.frozen else {}))
 
 
 def restore(run: Run, content: bytes) -> dict[str, Any]:
     """Put a checkpoint's state into a run just started; its header. CheckpointError where it does not fit."""
     tensors, header = read(content)
-    if header["experiment"] != run.experiment.to_json():
+    if experiment_of(header) != run.experiment:
         raise CheckpointError("the checkpoint belongs to another experiment")
     if header["class_names"] != list(run.data.class_names):
         raise CheckpointError(f"the checkpoint belongs to other classes: {', '.join(header['class_names'])}")
     model = {name.removeprefix(MODEL): value for name, value in tensors.items() if name.startswith(MODEL)}
     if FROZEN in header:
-        if header[FROZEN] != run.frozen_digest:
+        if header[FROZEN] != run.encoder_digest:
             raise CheckpointError("the checkpoint was trained on another frozen encoder: give the same weights file")
         model |= run.frozen
     load_model(run.model, model)

@@ -37,6 +37,8 @@ class Experiment:
     """None where the encoder is frozen."""
     encoder_freeze: bool = False
     """No gradients in the encoder, and its BatchNorm statistics stay as they were loaded."""
+    encoder_frozen_epochs: int = 0
+    """For so many epochs an encoder that is not frozen is so all the same, then it is fine-tuned."""
     encoder_weights: str = "imagenet"
     loss_parameters: Mapping[str, float] = field(default_factory=dict)
     batch_size: int = 16
@@ -62,6 +64,7 @@ class Experiment:
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise ValueError(f"{name}: {getattr(self, name)!r} must be a whole number of at least 1")
         self._check_rates()
+        self._check_frozen_epochs()
         if not (_finite(self.weight_decay) and self.weight_decay >= 0):
             raise ValueError(f"weight_decay: {self.weight_decay!r} must be 0 or more")
         if not (_finite(self.oversample) and 0 <= self.oversample <= 1):
@@ -75,6 +78,17 @@ class Experiment:
             raise ValueError(f"encoder_lr: {self.encoder_lr!r} is given, but encoder_freeze is true; leave it out")
         if not self.encoder_freeze and not (_finite(self.encoder_lr) and self.encoder_lr > 0):
             raise ValueError(f"encoder_lr: {self.encoder_lr!r} must be above 0 where the encoder is not frozen")
+
+    def _check_frozen_epochs(self) -> None:
+        epochs = self.encoder_frozen_epochs
+        if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 0:
+            raise ValueError(f"encoder_frozen_epochs: {epochs!r} must be a whole number of at least 0")
+        if epochs and self.encoder_freeze:
+            raise ValueError(f"encoder_frozen_epochs: {epochs} is given, but encoder_freeze is true; leave it out")
+
+    def frozen_in(self, epoch: int) -> bool:
+        """Whether the encoder is, in that epoch, the first of which is 1."""
+        return self.encoder_freeze or epoch <= self.encoder_frozen_epochs
 
     def _check_loss_parameters(self) -> None:
         allowed = DEFAULTS[self.loss]

@@ -8,7 +8,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -82,13 +82,15 @@ class Run:
     on_step: Callable[[], None]
     """Called after every optimiser step and every batch of an evaluation, on the host."""
     epoch: int = 0
+    thawing: list[nn.Parameter] = field(default_factory=list)
+    """Of the encoder, those that are frozen for a number of epochs only."""
 
     @cached_property
     def encoders(self) -> tuple[Frozen, Frozen] | None:
         """A frozen encoder at work on the training and on the validation images; None where it is not frozen."""
-        if not (self.experiment.encoder_freeze and self.model.separable):
+        if not (self.experiment.frozen_in(self.epoch + 1) and self.model.separable):
             return None
-        on = self.experiment.model, self.experiment.normalize, self.frozen_digest, self.data.key, self.device.type
+        on = self.experiment.model, self.experiment.normalize, self.encoder_digest, self.data.key, self.device.type
 
         def at_work(split: str, slots: Slots) -> Frozen:
             return Frozen(self.model, self.data.features, name_of(*on, split, slots), slots)
@@ -98,24 +100,26 @@ class Run:
 
     @property
     def params(self) -> tuple[int, int]:
-        """Trainable and frozen parameters."""
-        trainable = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+        """Trainable and frozen parameters; those that are frozen for a number of epochs only are trainable."""
+        learning = [p for p in self.model.parameters() if p.requires_grad] + self.thawing
+        trainable = sum(p.numel() for p in learning)
         return trainable, sum(p.numel() for p in self.model.parameters()) - trainable
 
     @cached_property
     def frozen(self) -> dict[str, Tensor]:
-        """What of the model's state stays as it was at the start, by name: a frozen encoder's."""
-        if not self.experiment.encoder_freeze:
-            return {}
+        """What of the model's state stays as it was at the start to the end, by name: a frozen encoder's."""
+        return self._encoder_state() if self.experiment.encoder_freeze else {}
+
+    def _encoder_state(self) -> dict[str, Tensor]:
         encoder = {id(tensor) for tensor in self.model.encoder.state_dict(keep_vars=True).values()}
         state = self.model.state_dict(keep_vars=True)
         return {name: tensor.detach() for name, tensor in state.items() if id(tensor) in encoder}
 
     @cached_property
-    def frozen_digest(self) -> str:
-        """SHA-256 of the frozen tensors' bytes, in the order of their names, hexadecimal."""
+    def encoder_digest(self) -> str:
+        """SHA-256 of a frozen encoder's tensors, in the order of their names, hexadecimal."""
         digest = hashlib.sha256()
-        for _, tensor in sorted(self.frozen.items()):
+        for _, tensor in sorted(self._encoder_state().items()):
             digest.update(tensor.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
@@ -178,13 +182,16 @@ def start(
     if ranks.world > 1 and device.type == "cuda":
         nn.SyncBatchNorm.convert_sync_batchnorm(model)  # in place: the model itself is no BatchNorm
     model.to(device).to(memory_format=torch.channels_last)
-    if experiment.encoder_freeze:
+    learning = [] if experiment.encoder_freeze else [p for p in model.encoder.parameters() if p.requires_grad]
+    if experiment.frozen_in(1):
         optim.freeze_encoder(model)
     optimizer = optim.build(model, experiment, device)
     wrapped = ranks.wrap(model, device)
     loss = losses.bind(experiment.loss, experiment.loss_parameters, data.class_frequencies.to(device))
     weights = oversample.weights(data.class_pixels_NC, experiment.oversample)
-    return Run(experiment, data, device, ranks, model, wrapped, optimizer, loss, weights, microbatches, on_step)
+    run = Run(experiment, data, device, ranks, model, wrapped, optimizer, loss, weights, microbatches, on_step)
+    run.thawing = learning if experiment.frozen_in(1) else []
+    return run
 
 
 def epochs(run: Run) -> Iterator[EpochResult]:
@@ -196,6 +203,8 @@ def epochs(run: Run) -> Iterator[EpochResult]:
 def _epoch(run: Run) -> EpochResult:
     began = time.perf_counter()
     epoch = run.epoch + 1
+    if run.thawing and not run.experiment.frozen_in(epoch):
+        _thaw(run)
     with torch.random.fork_rng(devices=[run.device] if run.device.type == "cuda" else []):
         # Dropout draws from the global generator: seeded by the epoch, a resumed run draws the same.
         torch.manual_seed(batches.seed_of(run.experiment.seed, "dropout", epoch, run.ranks.rank))
@@ -228,6 +237,15 @@ def _epoch(run: Run) -> EpochResult:
     )
 
 
+def _thaw(run: Run) -> None:
+    """From now on the encoder is fine-tuned."""
+    for parameter in run.thawing:
+        parameter.requires_grad_(True)
+    run.thawing, run.encoders = [], None
+    del run.wrapped  # DDP looks once at which parameters have gradients, and lets go of them with its end
+    run.wrapped = run.ranks.wrap(run.model, run.device)
+
+
 def _check_finite(kind: str, loss: float, epoch: int) -> None:
     """Of validation too: weights that the epoch's last step broke show there first, and their masks have an IoU."""
     if not math.isfinite(loss):
@@ -239,7 +257,7 @@ def _train(run: Run, epoch: int) -> tuple[float, Counts]:
     experiment, data = run.experiment, run.data
     place = run.ranks.rank, run.ranks.world
     plan = batches.plan_epoch(run.weights_N, experiment.batch_size, experiment.seed, epoch, *place, run.device)
-    optim.train_mode(run.model, experiment.encoder_freeze)
+    optim.train_mode(run.model, experiment.frozen_in(epoch))
     loss_sum = torch.zeros((), dtype=torch.float64, device=run.device)
     hard = torch.zeros(len(data.train), data.classes, 4, dtype=torch.int64, device=run.device)
     total_steps = plan.steps * experiment.epochs

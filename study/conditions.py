@@ -16,20 +16,22 @@ Choose = Callable[[str, Dimension], Value]
 
 def determine(spec: "Spec", choose: Choose) -> Experiment:
     """The experiment that `choose` leads to. It is asked for a dimension only where its condition holds:
-    `encoder_lr` where the encoder is trained, a loss's parameters where that loss is chosen, `encoder_freeze` where
-    the architecture has pretrained weights: frozen random ones are no choice to search for, only one to insist on.
+    `encoder_lr` and `encoder_frozen_epochs` where the encoder is trained, a loss's parameters where that loss is
+    chosen, `encoder_freeze` where the architecture has pretrained weights: frozen random ones are no choice to search
+    for, only one to insist on.
 
     The seed is the study's for every trial, so that trials differ by their choices alone.
     """
     dimensions = by_field(spec)
-    encoder_lr, freeze = dimensions.pop("encoder_lr", None), dimensions.pop("encoder_freeze", None)
+    trained = {name: dimensions.pop(name) for name in ("encoder_lr", "encoder_frozen_epochs") if name in dimensions}
+    freeze = dimensions.pop("encoder_freeze", None)
     fields = {name: choose(name, dimension) for name, dimension in dimensions.items()}
     if freeze is not None:
         insisted = False not in ends(freeze)
         asked = insisted or models.pretrained(str(fields["model"]))
         fields["encoder_freeze"] = choose("encoder_freeze", freeze) if asked else False
-    if encoder_lr is not None and not fields.get("encoder_freeze", Experiment.encoder_freeze):
-        fields["encoder_lr"] = choose("encoder_lr", encoder_lr)
+    if not fields.get("encoder_freeze", Experiment.encoder_freeze):
+        fields |= {name: choose(name, dimension) for name, dimension in trained.items()}
     loss = str(fields["loss"])
     parameters = {name: choose(parameter(loss, name), of) for name, of in spec.losses[loss].items()}
     return Experiment.from_json({**_common(spec, str(fields["model"])), **fields, "loss_parameters": parameters})

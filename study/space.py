@@ -17,6 +17,7 @@ Told = tuple[dict[str, Value], dict[str, BaseDistribution]]
 
 CONDITIONS = {
     "encoder_lr": " (where the encoder is not frozen)",
+    "encoder_frozen_epochs": " (where the encoder is not frozen)",
     "encoder_freeze": " (where the model has pretrained weights)",
 }
 

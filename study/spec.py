@@ -67,6 +67,7 @@ class Fixed(Strict):
     """Choices common to all searched trials: fields of seg.experiment.Experiment, whose defaults hold for the rest."""
 
     encoder_freeze: bool | None = None
+    encoder_frozen_epochs: int | None = None
     encoder_lr: float | None = None
     decoder_lr: float | None = None
     batch_size: int | None = None
@@ -93,8 +94,9 @@ class Search(Strict):
     loss: Annotated[dict[str, dict[str, Numbers]], BeforeValidator(_parameters_of_losses), Field(min_length=1)]
     """Losses, each with the dimensions of its own parameters; a parameter left out keeps its default."""
     encoder_freeze: Flags | None = None
+    encoder_frozen_epochs: Counts | None = None
     encoder_lr: Numbers | None = None
-    """Searched only where the encoder is not frozen."""
+    """This and the one before are searched only where the encoder is not frozen."""
     decoder_lr: Numbers | None = None
     batch_size: Counts | None = None
     optimizer: Names | None = None
@@ -130,7 +132,7 @@ class Baseline(Fixed):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        optional = {"oversample"} | ({"encoder_lr"} if self.encoder_freeze else set())
+        optional = {"oversample", "encoder_frozen_epochs"} | ({"encoder_lr"} if self.encoder_freeze else set())
         missing = [name for name in Fixed.model_fields if getattr(self, name) is None and name not in optional]
         if missing:
             raise refusal([(name, "missing; a baseline states every choice") for name in missing])

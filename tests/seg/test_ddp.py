@@ -1,5 +1,6 @@
 """Two ranks against one: plain torch.distributed on this machine, no Ray."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -29,9 +30,12 @@ class Plain(Segmenter):
         self.encoder = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU())
         self.decoder = nn.Conv2d(8, channels, 3, padding=1)
 
-    def forward(self, images_N3HW: Tensor) -> Tensor:
+    def features(self, images_N3HW: Tensor) -> list[Tensor]:
+        return [self.encoder(images_N3HW)]
+
+    def decode(self, images_N3HW: Tensor, features: Sequence[Tensor]) -> Tensor:
         self.training_calls += self.training
-        logits: Tensor = self.decoder(self.encoder(images_N3HW))
+        logits: Tensor = self.decoder(*features)
         return logits
 
 
@@ -42,7 +46,7 @@ def results(pack_folder: Path, chosen: Experiment, ranks: Ranks, microbatches: i
     run = loop.start(chosen, data, CPU, ranks=ranks, microbatches=microbatches)
     with patch("seg.evaluate.BATCH", 5):  # several batches, the last one short, so that every rank has some to score
         before = evaluate(run.model, run.data.val, chosen, 2, ranks, CPU, run.loss)
-        epoch = next(loop.epochs(run))
+        *_, epoch = loop.epochs(run)
     return {
         "counts_before": before.counts.hard,
         "soft_before": before.counts.soft,
@@ -97,6 +101,19 @@ def test_two_ranks_train_as_one(
         assert rank["loss_before"] == alone["loss_before"]
         assert rank["train_loss"] == pytest.approx(alone["train_loss"], rel=1e-6)
         assert rank["train_iou"] == pytest.approx(alone["train_iou"], abs=1e-3)
+        for name, value in alone["weights"].items():
+            assert torch.allclose(rank["weights"][name], value, atol=2e-6), name
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("original_models")
+@pytest.mark.parametrize("encoder", [{"encoder_freeze": True, "encoder_lr": None}, {"encoder_frozen_epochs": 1}])
+def test_two_ranks_freeze_and_thaw_as_one(
+    tiny_pack: Pack, make_experiment: Any, tmp_path: Path, encoder: dict[str, Any]
+) -> None:
+    chosen = make_experiment(model="mobilenetv2_plain", epochs=2, optimizer="adam", batch_size=9, **encoder)
+    alone = results(tiny_pack.folder, chosen, Ranks())
+    for rank in on_two_ranks(tiny_pack, chosen, tmp_path):
         for name, value in alone["weights"].items():
             assert torch.allclose(rank["weights"][name], value, atol=2e-6), name
 

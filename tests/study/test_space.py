@@ -22,6 +22,7 @@ SPECS = {
     "phantom": ("phantom", ()),
     "wide": ("isic", WIDE),
     "frozen": ("isic", ("search.encoder_freeze=true",)),
+    "first frozen, then tuned": ("isic", ("search.encoder_frozen_epochs=[0, 2, 5]",)),
     "one loss with its default": ("isic", ("search.loss=dice_bce",)),
     "batch sizes in steps": ("isic", ("search.batch_size={low: 8, high: 64, step: 8}",)),
 }
@@ -55,6 +56,8 @@ def test_parameters_exist_only_under_their_condition(spec):
     for trial, experiment in random_trials(spec, 60):
         assert (experiment.encoder_lr is None) == experiment.encoder_freeze
         assert ("encoder_lr" in trial.params) == (not experiment.encoder_freeze)
+        first_frozen = spec.search is not None and spec.search.encoder_frozen_epochs is not None
+        assert ("encoder_frozen_epochs" in trial.params) == (first_frozen and not experiment.encoder_freeze)
         assert set(experiment.loss_parameters) == set(DEFAULTS[experiment.loss])
         searched = {f"loss_{experiment.loss}_{name}" for name in spec.losses[experiment.loss]}
         assert {name for name in trial.params if name.startswith("loss_")} == searched
@@ -136,6 +139,7 @@ COMMON = {
     "weight_decay": 0.0,
     "schedule": "constant",
     "oversample": 0.0,
+    "encoder_frozen_epochs": 0,
 }
 R1 = COMMON | {
     "model": "mobilenetv2_plain",
