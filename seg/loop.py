@@ -174,6 +174,7 @@ def start(
     """
     if device.type == "cpu":
         allocator.keep_freed_memory()
+        allocator.give_back()
     ranks = ranks or Ranks.current()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(batches.seed_of(experiment.seed, "model"))

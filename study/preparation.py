@@ -46,7 +46,7 @@ def prepare(spec: Spec, data_dir: Path, weights_dir: Path | None, cluster: Clust
     be written; the quick checks come first.
     """
     allotment = allot(spec, cluster)
-    found_weights = _weights(spec, data_dir, weights_dir)
+    found_weights = encoder_weights(spec, data_dir, weights_dir)
     dataset = data.load(spec.dataset, data_dir)
     check_objective(spec, dataset.classes)
     packed = pack.build(dataset, spec.image_size, pack.default_root(), obtain=packs.obtain_from(storage))
@@ -77,8 +77,8 @@ def weights_folder(data_dir: Path, weights_dir: Path | None) -> Path:
     return weights_dir or data_dir / "weights"
 
 
-def _weights(spec: Spec, data_dir: Path, weights_dir: Path | None) -> Path | None:
-    """Every file that some trial will load is there, downloaded once, and fits, before any lane asks for it."""
+def encoder_weights(spec: Spec, data_dir: Path, weights_dir: Path | None) -> Path | None:
+    """Their folder. Every file that some trial will load is there from now on, downloaded once, and fits."""
     if spec.encoder.weights == "none":
         return None
     folder = weights_folder(data_dir, weights_dir).resolve()

@@ -1,0 +1,211 @@
+"""How many lanes keep this machine busiest: the same trial trained by 1, 2, ... processes side by side.
+
+    python -m study.tune_lanes SPEC [--data DIR] [--seconds S] [--most N] [--set KEY=VALUE ...]
+
+On GPUs the lanes share the first one, each with its part of the memory; on a CPU they divide the threads. What is
+compared is images/s of all of them together, validation included. Nothing is kept of what they train.
+"""
+
+import argparse
+import multiprocessing
+import os
+import queue
+import resource
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from seg import data, loop, pack
+from seg.data.sample import DataError
+from seg.experiment import Experiment
+from seg.weights import WeightsError
+from study import conditions, preparation
+from study.arguments import ArgumentParser, at_least_one
+from study.conditions import determine
+from study.dimension import Dimension, Value, ends
+from study.messages import LaneSettings
+from study.objective import Objective
+from study.redact import complain
+from study.spec import Spec, SpecError, load_spec
+from study.worker import feature_bytes, limit_memory
+
+SECONDS = 20.0
+MOST = 8
+WORTH = 1.03
+"""A larger number of lanes is better where it is so many times as fast: each costs memory."""
+ANSWER_SECONDS = 900.0
+
+
+class EnoughError(Exception):
+    """The time to measure is over."""
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """What so many of them did together."""
+
+    lanes: int
+    threads: int
+    images_per_second: float
+    gib: float
+    """Of the lane that held most: of the GPU's memory, on a CPU of the machine's."""
+
+
+def representative(spec: Spec) -> Experiment:
+    """Of its trials: the first choice of everything, an encoder that learns where that may be; else a baseline."""
+    if spec.search is None:
+        return conditions.published(spec, spec.baselines[0])
+
+    def first(name: str, dimension: Dimension) -> Value:
+        return False if name == "encoder_freeze" and False in ends(dimension) else ends(dimension)[0]
+
+    return determine(spec, first)
+
+
+def measure(lanes: int, threads: int, told: dict[str, Any]) -> Lanes | str:
+    """Or in a line why they cannot be so many."""
+    context = multiprocessing.get_context("spawn")
+    ready, answers = context.Barrier(lanes), context.Queue()
+    told = told | {"lanes": lanes, "threads": threads}
+    processes = [context.Process(target=work, args=(told, ready, answers), daemon=True) for _ in range(lanes)]
+    for process in processes:
+        process.start()
+    found: list[tuple[float, float]] = []
+    problem = ""
+    while len(found) < lanes and not problem:
+        try:
+            answer = answers.get(timeout=1)
+            found, problem = ([*found, answer], "") if isinstance(answer, tuple) else (found, answer)
+        except queue.Empty:
+            if any(process.exitcode for process in processes):
+                problem = "a lane was ended, by want of memory most likely"
+    for process in processes:
+        process.join(timeout=0 if problem else 60)
+        process.kill()
+    return problem or Lanes(lanes, threads, sum(rate for rate, _ in found), max(gib for _, gib in found))
+
+
+def work(told: dict[str, Any], ready: Any, answers: Any) -> None:
+    """Of one lane: answers with images/s and GiB, or with what went wrong."""
+    try:
+        answers.put(_train(told, ready))
+    except Exception as error:
+        ready.abort()
+        answers.put(f"{type(error).__name__}: {error}".splitlines()[0])
+
+
+def _train(told: dict[str, Any], ready: Any) -> tuple[float, float]:
+    torch.set_num_threads(told["threads"])
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    share = 1 / told["lanes"] if device.type == "cuda" else 0.0
+    settings = LaneSettings("", "", None, Objective("val_iou", "max"), 1, share, told["threads"])
+    limit_memory(device, share)
+    chosen = Experiment.from_json(told["experiment"])
+    packed = pack.open_pack(told["pack"], verify=False)
+    resident = loop.load(packed, device, feature_bytes(settings, device))
+    images, since = 0, 0.0
+
+    def on_step() -> None:
+        nonlocal images
+        images += chosen.batch_size * run.model.training
+        if since and time.perf_counter() - since > told["seconds"]:
+            raise EnoughError
+
+    run = loop.start(chosen, resident, device, told["weights_dir"] and Path(told["weights_dir"]), on_step=on_step)
+    results = loop.epochs(run)
+    next(results)  # warms up, and keeps the features of a frozen encoder
+    ready.wait(ANSWER_SECONDS)
+    images, since = 0, time.perf_counter()
+    try:
+        for _ in results:
+            pass
+    except EnoughError:
+        pass
+    return images / (time.perf_counter() - since), _held_gib(device)
+
+
+def _held_gib(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_reserved(device) / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def best(found: list[Lanes]) -> Lanes:
+    """The fewest that nothing else beats by enough."""
+    fastest = max(one.images_per_second for one in found)
+    return next(one for one in found if one.images_per_second * WORTH >= fastest)
+
+
+def numbers(most: int, cores: int, on_gpu: bool) -> list[int]:
+    """Of lanes, to be tried in turn: on a CPU each needs a core at least."""
+    return [lanes for lanes in (1, 2, 3, 4, 6, 8, 12, 16) if lanes <= (most if on_gpu else min(most, cores))]
+
+
+def tried(told: dict[str, Any], most: int, cores: int, on_gpu: bool) -> list[Lanes]:
+    """Each number in turn, a line of the table each, until two in a row bring nothing, or no more are possible."""
+    print("lanes  threads each  images/s  over one lane  GiB each", flush=True)
+    found = list[Lanes]()
+    for lanes in numbers(most, cores, on_gpu):
+        one = measure(lanes, max(cores // lanes, 1), told)
+        if isinstance(one, str):
+            print(f"{lanes:5d}  not possible: {one}")
+            break
+        found.append(one)
+        ratio = one.images_per_second / found[0].images_per_second
+        print(f"{lanes:5d}  {one.threads:12d}  {one.images_per_second:8.0f}  {ratio:13.2f}  {one.gib:8.2f}", flush=True)
+        if len(found) > 2 and best(found) not in found[-2:]:
+            break
+    return found
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """0: found; 2: bad input."""
+    options = _parser().parse_args(arguments)
+    try:
+        spec = load_spec(options.spec, options.set)
+        weights_dir = preparation.encoder_weights(spec, options.data, options.weights)
+        packed = pack.build(data.load(spec.dataset, options.data), spec.image_size, pack.default_root())
+    except (SpecError, DataError, WeightsError) as error:
+        complain(error)
+        return 2
+    chosen = representative(spec)
+    told = {
+        # Long enough that the time is over first.
+        "experiment": chosen.to_json() | {"epochs": 10**6},
+        "pack": str(packed.folder),
+        "weights_dir": str(weights_dir) if weights_dir else None,
+        "seconds": options.seconds,
+    }
+    os.environ.setdefault("MALLOC_ARENA_MAX", "1")  # as in a study's workers, see study.cluster
+    on_gpu, cores = torch.cuda.is_available(), preparation.this_machine().nodes[0].cpus
+    device = torch.cuda.get_device_name() if on_gpu else f"CPU, {cores} cores"
+    encoder = "frozen" if chosen.encoder_freeze else "fine-tuned"
+    print(f"{chosen.model}, encoder {encoder}, batches of {chosen.batch_size} at {chosen.image_size} px, on {device}")
+    found = tried(told, options.most, cores, on_gpu)
+    if not found:
+        complain("not even one lane could be measured; what stands above is the reason")
+        return 2
+    lanes = best(found).lanes
+    key, value = ("gpus_per_worker", f"{1 / lanes:.3g}") if on_gpu else ("lanes", f"{lanes}")
+    where = "on a GPU" if on_gpu else "on this machine"
+    print(f"best: {lanes} {where}. In the spec: resources: {{{key}: {value}}}, or --{key.replace('_', '-')} {value}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    p = ArgumentParser(prog="python -m study.tune_lanes", description=__doc__.partition("\n")[0], allow_abbrev=False)
+    p.add_argument("spec", metavar="SPEC", help="a bundled study or a YAML file")
+    p.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="datasets (default: ./data)")
+    p.add_argument("--weights", type=Path, metavar="DIR", help="encoder weights (default: DATA/weights)")
+    p.add_argument("--seconds", type=float, default=SECONDS, help=f"to measure each number (default: {SECONDS:g})")
+    p.add_argument("--most", type=at_least_one, default=MOST, help=f"lanes to try at most (default: {MOST})")
+    p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the spec")
+    return p
+
+
+if __name__ == "__main__":
+    sys.exit(main())
