@@ -22,14 +22,38 @@ STUDIES: dict[str, tuple[str, ...]] = {
 }
 
 
+FEW = 48
+"""Files of a folder, or lines of a list."""
+
+
 @pytest.fixture(scope="module")
-def studies(shell: Any, data_dir: Path) -> dict[str, Path]:
+def some_data(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first images of each split of ISIC and the pets, all of COCO's and of the weights."""
+    folder = tmp_path_factory.mktemp("data")
+    for name in ("coco", "weights"):
+        (folder / name).symlink_to(data_dir / name)
+    for part in sorted((data_dir / "isic2016").glob("*/")):
+        (folder / "isic2016" / part.name).mkdir(parents=True)
+        for path in sorted(part.iterdir())[:FEW]:
+            (folder / "isic2016" / part.name / path.name).symlink_to(path)
+    pets = folder / "oxford-iiit-pet"
+    (pets / "annotations").mkdir(parents=True)
+    (pets / "images").symlink_to(data_dir / "oxford-iiit-pet/images")
+    (pets / "annotations/trimaps").symlink_to(data_dir / "oxford-iiit-pet/annotations/trimaps")
+    for name in ("trainval.txt", "test.txt"):
+        lines = (data_dir / "oxford-iiit-pet/annotations" / name).read_text().splitlines(keepends=True)
+        (pets / "annotations" / name).write_text("".join(lines[:FEW]))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def studies(shell: Any, some_data: Path) -> dict[str, Path]:
     """An epoch of each at 64 pixels; those of one dataset in one study, whose spec names them."""
     found = {}
     for spec, options in STUDIES.items():
         count = len(load_spec(spec).baselines)
         all_of_them = ("--trials", count, "--set", f"finalists={count}", "--set", "early_stopping.scheduler=none")
-        small = ("--epochs", 1, "--image-size", 64, "--no-report", "--data", data_dir)
+        small = ("--epochs", 1, "--image-size", 64, "--no-report", "--data", some_data)
         folder = spec.replace("/", "-")
         shell.study(spec, *all_of_them, *small, *options, "--name", folder)
         found[spec] = shell.storage / folder
