@@ -1,6 +1,6 @@
 """Scoring a model on a split: integer counts of every image, each image once, however many ranks."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,9 +16,6 @@ from seg.models.segmenter import Segmenter
 from seg.ranks import Ranks
 
 BATCH = 64
-
-Part = tuple[Tensor] | tuple[Tensor, list[Tensor]]
-"""Of a batch, as models take it: images (N, 3, H, W), and the encoder's features of them."""
 
 
 def _compute(model: Segmenter, images_N3HW: Tensor, indices_N: Tensor) -> list[Tensor]:
@@ -50,13 +47,6 @@ def predict_classes(logits_NKHW: Tensor) -> Tensor:
     return logits_NKHW.argmax(1) if logits_NKHW.shape[1] > 1 else (logits_NKHW[:, 0] > 0).long()
 
 
-def in_parts(images: Tensor, features: Sequence[Tensor], parts: int) -> Iterator[Part]:
-    """A batch in so many parts; with the encoder's features, where there are any."""
-    pieces = zip(*(each.tensor_split(parts) for each in (images, *features)), strict=True)
-    for part, *features_of_it in pieces:
-        yield (part, features_of_it) if features else (part,)
-
-
 @torch.inference_mode()
 def evaluate(
     model: nn.Module,
@@ -79,7 +69,8 @@ def evaluate(
     model.eval()
     if encode is None and experiment.encoder_freeze and isinstance(model, Segmenter) and model.separable:
         encode = partial(_compute, model)
-    batches = torch.arange(len(data), device=device).split(BATCH)
+    indices = torch.arange(len(data)).split(BATCH)
+    batches = [frozen.to_device(each, device) for each in indices]
     losses = torch.zeros(len(batches), dtype=torch.float64, device=device)
     hard = torch.zeros(len(data), classes, 4, dtype=torch.int64, device=device)
     soft = torch.zeros(len(data), classes, 3, dtype=torch.float64, device=device)
@@ -88,8 +79,8 @@ def evaluate(
         images, masks = data.take(batches[b])
         images = normalise(images, experiment.normalize)
         with precision(device):
-            features = encode(images, batches[b].cpu()) if encode else []
-            parts = [model(*part) for part in in_parts(images, features, min(microbatches, len(images)))]
+            pieces = zip(images.chunk(microbatches), indices[b].chunk(microbatches), strict=True)
+            parts = [model(part, *([encode(part, each)] if encode else [])) for part, each in pieces]
         logits = parts[0] if len(parts) == 1 else torch.cat(parts)
         logits, target = logits.float(), masks.long()
         losses[b] = loss(logits, target) * len(images) if loss else torch.nan

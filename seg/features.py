@@ -1,14 +1,16 @@
 """What a frozen encoder makes of each image, kept: from the second time on, an image costs a read, not a forward pass.
 
-Kept are the images as they are, and flipped, where that is all that augmentation does. Features are always computed
-CHUNK images at a time, the last ones filled up: how a convolution adds up depends on how many images it is given, and
-what is kept is to be, to the bit, what would be computed anew.
+Kept are the images as they are, and flipped, where that is all that augmentation does. Their features are always
+computed CHUNK images at a time, the last ones filled up: how a convolution adds up depends on how many images it is
+given, and what is kept is to be, to the bit, what would be computed anew.
 """
 
 import functools
 import hashlib
+import importlib.metadata
 import mmap
 import os
+import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,6 +24,10 @@ from seg import augment
 from seg.augment import Augmentation
 from seg.models.segmenter import Segmenter
 
+FORMAT = 1
+"""Raise it when a file's layout changes, or what a model of this project gives as its features."""
+LIBRARIES = ("torch", "torchvision", "segmentation-models-pytorch", "timm")
+"""Whose versions features may depend on."""
 CHUNK = 16
 PAGE = 4096
 MOST_OF_ROOM = 0.75
@@ -72,14 +78,15 @@ class Kept:
         return ~(inside & self._filled[slots_N.where(inside, 0)].bool())
 
     def read(self, slots_N: Tensor) -> list[Tensor]:
-        return [array.index_select(0, slots_N.to(array.device)).permute(0, 3, 1, 2) for array in self._arrays]
+        slots = to_device(slots_N, self._arrays[0].device)
+        return [array.index_select(0, slots).permute(0, 3, 1, 2) for array in self._arrays]
 
     def write(self, slots_N: Tensor, features: Sequence[Tensor]) -> None:
         """Those for which there is room."""
         kept = (slots_N < len(self._filled)).nonzero()[:, 0]
-        slots = slots_N[kept]
+        slots, chosen = slots_N[kept], to_device(torch.stack([slots_N[kept], kept]), self._arrays[0].device)
         for array, feature in zip(self._arrays, features, strict=True):
-            array.index_copy_(0, slots.to(array.device), feature[kept.to(array.device)].permute(0, 2, 3, 1))
+            array.index_copy_(0, chosen[0], feature[chosen[1]].permute(0, 2, 3, 1))
         self._filled.index_fill_(0, slots, 1)
 
 
@@ -87,9 +94,14 @@ class FeatureStore:
     """What this process keeps of all encoders, within a limit: on a CPU in files below `root`, which every process of
     the node maps and the kernel holds in memory as long as it has some to spare; on a GPU in its memory."""
 
-    def __init__(self, root: Path, limit_bytes: float, device: torch.device):
-        self._root, self._limit, self._device = root, limit_bytes, device
-        self._on_device: dict[str, Kept] = {}
+    def __init__(self, limit_bytes: float, device: torch.device, root: Path | None = None):
+        self._root, self._limit, self._device = root or default_root(), limit_bytes, device
+        self._on_device: dict[str, tuple[Kept, int]] = {}
+        """With the bytes of each."""
+
+    def forget(self) -> None:
+        """What is kept in a GPU's memory, which a model that learns as a whole may need."""
+        self._on_device.clear()
 
     def open(self, name: str, slots: int, like: Sequence[Tensor]) -> Kept | None:
         """For features of those shapes and kind; None where there is no room for any."""
@@ -104,20 +116,23 @@ class FeatureStore:
         self, name: str, slots: int, shapes: list[tuple[int, int, int]], like: Sequence[Tensor], width: int
     ) -> Kept | None:
         if name not in self._on_device:
-            slots = min(slots, int(MOST_OF_ROOM * self._limit / width))
-            if not slots:
+            if len(self._on_device) > 1:
+                self.forget()  # of another encoder, in training and validation
+            held = sum(size for _, size in self._on_device.values())
+            slots = min(slots, int(min(MOST_OF_ROOM * self._limit, self._limit - held) / width))
+            try:
+                arrays = [f.new_empty(slots, *shape) for f, shape in zip(like, shapes, strict=True)]
+            except torch.OutOfMemoryError:
                 return None
-            while len(self._on_device) > 1:
-                del self._on_device[next(iter(self._on_device))]
-            arrays = [f.new_empty(slots, *shape) for f, shape in zip(like, shapes, strict=True)]
-            self._on_device[name] = Kept(arrays, torch.zeros(slots, dtype=torch.uint8))
-        return self._on_device[name]
+            self._on_device[name] = Kept(arrays, torch.zeros(slots, dtype=torch.uint8)), slots * width
+        return self._on_device[name][0]
 
     def _open_file(
         self, name: str, slots: int, shapes: list[tuple[int, int, int]], like: Sequence[Tensor], widths: list[int]
     ) -> Kept | None:
         slots = min(slots, int(MOST_OF_ROOM * self._limit / sum(widths)))
         size = _pages(slots) + sum(_pages(slots * width) for width in widths)
+        name = name_of(name, slots, shapes, [feature.dtype for feature in like])  # of one layout only
         mapped = self._map(self._root / f"{name}.{_boot()}", size) if slots else None
         if mapped is None:
             return None
@@ -131,7 +146,9 @@ class FeatureStore:
     def _map(self, path: Path, size: int) -> mmap.mmap | None:
         """The file's pages, all of them there: to write to one that the disk has no room for would end the process."""
         try:
-            self._root.mkdir(parents=True, exist_ok=True)
+            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self._root.stat().st_uid != os.getuid():
+                return None  # somebody else's: what they put there is not to be trusted
             if not path.exists() and self._room() < size:
                 return None
             with path.open("a+b") as file:
@@ -167,6 +184,9 @@ class Frozen:
 
     def __call__(self, images_N3HW: Tensor, slots_N: Tensor) -> list[Tensor]:
         """Of normalised, augmented images, and their slots, on the CPU."""
+        if not self.slots.count:
+            with torch.no_grad():
+                return self.model.features(images_N3HW)
         kept = self._open(images_N3HW)
         if kept is None:
             return compute(self.model, images_N3HW)
@@ -174,7 +194,7 @@ class Frozen:
         if not missing.any():
             return kept.read(slots_N)
         fresh = missing.nonzero()[:, 0]
-        features = compute(self.model, images_N3HW[fresh.to(images_N3HW.device)])
+        features = compute(self.model, images_N3HW[to_device(fresh, images_N3HW.device)])
         kept.write(slots_N[fresh], features)
         if len(fresh) == len(slots_N):
             return features
@@ -182,7 +202,7 @@ class Frozen:
         return [_merge(fresh, new, known, old) for new, old in zip(features, kept.read(slots_N[known]), strict=True)]
 
     def _open(self, images_N3HW: Tensor) -> Kept | None:
-        if not self._opened and self.store and self.slots.count:
+        if not self._opened and self.store:
             with torch.no_grad():
                 like = self.model.features(images_N3HW[:1])
             self._kept = self.store.open(self.name, self.slots.count, like)
@@ -191,9 +211,26 @@ class Frozen:
 
 
 def name_of(*parts: object) -> str:
-    """A file's name that differs wherever a part does; features also depend on PyTorch and its threads."""
-    told = [*parts, torch.__version__, torch.get_num_threads(), CHUNK]
+    """A file's name that differs wherever a part does; features also depend on the libraries and their threads."""
+    told = [FORMAT, CHUNK, *parts, torch.get_num_threads(), *map(_version, LIBRARIES)]
     return hashlib.blake2b(repr(told).encode(), digest_size=12).hexdigest()
+
+
+def default_root() -> Path:
+    """Of this machine and user alone: files are mapped, and their pages are the kernel's to write."""
+    return Path(tempfile.gettempdir()) / f"segstudy-{os.getuid()}" / "features"
+
+
+def to_device(indices: Tensor, device: torch.device) -> Tensor:
+    """Of a tensor on the CPU; nobody waits for a GPU."""
+    return indices.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else indices.to(device)
+
+
+@functools.cache
+def _version(library: str) -> str:
+    with suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.version(library)
+    return ""
 
 
 def _channels_last(feature: Tensor) -> Tensor:
@@ -202,7 +239,7 @@ def _channels_last(feature: Tensor) -> Tensor:
 
 def _merge(fresh: Tensor, new: Tensor, known: Tensor, old: Tensor) -> Tensor:
     """Of the batch's positions `fresh` and `known`, in the batch's order."""
-    position = torch.cat([fresh, known]).argsort().to(new.device)
+    position = to_device(torch.cat([fresh, known]).argsort(), new.device)
     return _channels_last(torch.cat([new, old])[position])
 
 

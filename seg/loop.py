@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from seg import allocator, augment, batches, losses, metrics, models, optim, oversample
 from seg.batches import Resident, normalise
-from seg.evaluate import Evaluation, Part, evaluate, in_parts, precision, predict_classes
+from seg.evaluate import Evaluation, evaluate, precision, predict_classes
 from seg.experiment import Experiment
 from seg.features import FeatureStore, Frozen, Slots, name_of
 from seg.metrics import Counts
@@ -54,10 +54,10 @@ class Data:
 
 
 def load(pack: Pack, device: torch.device, feature_bytes: float = 0) -> Data:
-    """Of what frozen encoders make of the images, so many bytes are kept at most: beside the pack, or on a GPU."""
+    """Of what frozen encoders make of the images, so many bytes are kept at most: on the disk, or on a GPU."""
     train, val = (batches.resident(pack, split, device) for split in ("train", "val"))
     pixels = torch.from_numpy(pack.class_pixels_NC[pack.indices("train")])
-    store = FeatureStore(pack.folder.parent / "features", feature_bytes, device) if feature_bytes else None
+    store = FeatureStore(feature_bytes, device) if feature_bytes else None
     return Data(train, val, tuple(pack.class_names), pixels, pack.key, store)
 
 
@@ -92,8 +92,11 @@ class Run:
             return None
         on = self.experiment.model, self.experiment.normalize, self.encoder_digest, self.data.key, self.device.type
 
+        # A trial that ran out of a GPU's memory has none to spare.
+        spare = self.device.type == "cpu" or self.microbatches == 1
+
         def at_work(split: str, slots: Slots) -> Frozen:
-            return Frozen(self.model, self.data.features, name_of(*on, split, slots), slots)
+            return Frozen(self.model, self.data.features if spare else None, name_of(*on, split, slots), slots)
 
         augmentation = augment.AUGMENTATIONS[self.experiment.augment]
         return at_work("train", Slots(len(self.data.train), augmentation)), at_work("val", Slots(len(self.data.val)))
@@ -107,8 +110,10 @@ class Run:
 
     @cached_property
     def frozen(self) -> dict[str, Tensor]:
-        """What of the model's state stays as it was at the start to the end, by name: a frozen encoder's."""
-        return self._encoder_state() if self.experiment.encoder_freeze else {}
+        """What of the model's state stays as it was at the start to the end, by name, and can be had again: of a frozen
+        encoder whose weights came from a file."""
+        named = self.experiment.encoder_weights != "none"  # random ones may be others on another machine
+        return self._encoder_state() if self.experiment.encoder_freeze and named else {}
 
     def _encoder_state(self) -> dict[str, Tensor]:
         encoder = {id(tensor) for tensor in self.model.encoder.state_dict(keep_vars=True).values()}
@@ -175,6 +180,8 @@ def start(
     if device.type == "cpu":
         allocator.keep_freed_memory()
         allocator.give_back()
+    if data.features and (microbatches > 1 or not experiment.frozen_in(1)):
+        data.features.forget()
     ranks = ranks or Ranks.current()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(batches.seed_of(experiment.seed, "model"))
@@ -243,6 +250,8 @@ def _thaw(run: Run) -> None:
     for parameter in run.thawing:
         parameter.requires_grad_(True)
     run.thawing, run.encoders = [], None
+    if run.data.features:
+        run.data.features.forget()
     del run.wrapped  # DDP looks once at which parameters have gradients, and lets go of them with its end
     run.wrapped = run.ranks.wrap(run.model, run.device)
 
@@ -281,28 +290,28 @@ def _step(run: Run, batch: batches.Batch, slots: Tensor | None = None) -> tuple[
     `slots`: where the features of its images are kept."""
     images, masks = run.data.train.take(batch.indices)
     images, masks = augment.apply(augment.AUGMENTATIONS[run.experiment.augment], images, masks, batch.draws_ND)
-    images = normalise(images, run.experiment.normalize)
-    with precision(run.device):
-        features = run.encoders[0](images, slots) if run.encoders and slots is not None else []
     # As many on every rank: SyncBatchNorm waits for all of them in each forward pass.
     parts = min(run.microbatches, batch.fewest)
     run.optimizer.zero_grad(set_to_none=True)
     losses, counts = [], []
-    pieces = zip(in_parts(images, features, parts), masks.tensor_split(parts), strict=True)
-    for number, (part, target) in enumerate(pieces, 1):
-        share = len(target) / len(images)
+    kept = slots.tensor_split(parts) if slots is not None else [None] * parts
+    pieces = zip(images.tensor_split(parts), masks.tensor_split(parts), kept, strict=True)
+    for number, (part, target, slots_of_it) in enumerate(pieces, 1):
+        share = len(part) / len(images)
         with run.ranks.gathering(run.wrapped, now=number == parts):
-            loss, found = _accumulate(run, part, target.long(), share * batch.share)
+            loss, found = _accumulate(run, part, target.long(), share * batch.share, slots_of_it)
         losses.append(loss * share)
         counts.append(found)
     run.optimizer.step()
     return torch.stack(losses).sum(), torch.cat(counts)
 
 
-def _accumulate(run: Run, part: Part, target: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+def _accumulate(run: Run, images: Tensor, target: Tensor, weight: float, slots: Tensor | None) -> tuple[Tensor, Tensor]:
     """Forward and backward: gradients of the mean loss times `weight` are added up; the loss and the counts."""
+    images = normalise(images, run.experiment.normalize)
     with precision(run.device):
-        logits = run.wrapped(*part)
+        features = [run.encoders[0](images, slots)] if run.encoders and slots is not None else []
+        logits = run.wrapped(images, *features)
     logits = logits.float()
     loss = run.loss(logits, target)
     (loss * weight).backward()

@@ -15,7 +15,7 @@ from seg.resample import resize_image, resize_mask
 
 REDUCED = 2
 """A JPEG is decoded at a fraction of its size, but not below so many times the pack's: what is left to resizing smooths
-over the difference, of 0.3 grey levels on average (bench_scaling.py)."""
+over most of the difference."""
 
 Row = tuple[np.ndarray, np.ndarray, tuple[int, int]]
 """Image (S, S, 3), mask (S, S), and the mask file's height and width."""

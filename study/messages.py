@@ -79,6 +79,7 @@ class Started:
     params_trainable: int
     params_frozen: int
     build_seconds: float
+    """Of the model and its optimiser, alone."""
     sampling: dict[str, list[float]]
     """Class frequencies, see seg.oversample.report."""
     rows: list[dict[str, Any]] = field(default_factory=list)

@@ -39,7 +39,6 @@ class Plan:
     @property
     def settings(self) -> LaneSettings:
         prepared, allotment, cluster = self.prepared, self.prepared.allotment, self.prepared.cluster
-        kept = self.spec.resources.feature_cache_gb
         return LaneSettings(
             store_uri=self.store.uri,
             pack_folder=str(prepared.pack.folder),
@@ -55,7 +54,7 @@ class Plan:
             one_node=allotment.one_node,
             room_seconds=ADDED_SECONDS if cluster.elastic else ROOM_SECONDS if cluster.joined else math.inf,
             elsewhere=prepared.elsewhere,
-            feature_bytes=None if kept is None else 1e9 * kept,
+            feature_bytes=self.spec.resources.feature_bytes,
         )
 
     @property

@@ -56,6 +56,10 @@ class Resources(Strict):
     """Of what frozen encoders make of the images, kept for the trials that follow: on the disk of each node, or in each
     worker's GPU. By default an eighth of the node's memory, or of the GPU's."""
 
+    @property
+    def feature_bytes(self) -> float | None:
+        return None if self.feature_cache_gb is None else 1e9 * self.feature_cache_gb
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.gpus_per_worker > 1 and not self.gpus_per_worker.is_integer():

@@ -3,7 +3,7 @@
     python -m study.tune_lanes SPEC [--data DIR] [--seconds S] [--most N] [--set KEY=VALUE ...]
 
 On GPUs the lanes share the first one, each with its part of the memory; on a CPU they divide the threads. What is
-compared is images/s of all of them together, validation included. Nothing is kept of what they train.
+compared is images/s of all of them together, validation included. Nothing that they train is kept.
 """
 
 import argparse
@@ -94,15 +94,16 @@ def work(told: dict[str, Any], ready: Any, answers: Any) -> None:
     try:
         answers.put(_train(told, ready))
     except Exception as error:
-        ready.abort()
         answers.put(f"{type(error).__name__}: {error}".splitlines()[0])
+        ready.abort()  # the others end too, each with an answer that nobody reads
 
 
 def _train(told: dict[str, Any], ready: Any) -> tuple[float, float]:
     torch.set_num_threads(told["threads"])
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     share = 1 / told["lanes"] if device.type == "cuda" else 0.0
-    settings = LaneSettings("", "", None, Objective("val_iou", "max"), 1, share, told["threads"])
+    objective, kept = Objective("val_iou", "max"), told["feature_bytes"]
+    settings = LaneSettings("", "", None, objective, 1, share, told["threads"], feature_bytes=kept)
     limit_memory(device, share)
     chosen = Experiment.from_json(told["experiment"])
     packed = pack.open_pack(told["pack"], verify=False)
@@ -175,10 +176,11 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = representative(spec)
     told = {
         # Long enough that the time is over first.
-        "experiment": chosen.to_json() | {"epochs": 10**6},
+        "experiment": chosen.to_json() | {"epochs": 10**6, "encoder_frozen_epochs": 0},
         "pack": str(packed.folder),
         "weights_dir": str(weights_dir) if weights_dir else None,
         "seconds": options.seconds,
+        "feature_bytes": spec.resources.feature_bytes,
     }
     os.environ.setdefault("MALLOC_ARENA_MAX", "1")  # as in a study's workers, see study.cluster
     on_gpu, cores = torch.cuda.is_available(), preparation.this_machine().nodes[0].cpus
@@ -190,7 +192,8 @@ def main(arguments: list[str] | None = None) -> int:
         complain("not even one lane could be measured; what stands above is the reason")
         return 2
     lanes = best(found).lanes
-    key, value = ("gpus_per_worker", f"{1 / lanes:.3g}") if on_gpu else ("lanes", f"{lanes}")
+    # Rounded down: of a share above 1/6, no six fit.
+    key, value = ("gpus_per_worker", f"{1000 // lanes / 1000:g}") if on_gpu else ("lanes", f"{lanes}")
     where = "on a GPU" if on_gpu else "on this machine"
     print(f"best: {lanes} {where}. In the spec: resources: {{{key}: {value}}}, or --{key.replace('_', '-')} {value}")
     return 0

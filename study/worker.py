@@ -83,7 +83,7 @@ class Worker:
                 return self._start(command)
             return self._train_epoch()
         except Exception as error:  # whatever a trial does, it is recorded, and the lane lives on
-            self._attempt = None
+            self._attempt, self._idle_since = None, time.perf_counter()
             if lost_peer(error) or isinstance(error, StoreError) or self._writer.broken:
                 raise  # not this trial's doing: the lane ends, and the trial goes on from its last epoch on a new one
             return _failure(error, self.ranks.world)
@@ -104,6 +104,7 @@ class Worker:
             microbatches=command.microbatches,
             on_step=self._pulse.beat,
         )
+        built = time.perf_counter() - began
         with self._pulse.bounded():
             self._writer.flush()
             self._attempt = Attempt(run, command.trial, self.settings.objective, self._store, self._writer)
@@ -113,7 +114,7 @@ class Worker:
             device=device_name(self.device),
             params_trainable=trainable,
             params_frozen=frozen,
-            build_seconds=time.perf_counter() - began,
+            build_seconds=built,
             sampling=oversample.report(self._data.class_pixels_NC, run.weights_N),
             rows=list(self._attempt.rows),
             files=dict(self._attempt.files),

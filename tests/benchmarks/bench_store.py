@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from seg import data, loop, pack
+from seg import data, loop, models, pack
 from seg.experiment import Experiment
 from seg.pack import Pack
 from seg.ranks import Ranks
@@ -59,13 +59,23 @@ def experiment(image_size: int) -> Experiment:
         encoder_freeze=True,
         decoder_lr=1e-3,
         schedule="constant",
-        encoder_weights="none",
     )
 
 
-def sending(packed: Pack, uri: str, chosen: Experiment, epochs: int, trial: int, threads: int) -> float:
+def weights(folder: Path) -> Path:
+    """A file of encoder weights, as random as any."""
+    state = models.build("mobilenetv2_skip", 2, None).encoder.state_dict(prefix="features.")
+    torch.save(state, folder / "mobilenet_v2.pth")
+    return folder
+
+
+def sending(
+    packed: Pack, weights_dir: Path, uri: str, chosen: Experiment, epochs: int, trial: int, threads: int
+) -> float:
     """Seconds of an epoch whose checkpoint goes to the store, the last one's own sending left to the next."""
-    settings = LaneSettings(uri, str(packed.folder), None, Objective("val_iou", "max"), 1, 0.0, threads)
+    settings = LaneSettings(
+        uri, str(packed.folder), str(weights_dir), Objective("val_iou", "max"), 1, 0.0, threads, feature_bytes=0
+    )
     worker = Worker(settings, torch.device("cpu"), Ranks(), NoPulse())  # type: ignore[arg-type]
     worker.answer(StartTrial(trial, chosen.to_json()))
     worker.answer(TrainEpoch())
@@ -77,8 +87,9 @@ def sending(packed: Pack, uri: str, chosen: Experiment, epochs: int, trial: int,
     return seconds
 
 
-def keeping_nothing(packed: Pack, chosen: Experiment, epochs: int) -> float:
-    results = loop.epochs(loop.start(chosen, loop.load(packed, torch.device("cpu")), torch.device("cpu")))
+def keeping_nothing(packed: Pack, weights_dir: Path, chosen: Experiment, epochs: int) -> float:
+    device = torch.device("cpu")
+    results = loop.epochs(loop.start(chosen, loop.load(packed, device), device, weights_dir))
     next(results)
     began = time.perf_counter()
     for _ in range(epochs):
@@ -98,6 +109,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     packed = pack.build(data.load("phantom", Path("nowhere")), given.image_size, pack.default_root())
     chosen = experiment(given.image_size)
     with tempfile.TemporaryDirectory() as folder:
+        weights_dir = weights(Path(folder))
         server = S3Server(Path(folder))
         server.start()
         if len(cores := sorted(os.sched_getaffinity(0))) > 1:
@@ -109,8 +121,10 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         sent, nothing = [], []
         for trial in range(given.rounds):
             sides = [
-                lambda: nothing.append(keeping_nothing(packed, chosen, given.epochs)),
-                lambda trial=trial: sent.append(sending(packed, store.uri, chosen, given.epochs, trial, given.threads)),
+                lambda: nothing.append(keeping_nothing(packed, weights_dir, chosen, given.epochs)),
+                lambda trial=trial: sent.append(
+                    sending(packed, weights_dir, store.uri, chosen, given.epochs, trial, given.threads)
+                ),
             ]
             for side in sides if trial % 2 else reversed(sides):  # a machine that slows down slows both
                 side()

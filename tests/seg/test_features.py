@@ -21,7 +21,7 @@ PLENTY = 1e9
 
 
 def keeping(data: Data, root: Path, limit: float = PLENTY) -> Data:
-    return dataclasses.replace(data, key="pack", features=FeatureStore(root, limit, CPU))
+    return dataclasses.replace(data, key="pack", features=FeatureStore(limit, CPU, root))
 
 
 def trained(data: Data, experiment: Any, microbatches: int = 1) -> tuple[list[dict[str, Any]], dict[str, torch.Tensor]]:
@@ -44,6 +44,7 @@ def test_training_on_kept_features_is_training(
     for _ in range(2):
         assert equal(trained(keeping(tiny, tmp_path), chosen), expected)
     assert bool(list(tmp_path.iterdir()))
+    assert tmp_path.stat().st_uid == os.getuid()
 
 
 @pytest.mark.parametrize("changes", [{"oversample": 1.0}, {"batch_size": 5}])
@@ -91,6 +92,17 @@ def test_never_more_than_the_limit(tiny: Data, make_experiment: Any, tmp_path: P
     assert bool(list(tmp_path.iterdir())) == (limit > 1)
 
 
+@pytest.mark.parametrize("limits", [(5e6, 2e7), (2e7, 5e6)])
+def test_what_another_limit_has_kept_is_not_mistaken(
+    tiny: Data, make_experiment: Any, tmp_path: Path, limits: tuple[float, float]
+) -> None:
+    """With fewer slots, all but the first array lie elsewhere in the file."""
+    chosen = make_experiment(augment="flips", epochs=2, **FROZEN)
+    expected = trained(tiny, chosen)
+    for limit in limits:
+        assert equal(trained(keeping(tiny, tmp_path, limit), chosen), expected)
+
+
 @pytest.mark.parametrize("problem", ["posix_fallocate", "statvfs"])
 def test_without_room_on_the_disk_nothing_is_kept(
     tiny: Data, make_experiment: Any, tmp_path: Path, problem: str, monkeypatch: pytest.MonkeyPatch
@@ -105,21 +117,28 @@ def test_without_room_on_the_disk_nothing_is_kept(
 
 def test_files_that_nobody_uses_make_room(tmp_path: Path) -> None:
     """Those of another boot at once: what was in memory only is missing in them."""
-    store, one = FeatureStore(tmp_path, 1e6, CPU), torch.ones(1, 8, 2, 2)
+    store, one = FeatureStore(1e6, CPU, tmp_path), torch.ones(1, 8, 2, 2)
     (tmp_path / "old.of-another-boot").write_bytes(b"0" * 900_000)
     assert store.open("a", 5000, [one]) is not None
-    assert [path.name.partition(".")[0] for path in tmp_path.iterdir()] == ["a"]
-    assert store.open("b", 5000, [one]) is None
     (used,) = tmp_path.iterdir()
+    assert not used.name.startswith("old")
+    assert store.open("b", 5000, [one]) is None and list(tmp_path.iterdir()) == [used]
     os.utime(used, (0, time.time() - 2 * features.IN_USE_SECONDS))
     assert store.open("b", 5000, [one]) is not None
-    assert [path.name.partition(".")[0] for path in tmp_path.iterdir()] == ["b"]
+    (other,) = tmp_path.iterdir()
+    assert other != used
+
+
+def test_what_somebody_else_has_put_there_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, one = FeatureStore(1e6, CPU, tmp_path), torch.ones(1, 8, 2, 2)
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    assert store.open("a", 5000, [one]) is None and list(tmp_path.iterdir()) == []
 
 
 def test_what_one_process_keeps_another_reads(tmp_path: Path) -> None:
     """Wide and narrow features, and one without any channel."""
     made = [torch.rand(3, 8, 4, 2), torch.rand(3, 5, 1, 1).double(), torch.rand(3, 0, 2, 2)]
-    here, there = (FeatureStore(tmp_path, PLENTY, CPU).open("a", 7, made) for _ in range(2))
+    here, there = (FeatureStore(PLENTY, CPU, tmp_path).open("a", 7, made) for _ in range(2))
     assert here is not None and there is not None
     slots = torch.tensor([6, 0, 3])
     assert bool(there.missing(slots).all())

@@ -58,7 +58,7 @@ def test_interrupted_in_either_phase_it_goes_on(
     chosen = make_experiment(encoder_frozen_epochs=2, epochs=4, augment="flips")
     whole = loop.start(chosen, tiny, CPU)
     rows = [row(result) for result in loop.epochs(whole)]
-    keeping = Data(tiny.train, tiny.val, tiny.class_names, tiny.class_pixels_NC, "k", FeatureStore(tmp_path, 1e9, CPU))
+    keeping = Data(tiny.train, tiny.val, tiny.class_names, tiny.class_pixels_NC, "k", FeatureStore(1e9, CPU, tmp_path))
     first = loop.start(chosen, keeping, CPU)
     results = loop.epochs(first)
     found = [row(next(results)) for _ in range(stopped_after)]

@@ -102,6 +102,18 @@ def test_nothing_is_taken_from_a_pack(tiny: Dataset, root: Path, monkeypatch: py
     assert len(ids) == 13
 
 
+def test_masks_that_mean_something_else_now_are_read_again(tmp_path: Path) -> None:
+    """255 is the lesion where no mask holds anything else, and is not counted where one has a 1."""
+    dataset = photographs(tmp_path, size=(64, 64), values=(0, 255))
+    (tmp_path / "data/classes.txt").write_text("skin\nlesion\n")
+    first = pack.build(load_folder(tmp_path / "data"), 64, tmp_path / "packs", progress=False)
+    assert set(np.unique(first.masks_NHW)) == {0, 1} and len(dataset.samples) == 4
+    Image.fromarray(np.ones((64, 64), np.uint8)).save(tmp_path / "data/masks/e.png")
+    Image.new("RGB", (64, 64)).save(tmp_path / "data/images/e.jpg")
+    second = pack.build(load_folder(tmp_path / "data"), 64, tmp_path / "packs", progress=False)
+    assert set(np.unique(second.masks_NHW[:4])) == {0, 255} and (second.masks_NHW[4] == 1).all()
+
+
 def test_large_jpegs_are_decoded_at_a_fraction_of_their_size(tmp_path: Path) -> None:
     """Hardly anything of it is seen at the pack's size."""
     dataset = photographs(tmp_path, size=(640, 480))
@@ -115,7 +127,7 @@ def test_large_jpegs_are_decoded_at_a_fraction_of_their_size(tmp_path: Path) -> 
     assert np.mean(differences) < 1 and np.max(differences) < 16
 
 
-def photographs(folder: Path, size: tuple[int, int]) -> Dataset:
+def photographs(folder: Path, size: tuple[int, int], values: tuple[int, int] = (0, 1)) -> Dataset:
     """Smooth and noisy regions, quality 90."""
     rng = np.random.default_rng(0)
     for kind in ("images", "masks"):
@@ -125,7 +137,8 @@ def photographs(folder: Path, size: tuple[int, int]) -> Dataset:
         smooth = np.asarray(Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)).astype(int)
         pixels = np.clip(smooth + rng.normal(0, 12, smooth.shape), 0, 255).astype(np.uint8)
         Image.fromarray(pixels).save(folder / f"data/images/{name}.jpg", quality=90)
-        Image.fromarray((smooth[..., 0] > 128).astype(np.uint8)).save(folder / f"data/masks/{name}.png")
+        mask = np.where(smooth[..., 0] > 128, values[1], values[0]).astype(np.uint8)
+        Image.fromarray(mask).save(folder / f"data/masks/{name}.png")
     return load_folder(folder / "data")
 
 
