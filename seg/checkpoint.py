@@ -128,7 +128,4 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, T
         _, index, key = name.split(".")
         parameter = parameters[int(index)]
         laid_out = torch.empty_like(parameter) if value.shape == parameter.shape else torch.empty_like(value)
-        if key == "step" and not optimizer.defaults.get("fused"):
-            optimizer.state[parameter][key] = value.clone()
-        else:
-            optimizer.state[parameter][key] = laid_out.to(parameter.device).copy_(value)
+        optimizer.state[parameter][key] = laid_out.to(parameter.device).copy_(value)

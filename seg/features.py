@@ -30,6 +30,7 @@ LIBRARIES = ("torch", "torchvision", "segmentation-models-pytorch", "timm")
 """Whose versions features may depend on."""
 CHUNK = 16
 PAGE = 4096
+SHARED_MEMORY = Path("/dev/shm")
 MOST_OF_ROOM = 0.75
 """Of the limit, for the features of one split by one encoder."""
 IN_USE_SECONDS = 3600.0
@@ -92,12 +93,18 @@ class Kept:
 
 class FeatureStore:
     """What this process keeps of all encoders, within a limit: on a CPU in files below `root`, which every process of
-    the node maps and the kernel holds in memory as long as it has some to spare; on a GPU in its memory."""
+    the node maps; on a GPU in its memory."""
 
     def __init__(self, limit_bytes: float, device: torch.device, root: Path | None = None):
-        self._root, self._limit, self._device = root or default_root(), limit_bytes, device
+        self._root, self._limit, self._device = root or default_root(limit_bytes), limit_bytes, device
+        self._opened: set[Path] = set()
         self._on_device: dict[str, tuple[Kept, int]] = {}
         """With the bytes of each."""
+
+    def close(self) -> None:
+        """The files that this process used go, once the last process that maps them has ended."""
+        for path in self._opened:
+            path.unlink(missing_ok=True)
 
     def forget(self) -> None:
         """What is kept in a GPU's memory, which a model that learns as a whole may need."""
@@ -154,6 +161,7 @@ class FeatureStore:
             with path.open("a+b") as file:
                 os.posix_fallocate(file.fileno(), 0, size)
                 os.utime(path)
+                self._opened.add(path)
                 return mmap.mmap(file.fileno(), size)
         except OSError:  # a disk that is full, or cannot be written: then nothing is kept
             return None
@@ -216,9 +224,14 @@ def name_of(*parts: object) -> str:
     return hashlib.blake2b(repr(told).encode(), digest_size=12).hexdigest()
 
 
-def default_root() -> Path:
-    """Of this machine and user alone: files are mapped, and their pages are the kernel's to write."""
-    return Path(tempfile.gettempdir()) / f"segstudy-{os.getuid()}" / "features"
+def default_root(limit_bytes: float) -> Path:
+    """Of this machine and user alone. In memory where that much is free (pages of a disk's file come ten times as
+    slowly), else on the disk."""
+    with suppress(OSError):
+        memory = os.statvfs(SHARED_MEMORY)
+        if memory.f_bavail * memory.f_frsize > 2 * limit_bytes:
+            return SHARED_MEMORY / f"segstudy-{os.getuid()}"
+    return Path(tempfile.gettempdir()) / f"segstudy-{os.getuid()}"
 
 
 def to_device(indices: Tensor, device: torch.device) -> Tensor:

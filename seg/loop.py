@@ -193,7 +193,7 @@ def start(
     learning = [] if experiment.encoder_freeze else [p for p in model.encoder.parameters() if p.requires_grad]
     if experiment.frozen_in(1):
         optim.freeze_encoder(model)
-    optimizer = optim.build(model, experiment, device)
+    optimizer = optim.build(model, experiment)
     wrapped = ranks.wrap(model, device)
     loss = losses.bind(experiment.loss, experiment.loss_parameters, data.class_frequencies.to(device))
     weights = oversample.weights(data.class_pixels_NC, experiment.oversample)

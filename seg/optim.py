@@ -24,7 +24,7 @@ def train_mode(model: Segmenter, encoder_frozen: bool) -> None:
         model.encoder.eval()
 
 
-def build(model: Segmenter, experiment: Experiment, device: torch.device) -> torch.optim.Optimizer:
+def build(model: Segmenter, experiment: Experiment) -> torch.optim.Optimizer:
     """Parameter groups `encoder` (absent when frozen) and `decoder`, each with its `initial_lr`."""
     encoder = list(model.encoder.parameters())
     within = {id(parameter) for parameter in encoder}
@@ -40,7 +40,7 @@ def build(model: Segmenter, experiment: Experiment, device: torch.device) -> tor
         del groups[0]
     for group in groups:
         group["initial_lr"] = group["lr"]
-    return OPTIMIZERS[experiment.optimizer](groups, weight_decay=experiment.weight_decay, fused=device.type == "cuda")
+    return OPTIMIZERS[experiment.optimizer](groups, weight_decay=experiment.weight_decay, fused=True)
 
 
 def rate_factor(schedule: str, step: int, steps: int) -> float:

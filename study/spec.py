@@ -53,8 +53,8 @@ class Resources(Strict):
     """For so long a store that cannot be reached is tried again, while training goes on; then the study stops."""
 
     feature_cache_gb: float | None = Field(default=None, ge=0)
-    """Of what frozen encoders make of the images, kept for the trials that follow: on the disk of each node, or in each
-    worker's GPU. By default an eighth of the node's memory, or of the GPU's."""
+    """Of what frozen encoders make of the images, kept for the trials that follow: in the memory of each node, or in
+    each worker's GPU. By default an eighth of it."""
 
     @property
     def feature_bytes(self) -> float | None:

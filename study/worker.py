@@ -136,6 +136,8 @@ class Worker:
     def close(self) -> None:
         with self._pulse.bounded():
             self._writer.flush()
+        if self._data.features:
+            self._data.features.close()
 
 
 def lost_peer(error: Exception) -> bool:

@@ -129,10 +129,12 @@ def run(side: str, given: argparse.Namespace, **changes: Any) -> dict[str, Any]:
     return found
 
 
-def tuned(given: argparse.Namespace, model: str) -> tuple[int, bool]:
-    """The loader's workers and the memory layout with which one epoch of fine-tuning is fastest."""
+def tuned(given: argparse.Namespace, trial: str, model: str) -> tuple[int, bool]:
+    """The loader's workers and the memory layout with which two epochs are fastest."""
     seconds = {
-        tuning: run("peer", given, model=model, epochs=1, tuning=[tuning.workers, tuning.channels_last])["seconds"][0]
+        tuning: run("peer", given, trial=trial, model=model, epochs=2, tuning=[tuning.workers, tuning.channels_last])[
+            "seconds"
+        ][0]
         for tuning in peers.TUNINGS
     }
     best = min(seconds, key=lambda tuning: seconds[tuning])
@@ -146,10 +148,10 @@ def tuned(given: argparse.Namespace, model: str) -> tuple[int, bool]:
 def measure(given: argparse.Namespace) -> None:
     given.pack = str(pack.build(data.load("isic2016", data_dir()), IMAGE_SIZE).folder)
     cases = [("fine-tuned", "mobilenetv2_skip"), ("frozen", "mobilenetv2_skip"), ("fine-tuned", given.library)]
-    tunings = {model: tuned(given, model) for model in dict.fromkeys(model for _, model in cases)}
     goals = [1.6, 3.0, None]
     for (trial, model), goal in zip(cases, goals, strict=True):
-        told = {"trial": trial, "model": model, "tuning": tunings[model]}
+        tuning = tuned(given, trial, model)
+        told = {"trial": trial, "model": model, "tuning": tuning}
         rounds = []
         for number in range(given.rounds):
             sides = ("ours", "peer") if number % 2 else ("peer", "ours")
@@ -167,7 +169,7 @@ def measure(given: argparse.Namespace) -> None:
                         "seconds_peer": [one["peer"]["seconds"][0] for one in rounds],
                         "iou_ours": rounds[0]["ours"]["iou"],
                         "iou_peer": rounds[0]["peer"]["iou"],
-                        "peer": dict(zip(("workers", "channels_last"), tunings[model], strict=True)),
+                        "peer": dict(zip(("workers", "channels_last"), tuning, strict=True)),
                     }
                 }
             )

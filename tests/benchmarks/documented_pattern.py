@@ -8,6 +8,7 @@ worker trains is the same as in a study.
 """
 
 import argparse
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--concurrent", type=int, default=1)
     given = parser.parse_args()
-    cores = 2
+    cores = len(os.sched_getaffinity(0))
     ray.init(num_cpus=cores, include_dashboard=False)
     with tempfile.TemporaryDirectory() as storage:
         rates = {name: tune.loguniform(1e-4, 1e-2) for name in ("encoder_lr", "decoder_lr")}

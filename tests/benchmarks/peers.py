@@ -82,7 +82,7 @@ def train(
         model.to(memory_format=torch.channels_last)
     if chosen.encoder_freeze:
         optim.freeze_encoder(model)
-    optimizer = optim.build(model, chosen, torch.device("cpu"))
+    optimizer = optim.build(model, chosen)
     training, validation = (loader(found[name], chosen, name == "train", tuning) for name in ("train", "val"))
     steps = chosen.epochs * len(training)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * step / steps)))

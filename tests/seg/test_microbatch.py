@@ -30,7 +30,7 @@ def start(tiny: Data, make_experiment: Any, microbatches: int, **changes: Any) -
     run = loop.start(make_experiment(**changes), tiny, CPU, microbatches=microbatches)
     torch.manual_seed(0)
     run.model = run.wrapped = NoBatchNorm()  # type: ignore[assignment]
-    run.optimizer = optim.build(run.model, run.experiment, CPU)
+    run.optimizer = optim.build(run.model, run.experiment)
     return run
 
 

@@ -70,7 +70,7 @@ def test_steps_are_those_of_torchs_own_optimiser(
     chosen = make_experiment(optimizer=name, encoder_lr=1e-3, decoder_lr=5e-3, weight_decay=0.01)
     run, other = loop.start(chosen, tiny, CPU), loop.start(chosen, tiny, CPU)
     plain = [
-        reference(part.parameters(), lr=rate, weight_decay=0.01)
+        reference(part.parameters(), lr=rate, weight_decay=0.01, fused=True)
         for part, rate in ((other.model.encoder, 1e-3), (other.model.decoder, 5e-3))
     ]
     images, masks = tiny.train.take(torch.arange(4))
