@@ -58,7 +58,13 @@ def test_two_lanes_of_a_small_study_are_measured(capfd: pytest.CaptureFixture[st
 @pytest.mark.slow
 def test_why_lanes_are_not_possible_is_said(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The lane's own process says it."""
-    told = {"experiment": {"dataset": "phantom"}, "pack": "/nowhere", "weights_dir": None, "seconds": 1.0}
+    told = {
+        "experiment": {"dataset": "phantom"},
+        "pack": "/nowhere",
+        "weights_dir": None,
+        "seconds": 1.0,
+        "feature_bytes": 0,
+    }
     assert tune_lanes.tried(told, 1, 2, torch.cuda.is_available()) == []
     assert "    1  not possible: ValueError: decoder_lr: missing" in capfd.readouterr().out
 
