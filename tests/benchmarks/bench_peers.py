@@ -131,17 +131,12 @@ def run(side: str, given: argparse.Namespace, **changes: Any) -> dict[str, Any]:
 
 def tuned(given: argparse.Namespace, trial: str, model: str) -> tuple[int, bool]:
     """The loader's workers and the memory layout with which two epochs are fastest."""
-    seconds = {
-        tuning: run("peer", given, trial=trial, model=model, epochs=2, tuning=[tuning.workers, tuning.channels_last])[
-            "seconds"
-        ][0]
-        for tuning in peers.TUNINGS
-    }
+    seconds: dict[peers.Tuning, float] = {}
+    for tuning in peers.TUNINGS:
+        told = {"trial": trial, "model": model, "epochs": 2, "tuning": [tuning.workers, tuning.channels_last]}
+        (seconds[tuning],) = run("peer", given, **told)["seconds"]
+        print(f"{model} {trial}, two epochs of the peer's: {seconds[tuning]:.1f} s with {tuning}", flush=True)
     best = min(seconds, key=lambda tuning: seconds[tuning])
-    print(
-        f"{model}, peer's epoch: "
-        + ", ".join(f"{t.workers}{'cl' * t.channels_last} {s:.1f} s" for t, s in seconds.items())
-    )
     return best.workers, best.channels_last
 
 
