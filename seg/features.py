@@ -5,17 +5,18 @@ computed CHUNK images at a time, the last ones filled up: how a convolution adds
 given, and what is kept is to be, to the bit, what would be computed anew.
 """
 
+import fcntl
 import functools
 import hashlib
 import importlib.metadata
 import mmap
 import os
 import tempfile
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from torch import Tensor
@@ -33,8 +34,6 @@ PAGE = 4096
 SHARED_MEMORY = Path("/dev/shm")
 MOST_OF_ROOM = 0.75
 """Of the limit, for the features of one split by one encoder."""
-IN_USE_SECONDS = 3600.0
-"""Since a trial last began with a file of features: it may be at it still, and is not deleted to make room."""
 
 
 @torch.no_grad()
@@ -97,14 +96,17 @@ class FeatureStore:
 
     def __init__(self, limit_bytes: float, device: torch.device, root: Path | None = None):
         self._root, self._limit, self._device = root or default_root(limit_bytes), limit_bytes, device
-        self._opened: set[Path] = set()
+        self._files: dict[Path, BinaryIO] = {}
+        """Each with a lock that it shares with all processes that use the file."""
         self._on_device: dict[str, tuple[Kept, int]] = {}
         """With the bytes of each."""
 
     def close(self) -> None:
-        """The files that this process used go, once the last process that maps them has ended."""
-        for path in self._opened:
-            path.unlink(missing_ok=True)
+        """The files that this process used go, but those that another one uses."""
+        for path, file in self._files.items():
+            file.close()
+            _remove_unused(path)
+        self._files.clear()
 
     def forget(self) -> None:
         """What is kept in a GPU's memory, which a model that learns as a whole may need."""
@@ -158,19 +160,18 @@ class FeatureStore:
                 return None  # somebody else's: what they put there is not to be trusted
             if not path.exists() and self._room() < size:
                 return None
-            with path.open("a+b") as file:
-                os.posix_fallocate(file.fileno(), 0, size)
-                os.utime(path)
-                self._opened.add(path)
-                return mmap.mmap(file.fileno(), size)
-        except OSError:  # a disk that is full, or cannot be written: then nothing is kept
+            file = self._files.get(path) or path.open("a+b")
+            self._files[path] = file
+            fcntl.flock(file, fcntl.LOCK_SH)
+            os.posix_fallocate(file.fileno(), 0, size)
+            return mmap.mmap(file.fileno(), size)
+        except (OSError, AttributeError):  # a full disk, one that cannot be written, not Linux: then nothing is kept
             return None
 
     def _room(self) -> float:
         """Bytes for a new file, once those have gone that nobody uses any more."""
         for path in self._root.iterdir():
-            if not path.name.endswith(_boot()) or time.time() - path.stat().st_mtime > IN_USE_SECONDS:
-                path.unlink(missing_ok=True)
+            _remove_unused(path)
         disk = os.statvfs(self._root)
         return min(
             self._limit - sum(path.stat().st_size for path in self._root.iterdir()),
@@ -258,6 +259,13 @@ def _merge(fresh: Tensor, new: Tensor, known: Tensor, old: Tensor) -> Tensor:
 
 def _pages(size: int) -> int:
     return -(-size // PAGE) * PAGE
+
+
+def _remove_unused(path: Path) -> None:
+    """Unless a process holds its lock: the kernel lets go of it when the process ends, however it does."""
+    with suppress(OSError), path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()
 
 
 @functools.cache

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +66,13 @@ def test_the_encoder_is_not_asked_for_what_is_kept(
         return compute(model, images)
 
     monkeypatch.setattr(features, "compute", counted)
-    chosen = make_experiment(augment="none", epochs=2, **FROZEN)
-    trained(keeping(tiny, tmp_path), chosen)
+    chosen, data = make_experiment(augment="none", epochs=2, **FROZEN), keeping(tiny, tmp_path)
+    trained(data, chosen)
     assert sum(asked) == len(tiny.train) + len(tiny.val)
-    trained(keeping(tiny, tmp_path), dataclasses.replace(chosen, decoder_lr=1e-4, loss="dice_bce", seed=3))
+    trained(data, dataclasses.replace(chosen, decoder_lr=1e-4, loss="dice_bce", seed=3))
     assert sum(asked) == 2 * (len(tiny.train) + len(tiny.val)), "another seed is another random encoder"
     asked.clear()
-    trained(keeping(tiny, tmp_path), dataclasses.replace(chosen, decoder_lr=1e-4, loss="dice_bce"))
+    trained(data, dataclasses.replace(chosen, decoder_lr=1e-4, loss="dice_bce"))
     assert asked == []
 
 
@@ -116,17 +115,19 @@ def test_without_room_on_the_disk_nothing_is_kept(
 
 
 def test_files_that_nobody_uses_make_room(tmp_path: Path) -> None:
-    """Those of another boot at once: what was in memory only is missing in them."""
-    store, one = FeatureStore(1e6, CPU, tmp_path), torch.ones(1, 8, 2, 2)
-    (tmp_path / "old.of-another-boot").write_bytes(b"0" * 900_000)
-    assert store.open("a", 5000, [one]) is not None
+    """A process that was killed has left them."""
+    first, second, one = FeatureStore(1e6, CPU, tmp_path), FeatureStore(1e6, CPU, tmp_path), torch.ones(1, 8, 2, 2)
+    (tmp_path / "old").write_bytes(b"0" * 900_000)
+    assert first.open("a", 5000, [one]) is not None
     (used,) = tmp_path.iterdir()
-    assert not used.name.startswith("old")
-    assert store.open("b", 5000, [one]) is None and list(tmp_path.iterdir()) == [used]
-    os.utime(used, (0, time.time() - 2 * features.IN_USE_SECONDS))
-    assert store.open("b", 5000, [one]) is not None
-    (other,) = tmp_path.iterdir()
-    assert other != used
+    assert used.name != "old"
+    assert second.open("b", 5000, [one]) is None and list(tmp_path.iterdir()) == [used]
+    assert second.open("a", 5000, [one]) is not None
+    first.close()
+    assert list(tmp_path.iterdir()) == [used], "the second one uses it"
+    second.close()
+    assert list(tmp_path.iterdir()) == []
+    assert second.open("b", 5000, [one]) is not None
 
 
 def test_what_somebody_else_has_put_there_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
