@@ -30,15 +30,8 @@ def _hyperparameters(rows: list[dict[str, Any]]) -> list[str]:
     """The named ones in their order, a loss's parameters among them, then what else an experiment holds."""
     known = [name for name in HYPERPARAMETERS if name != "loss_*"]
     place = HYPERPARAMETERS.index("loss_*")
-    others = [
-        "encoder_frozen_epochs",
-        "optimizer",
-        "weight_decay",
-        "schedule",
-        "augment",
-        "normalize",
-        "encoder_weights",
-    ]
+    others = ["optimizer", "weight_decay", "schedule", "augment", "normalize", "encoder_weights"]
+    others += ["encoder_frozen_epochs"]
     present = {name for row in rows for name in row}
     return known[:place] + sorted(_names(rows, "loss_")) + known[place:] + [name for name in others if name in present]
 

@@ -11,8 +11,9 @@ from study.store import Store
 
 TRIAL_TEXT = """
     trial id state reason source model loss encoder_freeze encoder_lr decoder_lr loss_dice_weight oversample batch_size
-    optimizer weight_decay schedule augment normalize encoder_weights seed epochs val_loss val_iou val_dice
-    val_pixel_accuracy best_epoch params_trainable params_frozen train_seconds gpu_seconds images_per_second device
+    optimizer weight_decay schedule augment normalize encoder_weights encoder_frozen_epochs seed epochs
+    val_loss val_iou val_dice val_pixel_accuracy best_epoch params_trainable params_frozen train_seconds gpu_seconds
+    images_per_second device
     test_iou test_native_iou test_dice
 """
 EPOCH_TEXT = """
