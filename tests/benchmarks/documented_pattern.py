@@ -69,12 +69,12 @@ def main() -> None:
     parser.add_argument("--concurrent", type=int, default=1)
     given = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
-    ray.init(num_cpus=cores, include_dashboard=False)
+    ray.init(num_cpus=cores + 1, include_dashboard=False)  # the drivers, which only wait, ask for a little too
     with tempfile.TemporaryDirectory() as storage:
         rates = {name: tune.loguniform(1e-4, 1e-2) for name in ("encoder_lr", "decoder_lr")}
         fixed = {"pack": given.pack, "epochs": given.epochs, "storage": storage, "threads": cores // given.concurrent}
         results = tune.Tuner(
-            tune.with_resources(drive, {"CPU": 0}),
+            tune.with_resources(drive, {"CPU": 0.1}),
             param_space={**rates, **fixed},
             tune_config=tune.TuneConfig(
                 metric="val_iou",
