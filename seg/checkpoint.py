@@ -1,8 +1,8 @@
 """A run's state as one safetensors file: tensors by name, everything else as JSON in the header. No pickles.
 
 A checkpoint goes on exactly where it stopped: weights, optimiser state and epoch; order, augmentation and dropout
-of each epoch follow from (seed, epoch) alone. Of a frozen encoder, which every run of the experiment begins with, it
-holds a digest only. A weights file holds the model alone, and what prediction needs.
+of each epoch follow from (seed, epoch) alone. Of a frozen encoder whose weights came from a file it holds a digest
+only: every run of the experiment begins with them. A weights file holds the model alone, and what prediction needs.
 """
 
 import json

@@ -54,7 +54,7 @@ class Data:
 
 
 def load(pack: Pack, device: torch.device, feature_bytes: float = 0) -> Data:
-    """Of what frozen encoders make of the images, so many bytes are kept at most: on the disk, or on a GPU."""
+    """Of what frozen encoders make of the images, so many bytes are kept at most, see seg.features."""
     train, val = (batches.resident(pack, split, device) for split in ("train", "val"))
     pixels = torch.from_numpy(pack.class_pixels_NC[pack.indices("train")])
     store = FeatureStore(feature_bytes, device) if feature_bytes else None
