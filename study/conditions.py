@@ -37,6 +37,11 @@ def determine(spec: "Spec", choose: Choose) -> Experiment:
     return Experiment.from_json({**_common(spec, str(fields["model"])), **fields, "loss_parameters": parameters})
 
 
+def first(name: str, dimension: Dimension) -> Value:
+    """The first of its values, but of freezing False: an encoder that is not frozen makes `encoder_lr` exist."""
+    return False if name == "encoder_freeze" and False in ends(dimension) else ends(dimension)[0]
+
+
 def published(spec: "Spec", baseline: "Baseline") -> Experiment:
     """The experiment of a baseline. ValueError, naming the field, where it cannot be."""
     return Experiment.from_json({**_common(spec, baseline.model), **baseline.choices})

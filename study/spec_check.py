@@ -11,7 +11,7 @@ from seg import models
 from seg.data import DATASETS
 from seg.experiment import Experiment
 from seg.losses import DEFAULTS
-from study.conditions import by_field, determine, parameter, published
+from study.conditions import by_field, determine, first, parameter, published
 from study.dimension import Dimension, Value, ends
 from study.spec_error import did_you_mean
 
@@ -164,10 +164,7 @@ def _dimensions(spec: "Spec") -> list[Problem]:
 
 
 def _pick(picked: Mapping[str, Value], name: str, dimension: Dimension) -> Value:
-    """False before True: an encoder that is not frozen makes `encoder_lr` exist."""
-    if name in picked:
-        return picked[name]
-    return False if False in ends(dimension) and name == "encoder_freeze" else ends(dimension)[0]
+    return picked[name] if name in picked else first(name, dimension)
 
 
 def _baselines(spec: "Spec") -> Iterator[Problem]:

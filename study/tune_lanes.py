@@ -23,10 +23,9 @@ from seg import data, loop, pack
 from seg.data.sample import DataError
 from seg.experiment import Experiment
 from seg.weights import WeightsError
-from study import conditions, preparation
+from study import preparation
 from study.arguments import ArgumentParser, at_least_one
-from study.conditions import determine
-from study.dimension import Dimension, Value, ends
+from study.conditions import determine, first, published
 from study.messages import LaneSettings
 from study.objective import Objective
 from study.redact import complain
@@ -57,13 +56,7 @@ class Lanes:
 
 def representative(spec: Spec) -> Experiment:
     """Of its trials: the first choice of everything, an encoder that learns where that may be; else a baseline."""
-    if spec.search is None:
-        return conditions.published(spec, spec.baselines[0])
-
-    def first(name: str, dimension: Dimension) -> Value:
-        return False if name == "encoder_freeze" and False in ends(dimension) else ends(dimension)[0]
-
-    return determine(spec, first)
+    return published(spec, spec.baselines[0]) if spec.search is None else determine(spec, first)
 
 
 def measure(lanes: int, threads: int, told: dict[str, Any]) -> Lanes | str:
