@@ -150,7 +150,19 @@ class StudySearcher(Searcher):
         """Nothing: see __getstate__."""
 
 
-class Rungs(ASHAScheduler):
+class EachItsLane(TrialScheduler):
+    """A trial whose lane is starting keeps that lane: Tune's own choice of what runs next would hand it the first lane
+    that is free, and end the new one. Where trials end faster than a lane starts, no lane would ever be added."""
+
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        """Nothing, so that Tune takes trials in their order: the next one gets the free lane."""
+
+
+class AllEpochs(EachItsLane, FIFOScheduler):
+    """No early stopping."""
+
+
+class Rungs(EachItsLane, ASHAScheduler):
     """ASHA (Li et al. 2020, arXiv:1810.05934) on the reported epoch and the best objective so far."""
 
     def __init__(self, spec: Spec):
@@ -194,7 +206,7 @@ class Rungs(ASHAScheduler):
 def scheduler(spec: Spec, ended: list[Record], objective: Objective) -> TrialScheduler:
     """As the spec says; knows the rungs of the trials that ended in an earlier session."""
     if spec.early_stopping.scheduler == "none":
-        return FIFOScheduler()
+        return AllEpochs()
     rungs = Rungs(spec)
     for record in ended:
         rungs.remember(f"earlier-{record.trial}", record.epochs, objective)

@@ -9,14 +9,14 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 from seg.experiment import Experiment
 from study import space
 from study.objective import Objective
 from study.records import Record, State
-from study.search import OptunaStudy, Proposal, Rungs, StudySearcher, scheduler
+from study.search import AllEpochs, OptunaStudy, Proposal, Rungs, StudySearcher, scheduler
 from study.spec import Spec, load_spec
 
 
@@ -369,4 +369,4 @@ def test_epochs_without_a_score_reach_no_rung(spec: Spec, objective: Objective) 
 
 def test_scheduler_none_stops_nobody(spec: Spec, objective: Objective, make_record: Any) -> None:
     spec = load_spec("isic", ["early_stopping.scheduler=none"])
-    assert type(scheduler(spec, [make_record(0)], objective)) is FIFOScheduler
+    assert type(scheduler(spec, [make_record(0)], objective)) is AllEpochs
