@@ -1,7 +1,9 @@
 """`ray up` of clusters/onprem.yaml on hosts of their own; studies over its nodes; nodes that vanish and that join."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -107,14 +109,28 @@ def test_a_node_that_joins_gets_a_lane_and_one_that_has_notice_is_left(
     ):
         records.until(lambda trials: any(trial["epochs"] for trial in trials), LANES_UP)
         newcomer = onprem.hosts.add()
-        onprem.join(newcomer)
-        registered, _ = nodes.until(lambda names: newcomer.name in names, seconds=60)
-        has_lane = when_a_worker_is_there(newcomer, LANES_UP)
-        trained, _ = records.until(lambda trials: newcomer.name in nodes_of(trials), LANES_UP)
+        with standing_still(onprem):
+            onprem.join(newcomer)
+            registered, _ = nodes.until(lambda names: newcomer.name in names, seconds=60)
+            has_lane = when_a_worker_is_there(newcomer, LANES_UP)
+            trained, _ = records.until(lambda trials: newcomer.name in nodes_of(trials), LANES_UP)
         leave_with_notice(onprem, newcomer, records)
         newcomer.kill()
     record_property("seconds from a node's registration to its lane", round(has_lane - registered))
     record_property("seconds from a node's registration to its first epoch", round(trained - registered))
+
+
+@contextmanager
+def standing_still(onprem: Onprem) -> Iterator[None]:
+    """A node brings cores of its own; here all share this machine's, and whoever trains stands still meanwhile."""
+    pids = [pid for host in onprem.hosts for pid, line in host.processes().items() if "RayTrainWorker" in line]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
 
 
 def leave_with_notice(onprem: Onprem, node: NamespacedHost, records: Watch) -> None:

@@ -32,4 +32,4 @@ while True:
     if trials != last:
         print(json.dumps(trials), flush=True)
     last = trials
-    time.sleep(0.3)
+    time.sleep(0.5)
