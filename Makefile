@@ -28,6 +28,7 @@ lint: $(STAMP)  ## check style and types only
 check-clusters: $(STAMP)  ## say, offline, what Ray, AWS or Kubernetes would not accept in clusters/*.yaml
 	@$(PY) -m pytest tests/clusters -m "not cluster"
 
+bench: export BENCH_DATE := $(shell date +%F)
 bench: $(STAMP)  ## run every benchmark in tests/benchmarks, one after the other: about an hour; then a table
 	@for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(PY) $$script || exit 1; done
 	@$(PY) tests/benchmarks/figures.py

@@ -64,7 +64,9 @@ def documented_start_seconds(trials: int, chosen: Experiment, settings: LaneSett
             ray.train.torch.TorchTrainer(
                 _documented_worker,
                 train_loop_config={"experiment": chosen.to_json(), "settings": settings, "note": str(note)},
-                scaling_config=ray.train.ScalingConfig(num_workers=1, resources_per_worker={"CPU": 1}),
+                scaling_config=ray.train.ScalingConfig(
+                    num_workers=1, resources_per_worker={"CPU": 1}, use_gpu=settings.gpus_per_worker > 0
+                ),
                 run_config=ray.train.RunConfig(storage_path=folder),
             ).fit()
             seconds.append(json.loads(note.read_text()) - began)
@@ -87,7 +89,7 @@ def epochs_beside_the_ceiling(
     """Images/s of each epoch's training through the lane, and of as many steps on one fixed batch; in turn. Then the
     share of an epoch that the lane itself adds: command, checkpoint and all."""
     torch.set_num_threads(settings.threads)
-    device = torch.device("cpu")
+    device = figures.device()
     resident = loop.load(pack.open_pack(settings.pack_folder, verify=False), device)
     run = loop.start(chosen, resident, device)
     group.answer(group.post(StartTrial(10_000, chosen.to_json())), "a trial begins")
@@ -112,6 +114,7 @@ def images_per_second_of_one_batch(run: loop.Run) -> float:
         run.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         run.optimizer.step()
+    loss.item()  # a GPU has done it all then
     return plan.steps * len(images) / (time.perf_counter() - began)
 
 
@@ -124,11 +127,11 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=128)
     given = parser.parse_args()
     packed = pack.build(data.load("phantom", Path("data")), given.image_size, pack.default_root())
-    threads = torch.get_num_threads()
-    with tempfile.TemporaryDirectory() as folder, ray_session(Cluster((Machine(os.cpu_count() or 1, 0),))):
+    threads, gpus = torch.get_num_threads(), torch.cuda.device_count()
+    with tempfile.TemporaryDirectory() as folder, ray_session(Cluster((Machine(os.cpu_count() or 1, gpus),))):
         objective = Objective("val_iou", "max")
         settings = LaneSettings(
-            folder, str(packed.folder), None, objective, workers=1, gpus_per_worker=0, threads=threads
+            folder, str(packed.folder), None, objective, workers=1, gpus_per_worker=min(gpus, 1), threads=threads
         )
         began = time.perf_counter()
         group = WorkerGroup(settings, folder)

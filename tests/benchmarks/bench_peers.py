@@ -15,7 +15,6 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -29,7 +28,6 @@ from seg import augment, batches, data, loop, metrics, models, pack
 from seg.experiment import Experiment
 
 ROOT = Path(__file__).parents[2]
-CPU = torch.device("cpu")
 STUDYS = {"MALLOC_ARENA_MAX": "1"}
 """What a study's workers have in their environment, see study.cluster."""
 IMAGE_SIZE = 128
@@ -65,15 +63,14 @@ def ours(given: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {"seconds": []}
 
     def train() -> None:  # in a thread, as Ray Train's workers train
-        with tempfile.TemporaryDirectory() as folder:
-            resident = loop.load(packed, CPU, 1e10)
-            if resident.features:
-                resident.features._root = Path(folder)
-            for _ in range(2 if given.trial == "frozen" else 1):
-                began = time.perf_counter()
-                *_, last = loop.epochs(loop.start(experiment(given), resident, CPU, data_dir() / "weights"))
-                found["seconds"].append(time.perf_counter() - began)
-                found["iou"] = last.row["val_iou"]
+        resident = loop.load(packed, figures.device(), 2e9)
+        assert resident.features
+        for _ in range(2 if given.trial == "frozen" else 1):
+            began = time.perf_counter()
+            *_, last = loop.epochs(loop.start(experiment(given), resident, figures.device(), data_dir() / "weights"))
+            found["seconds"].append(time.perf_counter() - began)
+            found["iou"] = last.row["val_iou"]
+        resident.features.close()  # the next process finds none
 
     thread = threading.Thread(target=train)
     thread.start()
@@ -85,25 +82,32 @@ def peer(given: argparse.Namespace) -> dict[str, Any]:
     files = peers.files(data.load("isic2016", data_dir()))
     began = time.perf_counter()
     model = models.build(given.model, 2, data_dir() / "weights")
-    iou = peers.train(model, files, experiment(given), peers.Tuning(*given.tuning), given.model.startswith("smp:"))
+    iou = peers.train(
+        model.to(figures.device()),
+        files,
+        experiment(given),
+        peers.Tuning(*given.tuning),
+        given.model.startswith("smp:"),
+    )
     return {"seconds": [time.perf_counter() - began], "iou": iou}
 
 
 def data_work_of_ours(given: argparse.Namespace) -> dict[str, Any]:
     """Of one epoch's training: everything but forward, backward and optimiser; scores of the training images too."""
-    resident, chosen = loop.load(pack.open_pack(given.pack, verify=False), CPU), experiment(given)
-    weights = torch.ones(len(resident.train))
-    logits = torch.randn(chosen.batch_size, 1, IMAGE_SIZE, IMAGE_SIZE)
+    resident, chosen = loop.load(pack.open_pack(given.pack, verify=False), figures.device()), experiment(given)
+    device, weights = figures.device(), torch.ones(len(resident.train))
+    logits = torch.randn(chosen.batch_size, 1, IMAGE_SIZE, IMAGE_SIZE, device=device)
     seconds = []
     for epoch in range(1, 6):
         began = time.perf_counter()
-        plan = batches.plan_epoch(weights, chosen.batch_size, 0, epoch, 0, 1, CPU)
+        plan = batches.plan_epoch(weights, chosen.batch_size, 0, epoch, 0, 1, device)
         for step in range(plan.steps):
             batch = plan.batch(step)
             images, masks = resident.train.take(batch.indices)
             images, masks = augment.apply(augment.AUGMENTATIONS[chosen.augment], images, masks, batch.draws_ND)
             batches.normalise(images, chosen.normalize)
-            metrics.count(loop.predict_classes(logits[: len(images)]), masks.long(), 2)
+            counts = metrics.count(loop.predict_classes(logits[: len(images)]), masks.long(), 2)
+        counts.cpu()  # a GPU has done it all then
         seconds.append(time.perf_counter() - began)
     return {"seconds": [statistics.median(seconds)]}
 

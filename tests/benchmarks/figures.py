@@ -22,8 +22,14 @@ def device_name() -> str:
     return f"cpu{os.cpu_count()}-{platform.machine()}"
 
 
+def device() -> torch.device:
+    """Where trials are trained that benchmarks time."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def file() -> Path:
-    return RESULTS / f"{date.today()}-{device_name()}.json"
+    """$BENCH_DATE is the day when `make bench` began, which midnight does not cut in two."""
+    return RESULTS / f"{os.environ.get('BENCH_DATE') or date.today()}-{device_name()}.json"
 
 
 def save(figures: dict[str, dict[str, Any]]) -> None:

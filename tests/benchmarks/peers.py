@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from seg import optim, split
 from seg.batches import IMAGENET_MEAN, IMAGENET_STD
 from seg.data.file_sample import FileSample
+from seg.evaluate import precision
 from seg.experiment import Experiment
 from seg.models.segmenter import Segmenter
 
@@ -69,6 +70,7 @@ def loader(found: list[tuple[Path, Path]], chosen: Experiment, train: bool, tuni
         batch_size=chosen.batch_size,
         shuffle=train,
         num_workers=tuning.workers,
+        pin_memory=torch.cuda.is_available(),
         persistent_workers=tuning.workers > 0,
     )
 
@@ -90,8 +92,10 @@ def train(
     for _ in range(chosen.epochs):
         optim.train_mode(model, chosen.encoder_freeze)
         for images, masks in training:
-            logits = model(_laid_out(images, tuning))
-            loss = F.binary_cross_entropy_with_logits(logits, masks)
+            images, masks = _there(model, tuning, images, masks)
+            with precision(images.device):
+                logits = model(images)
+            loss = F.binary_cross_entropy_with_logits(logits.float(), masks)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -107,7 +111,9 @@ def _validate(model: nn.Module, validation: Any, tuning: Tuning) -> float:
     model.eval()
     scores, losses = [], []
     for images, masks in validation:
-        logits = model(_laid_out(images, tuning))
+        images, masks = _there(model, tuning, images, masks)
+        with precision(images.device):
+            logits = model(images).float()
         losses.append(float(F.binary_cross_entropy_with_logits(logits, masks)))
         predicted, wanted = logits.flatten(1) > 0, masks.flatten(1) > 0.5
         both, either = (predicted & wanted).sum(1), (predicted | wanted).sum(1)
@@ -122,5 +128,8 @@ def _smp_iou(logits: Tensor, masks: Tensor) -> float:
     return float(smp.metrics.iou_score(*counts, reduction="micro-imagewise"))
 
 
-def _laid_out(images: Tensor, tuning: Tuning) -> Tensor:
-    return images.to(memory_format=torch.channels_last) if tuning.channels_last else images
+def _there(model: nn.Module, tuning: Tuning, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the model is, and laid out as it is."""
+    device = next(model.parameters()).device
+    images, masks = (values.to(device, non_blocking=True) for values in (images, masks))
+    return images.to(memory_format=torch.channels_last) if tuning.channels_last else images, masks
