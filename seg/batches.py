@@ -1,57 +1,17 @@
-"""Resident data: a split's pixels held where training runs, batches indexed out of them there."""
+"""What an epoch consists of, decided before it starts; and pixels as the model takes them."""
 
 import functools
 import hashlib
-import warnings
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from seg import augment, oversample
 from seg.features import Slots
-from seg.pack import Pack
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True)
-class Resident:
-    """The images of one split on one device. On a CPU it is the pack's memory map itself: no copy."""
-
-    ids: list[str]
-    rows: Tensor
-    """(N,) int64: where each image stands in `images_MHW3` and `masks_MHW`."""
-    images_MHW3: Tensor
-    masks_MHW: Tensor
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def take(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (N, 3, H, W) float in [0, 1], channels last in memory; masks (N, H, W) uint8."""
-        rows = self.rows[indices]
-        images = self.images_MHW3.index_select(0, rows).permute(0, 3, 1, 2)
-        return images.float().div_(255), self.masks_MHW.index_select(0, rows)
-
-
-def resident(pack: Pack, split: str, device: torch.device) -> Resident:
-    """The images of `split` (train, val, test) of the pack."""
-    rows = torch.from_numpy(np.asarray(pack.indices(split), dtype=np.int64))
-    ids = [pack.ids[row] for row in rows.tolist()]
-    images, masks = _as_tensor(pack.images_NHW3), _as_tensor(pack.masks_NHW)
-    if device.type != "cpu":
-        images, masks = images[rows].to(device), masks[rows].to(device)
-        rows = torch.arange(len(ids), device=device)
-    return Resident(ids, rows, images, masks)
-
-
-def _as_tensor(array: np.ndarray) -> Tensor:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*not writable.*")  # it is read, never written
-        return torch.from_numpy(array)
 
 
 def normalise(images_N3HW: Tensor, normalize: str) -> Tensor:
@@ -83,6 +43,7 @@ class Batch:
     positions: Tensor
     """Where in the epoch each image stands: no two alike, where oversampling may have an image come up twice."""
     indices: Tensor
+    """Which images, on the CPU."""
     draws_ND: Tensor
     share: float
     """Images here · ranks / images of the whole step: what the local mean loss is scaled by, so that
@@ -96,9 +57,10 @@ class Plan:
     """An epoch, decided before it starts: which images, in which order, with which random draws."""
 
     order: Tensor
+    """On the CPU, whence the pixels are asked for."""
     draws_ND: Tensor
-    on_host: tuple[Tensor, Tensor]
-    """Order and draws once more, on the CPU: to look into them there makes nobody wait for the device."""
+    host_draws_ND: Tensor
+    """Once more, on the CPU: to look into them there makes nobody wait for the device."""
     batch_size: int
     rank: int
     world: int
@@ -115,22 +77,23 @@ class Plan:
         return min(self.steps * self.batch_size, len(self.order))
 
     def batch(self, step: int) -> Batch:
-        span = self._span(step)
-        whole = self.order[span]
-        mine = whole[self.rank :: self.world]
+        mine, draws = self._mine(self.order, step), self._mine(self.draws_ND, step)
         first = step * self.batch_size
-        positions = torch.arange(first + self.rank, first + len(whole), self.world, device=whole.device)
-        draws = self.draws_ND[span][self.rank :: self.world]
-        share = len(mine) * self.world / len(whole)
-        return Batch(positions, mine, draws, share, fewest=len(whole) // self.world)
+        whole = min(self.batch_size, len(self.order) - first)
+        positions = torch.arange(first + self.rank, first + whole, self.world, device=draws.device)
+        return Batch(positions, mine, draws, len(mine) * self.world / whole, fewest=whole // self.world)
+
+    def indices(self) -> list[Tensor]:
+        """Of every step's batch, on the CPU."""
+        return [self._mine(self.order, step) for step in range(self.steps)]
 
     def slots(self, step: int, slots: Slots) -> Tensor:
         """(N,) int64, on the CPU: where the features of the batch's images are kept."""
-        order, draws_ND = (values[self._span(step)][self.rank :: self.world] for values in self.on_host)
-        return slots.of(order, draws_ND)
+        return slots.of(self._mine(self.order, step), self._mine(self.host_draws_ND, step))
 
-    def _span(self, step: int) -> slice:
-        return slice(step * self.batch_size, (step + 1) * self.batch_size)
+    def _mine(self, values: Tensor, step: int) -> Tensor:
+        """Of the step's, this rank's share."""
+        return values[step * self.batch_size : (step + 1) * self.batch_size][self.rank :: self.world]
 
 
 def plan_epoch(
@@ -148,4 +111,4 @@ def plan_epoch(
     draws = augment.draw(images, generator)
     offset = float(torch.rand((), generator=generator))
     order = oversample.draw(weights_N, offset)[shuffled]
-    return Plan(order.to(device), draws.to(device), (order, draws), batch_size, rank, world)
+    return Plan(order, draws.to(device), draws, batch_size, rank, world)

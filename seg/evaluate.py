@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from seg import features as frozen
 from seg import metrics
-from seg.batches import Resident, normalise
+from seg.batches import normalise
 from seg.experiment import Experiment
 from seg.metrics import Counts
 from seg.models.segmenter import Segmenter
+from seg.pixels import Pixels
 from seg.ranks import Ranks
 
 BATCH = 64
@@ -50,7 +51,7 @@ def predict_classes(logits_NKHW: Tensor) -> Tensor:
 @torch.inference_mode()
 def evaluate(
     model: nn.Module,
-    data: Resident,
+    data: Pixels,
     experiment: Experiment,
     classes: int,
     ranks: Ranks,
@@ -70,13 +71,12 @@ def evaluate(
     if encode is None and experiment.encoder_freeze and isinstance(model, Segmenter) and model.separable:
         encode = partial(_compute, model)
     indices = torch.arange(len(data)).split(BATCH)
-    batches = [frozen.to_device(each, device) for each in indices]
-    losses = torch.zeros(len(batches), dtype=torch.float64, device=device)
+    losses = torch.zeros(len(indices), dtype=torch.float64, device=device)
     hard = torch.zeros(len(data), classes, 4, dtype=torch.int64, device=device)
     soft = torch.zeros(len(data), classes, 3, dtype=torch.float64, device=device)
     confusion = torch.zeros(classes, classes, dtype=torch.int64, device=device)
-    for b in range(ranks.rank, len(batches), ranks.world):
-        images, masks = data.take(batches[b])
+    mine = range(ranks.rank, len(indices), ranks.world)
+    for b, (images, masks) in zip(mine, data.in_turn([indices[b] for b in mine]), strict=True):
         images = normalise(images, experiment.normalize)
         with precision(device):
             pieces = zip(images.chunk(microbatches), indices[b].chunk(microbatches), strict=True)
@@ -86,8 +86,9 @@ def evaluate(
         losses[b] = loss(logits, target) * len(images) if loss else torch.nan
         joint = metrics.confusion(predict_classes(logits), target, classes)
         confusion += joint.sum(0)
-        hard[batches[b]] = metrics.from_confusion(joint)
-        soft[batches[b]] = metrics.count_soft(probabilities(logits), target)
+        there = slice(b * BATCH, b * BATCH + len(images))
+        hard[there] = metrics.from_confusion(joint)
+        soft[there] = metrics.count_soft(probabilities(logits), target)
         on_step()
     for part in (losses, hard, soft, confusion):
         ranks.sum(part)

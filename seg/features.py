@@ -24,6 +24,7 @@ from torch import Tensor
 from seg import augment
 from seg.augment import Augmentation
 from seg.models.segmenter import Segmenter
+from seg.pixels import to_device
 
 FORMAT = 1
 """Raise it when a file's layout changes, or what a model of this project gives as its features."""
@@ -233,11 +234,6 @@ def default_root(limit_bytes: float) -> Path:
         if memory.f_bavail * memory.f_frsize > 2 * limit_bytes:
             return SHARED_MEMORY / f"segstudy-{os.getuid()}"
     return Path(tempfile.gettempdir()) / f"segstudy-{os.getuid()}"
-
-
-def to_device(indices: Tensor, device: torch.device) -> Tensor:
-    """Of a tensor on the CPU; nobody waits for a GPU."""
-    return indices.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else indices.to(device)
 
 
 @functools.cache

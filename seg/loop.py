@@ -15,14 +15,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from seg import allocator, augment, batches, losses, metrics, models, optim, oversample
-from seg.batches import Resident, normalise
+from seg import allocator, augment, batches, losses, metrics, models, optim, oversample, pixels
+from seg.batches import normalise
 from seg.evaluate import Evaluation, evaluate, precision, predict_classes
 from seg.experiment import Experiment
 from seg.features import FeatureStore, Frozen, Slots, name_of
 from seg.metrics import Counts
 from seg.models.segmenter import Segmenter
 from seg.pack import Pack
+from seg.pixels import Pixels
 from seg.ranks import Ranks
 
 
@@ -32,8 +33,8 @@ class Diverged(Exception):
 
 @dataclass(frozen=True)
 class Data:
-    train: Resident
-    val: Resident
+    train: Pixels
+    val: Pixels
     class_names: tuple[str, ...]
     class_pixels_NC: Tensor
     """(N, classes) int64, on the CPU: pixels of each class in each training image."""
@@ -53,12 +54,13 @@ class Data:
         return pixels / pixels.sum().clamp(min=1)
 
 
-def load(pack: Pack, device: torch.device, feature_bytes: float = 0) -> Data:
-    """Of what frozen encoders make of the images, so many bytes are kept at most, see seg.features."""
-    train, val = (batches.resident(pack, split, device) for split in ("train", "val"))
-    pixels = torch.from_numpy(pack.class_pixels_NC[pack.indices("train")])
+def load(pack: Pack, device: torch.device, feature_bytes: float = 0, room_bytes: float | None = None) -> Data:
+    """Of what frozen encoders make of the images, `feature_bytes` are kept at most, see seg.features. A split of more
+    than `room_bytes` is streamed to the device, see seg.pixels."""
+    train, val = (pixels.load(pack, split, device, room_bytes) for split in ("train", "val"))
+    classes = torch.from_numpy(pack.class_pixels_NC[pack.indices("train")])
     store = FeatureStore(feature_bytes, device) if feature_bytes else None
-    return Data(train, val, tuple(pack.class_names), pixels, pack.key, store)
+    return Data(train, val, tuple(pack.class_names), classes, pack.key, store)
 
 
 @dataclass
@@ -271,12 +273,12 @@ def _train(run: Run, epoch: int) -> tuple[float, Counts]:
     loss_sum = torch.zeros((), dtype=torch.float64, device=run.device)
     hard = torch.zeros(len(data.train), data.classes, 4, dtype=torch.int64, device=run.device)
     total_steps = plan.steps * experiment.epochs
-    for step in range(plan.steps):
+    for step, (images, masks) in enumerate(data.train.in_turn(plan.indices())):
         done = (epoch - 1) * plan.steps + step
         optim.set_rates(run.optimizer, optim.rate_factor(experiment.schedule, done, total_steps))
         batch = plan.batch(step)
         slots = plan.slots(step, run.encoders[0].slots) if run.encoders else None
-        loss, hard[batch.positions] = _step(run, batch, slots)
+        loss, hard[batch.positions] = _step(run, batch, images, masks, slots)
         loss_sum += loss * len(batch.indices)
         run.on_step()
     run.ranks.sum(loss_sum)
@@ -285,10 +287,11 @@ def _train(run: Run, epoch: int) -> tuple[float, Counts]:
     return float(loss_sum) / plan.seen, Counts(hard, hard.new_zeros(*hard.shape[:2], 3).double())
 
 
-def _step(run: Run, batch: batches.Batch, slots: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def _step(
+    run: Run, batch: batches.Batch, images: Tensor, masks: Tensor, slots: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """One optimiser step: the local mean loss, and the counts of the batch's images. Nothing waits for the device.
     `slots`: where the features of its images are kept."""
-    images, masks = run.data.train.take(batch.indices)
     images, masks = augment.apply(augment.AUGMENTATIONS[run.experiment.augment], images, masks, batch.draws_ND)
     # As many on every rank: SyncBatchNorm waits for all of them in each forward pass.
     parts = min(run.microbatches, batch.fewest)

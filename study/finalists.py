@@ -12,7 +12,7 @@ import pandas as pd
 import ray
 import torch
 
-from seg import batches, evaluate, metrics, predict
+from seg import evaluate, metrics, pixels, predict
 from seg.data.sample import Dataset
 from seg.native import NativeCounts
 from seg.ranks import Ranks
@@ -99,7 +99,7 @@ class Scorer:
 
     def _score_one(self, record: Record) -> Scored:
         predictor = self._predictors[record.trial]
-        test = batches.resident(self._pack, "test", self._device)
+        test = pixels.load(self._pack, "test", self._device)
         small = evaluate.evaluate(
             predictor.model, test, predictor.experiment, self._pack.classes, Ranks(), self._device
         ).counts

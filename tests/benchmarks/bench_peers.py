@@ -101,10 +101,9 @@ def data_work_of_ours(given: argparse.Namespace) -> dict[str, Any]:
     for epoch in range(1, 6):
         began = time.perf_counter()
         plan = batches.plan_epoch(weights, chosen.batch_size, 0, epoch, 0, 1, device)
-        for step in range(plan.steps):
-            batch = plan.batch(step)
-            images, masks = resident.train.take(batch.indices)
-            images, masks = augment.apply(augment.AUGMENTATIONS[chosen.augment], images, masks, batch.draws_ND)
+        for step, (images, masks) in enumerate(resident.train.in_turn(plan.indices())):
+            draws_ND = plan.batch(step).draws_ND
+            images, masks = augment.apply(augment.AUGMENTATIONS[chosen.augment], images, masks, draws_ND)
             batches.normalise(images, chosen.normalize)
             counts = metrics.count(loop.predict_classes(logits[: len(images)]), masks.long(), 2)
         counts.cpu()  # a GPU has done it all then

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from seg import batches, checkpoint, data, loop, metrics, native, pack, predict
+from seg import checkpoint, data, loop, metrics, native, pack, pixels, predict
 from seg.evaluate import evaluate
 from seg.experiment import Experiment
 
@@ -59,7 +59,7 @@ def main() -> int:
             flush=True,
         )
     print(f"trained in {time.perf_counter() - began:.0f} s on {device}, {torch.get_num_threads()} threads")
-    test = batches.resident(packed, "test", device)
+    test = pixels.load(packed, "test", device)
     small = evaluate(run.model, test, run.experiment, packed.classes, run.ranks, device).counts
     predictor = predict.from_bytes(checkpoint.snapshot(run).weights(run).to_bytes(), device)
     by_id = {sample.id: sample for sample in dataset.samples}

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from seg import batches, data, loop, metrics, oversample, pack
+from seg import data, loop, metrics, oversample, pack, pixels
 from seg.evaluate import evaluate
 from seg.experiment import Experiment
 from seg.pack import Pack
@@ -94,7 +94,7 @@ def _run(
     for _ in loop.epochs(run):
         pass
     seconds = time.perf_counter() - began
-    test = batches.resident(packed, "test", device)
+    test = pixels.load(packed, "test", device)
     counts = evaluate(run.model, test, experiment, packed.classes, run.ranks, device).counts
     return {"rarest": float(metrics.iou(counts.hard.sum(0))[rarest]), "seconds": seconds} | metrics.scores(counts)
 

@@ -1,9 +1,10 @@
 """Runs a command and prints the most memory that all its processes held together.
 
-    python tests/benchmarks/memory.py python -m study.run isic ...
+    python tests/benchmarks/memory.py [--beyond FOLDER] python -m study.run isic ...
 
-Proportional set size (PSS, /proc/PID/smaps_rollup), summed over the command and all its descendants, Ray's own
-processes included, twice a second: a page shared by several processes counts once. Linux only.
+Proportional set size (PSS, /proc/PID/smaps), summed over the command and all its descendants, Ray's own processes
+included, twice a second: a page shared by several processes counts once. What is mapped from files below FOLDER (of
+packs: ~/.cache/segstudy/packs) does not count: the kernel takes such pages back when it needs them. Linux only.
 """
 
 import subprocess
@@ -39,12 +40,19 @@ def family(root: int) -> Iterator[int]:
         waiting += children.get(pid, [])
 
 
-def pss_bytes(pid: int) -> int:
+def pss_bytes(pid: int, beyond: str | None) -> int:
+    """Of what is not mapped from a file below `beyond`."""
     try:
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        lines = Path(f"/proc/{pid}/smaps{'' if beyond else '_rollup'}").read_text().splitlines()
     except OSError:
         return 0
-    return next((int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("Pss:")), 0)
+    total, counts = 0, True
+    for line in lines:
+        if line.startswith("Pss:"):
+            total += counts * int(line.split()[1]) * 1024
+        elif beyond and "-" in line.split(maxsplit=1)[0]:  # a mapping's first line: its addresses, and its file
+            counts = beyond not in line
+    return total
 
 
 def name(pid: int) -> str:
@@ -55,10 +63,13 @@ def name(pid: int) -> str:
 
 
 def main() -> int:
-    process = subprocess.Popen(sys.argv[1:])
+    command, beyond = sys.argv[1:], None
+    if command[:1] == ["--beyond"]:
+        beyond, command = str(Path(command[1]).expanduser().resolve()), command[2:]
+    process = subprocess.Popen(command)
     began, peak, peak_at, largest = time.monotonic(), 0, 0.0, []
     while process.poll() is None:
-        sizes = {pid: pss_bytes(pid) for pid in family(process.pid)}
+        sizes = {pid: pss_bytes(pid, beyond) for pid in family(process.pid)}
         if sum(sizes.values()) > peak:
             peak, peak_at = sum(sizes.values()), time.monotonic() - began
             largest = [(size, name(pid)) for pid, size in sorted(sizes.items(), key=lambda item: -item[1])]

@@ -8,7 +8,7 @@ import sys
 
 import torch
 
-from seg import batches, pack, predict
+from seg import pack, pixels, predict
 from seg.evaluate import evaluate
 from seg.ranks import Ranks
 from study import counts
@@ -23,7 +23,7 @@ predictor = predict.from_bytes(store.read(record.path("best")), CPU)
 key = read_study(store)["dataset"]["pack"]
 (folder,) = pack.default_root().glob(f"*-{key}")
 packed = pack.open_pack(folder)
-val = batches.resident(packed, "val", CPU)
+val = pixels.load(packed, "val", CPU)
 alone = evaluate(predictor.model, val, predictor.experiment, packed.classes, Ranks(), CPU).counts
 ids, together = counts.from_table(counts.from_parquet(store.read(record.path("val_counts"))))
 same = ids == val.ids and torch.equal(alone.hard, together.hard)

@@ -3,7 +3,6 @@ import torch
 
 from seg import batches
 from seg.batches import normalise, plan_epoch
-from seg.loop import Data
 
 CPU = torch.device("cpu")
 
@@ -71,14 +70,6 @@ def test_more_workers_than_images_are_refused() -> None:
 def test_more_workers_than_images_of_a_batch_are_refused() -> None:
     with pytest.raises(ValueError, match="batch_size: 2 images cannot be shared by 3 workers"):
         plan_epoch(torch.ones(20), 2, 0, 1, 0, 3, CPU)
-
-
-def test_images_are_the_packs_in_channels_last(tiny: Data) -> None:
-    images, masks = tiny.train.take(torch.tensor([3, 0]))
-    row = tiny.train.rows[3]
-    assert images.shape == (2, 3, 64, 64) and masks.shape == (2, 64, 64)
-    assert images.is_contiguous(memory_format=torch.channels_last)
-    assert torch.equal((images[0] * 255).round().byte(), tiny.train.images_MHW3[row].permute(2, 0, 1))
 
 
 def test_imagenet_normalisation() -> None:

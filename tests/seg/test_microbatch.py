@@ -67,7 +67,7 @@ def test_one_part_is_the_whole_to_the_bit(tiny: Data, make_experiment: Any) -> N
     images, masks = augment.apply(augment.AUGMENTATIONS["flips_rotate"], images, masks, plan.batch(0).draws_ND)
     loss = reference.loss(reference.model(batches.normalise(images, "imagenet")), masks.long())
     loss.backward()
-    found, _ = loop._step(run, plan.batch(0))
+    found, _ = loop._step(run, plan.batch(0), *run.data.train.take(plan.batch(0).indices))
     assert float(found) == float(loss.detach())
     for one, other in zip(run.model.parameters(), reference.model.parameters(), strict=True):
         assert torch.equal(one.grad, other.grad)  # type: ignore[arg-type]

@@ -1,0 +1,82 @@
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from seg import loop, pixels
+from seg.loop import Data
+from seg.pixels import Pixels
+
+CPU = torch.device("cpu")
+TURNS = [torch.tensor([3, 0]), torch.tensor([1]), torch.tensor([2, 2, 5]), torch.tensor([4, 0]), torch.tensor([7])]
+
+
+@pytest.fixture
+def streamed(tiny: Data) -> Data:
+    """As if the device had no room for the pixels."""
+    return replace(tiny, train=replace(tiny.train, streamed=True), val=replace(tiny.val, streamed=True))
+
+
+def test_images_are_the_packs_in_channels_last(tiny: Data) -> None:
+    images, masks = tiny.train.take(torch.tensor([3, 0]))
+    row = tiny.train.rows[3]
+    assert images.shape == (2, 3, 64, 64) and masks.shape == (2, 64, 64)
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal((images[0] * 255).round().byte(), tiny.train.images_MHW3[row].permute(2, 0, 1))
+
+
+def test_streamed_batches_are_the_resident_ones(tiny: Data, streamed: Data) -> None:
+    """All kept until the end: what comes later overwrites nothing."""
+    found, wanted = list(streamed.train.in_turn(TURNS)), list(tiny.train.in_turn(TURNS))
+    assert len(found) == len(wanted) == len(TURNS)
+    for (images, masks), (same_images, same_masks) in zip(found, wanted, strict=True):
+        assert torch.equal(images, same_images) and torch.equal(masks, same_masks)
+        assert images.stride() == same_images.stride()
+
+
+def test_a_streamed_trial_is_the_resident_one_to_the_bit(tiny: Data, streamed: Data, make_experiment: Any) -> None:
+    def rows(data: Data) -> Iterator[dict[str, Any]]:
+        for result in loop.epochs(loop.start(make_experiment(epochs=2, augment="flips"), data, CPU)):
+            yield {name: value for name, value in result.row.items() if "second" not in name}
+
+    assert list(rows(streamed)) == list(rows(tiny))
+
+
+def test_nothing_to_send(tiny: Data, streamed: Data) -> None:
+    assert list(streamed.train.in_turn([])) == list(tiny.train.in_turn([])) == []
+
+
+def test_whoever_stops_asking_leaves_no_thread(streamed: Data) -> None:
+    turns = streamed.train.in_turn(TURNS)
+    next(turns)
+    assert "pixels" in " ".join(thread.name for thread in threading.enumerate())
+    turns.close()
+    assert "pixels" not in " ".join(thread.name for thread in threading.enumerate())
+
+
+def test_what_goes_wrong_while_sending_is_the_callers(streamed: Data) -> None:
+    with pytest.raises(IndexError):
+        list(streamed.train.in_turn([torch.tensor([0]), torch.tensor([10**6])]))
+
+
+def test_sizes_in_bytes(tiny_pack: Any) -> None:
+    train = len(tiny_pack.indices("train"))
+    assert pixels.size(tiny_pack, "train") == train * 64 * 64 * 4
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_on_a_gpu_what_does_not_fit_is_streamed(tiny_pack: Any) -> None:
+    gpu = torch.device("cuda")
+    here, there = (pixels.load(tiny_pack, "train", gpu, room) for room in (0, None))
+    assert here.streamed and not there.streamed
+    for found, wanted in zip(here.in_turn(TURNS), there.in_turn(TURNS), strict=True):
+        for one, other in zip(found, wanted, strict=True):
+            assert one.device.type == "cuda" and torch.equal(one, other)
+
+
+def test_a_cpu_maps_the_pack(tiny_pack: Any) -> None:
+    mapped: Pixels = pixels.load(tiny_pack, "train", CPU, room_bytes=0)
+    assert not mapped.streamed and mapped.images_MHW3.shape[0] == len(tiny_pack.ids)
