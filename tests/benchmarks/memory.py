@@ -11,7 +11,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 INTERVAL_SECONDS = 0.5
 
@@ -62,23 +64,44 @@ def name(pid: int) -> str:
         return "?"
 
 
+@dataclass(frozen=True)
+class Peak:
+    """When all processes together held most."""
+
+    after_seconds: float
+    processes: list[tuple[int, str]]
+    """Bytes and command of each, the largest first."""
+
+    @property
+    def total(self) -> int:
+        return sum(size for size, _ in self.processes)
+
+
+def watch(process: "subprocess.Popen[Any]", beyond: str | None = None) -> Peak:
+    """Until it ends."""
+    began, peak = time.monotonic(), Peak(0, [])
+    while process.poll() is None:
+        sizes = {pid: pss_bytes(pid, beyond) for pid in family(process.pid)}
+        if sum(sizes.values()) > peak.total:
+            largest = sorted(sizes.items(), key=lambda item: -item[1])
+            peak = Peak(time.monotonic() - began, [(size, name(pid)) for pid, size in largest])
+        time.sleep(INTERVAL_SECONDS)
+    return peak
+
+
 def main() -> int:
     command, beyond = sys.argv[1:], None
     if command[:1] == ["--beyond"]:
         beyond, command = str(Path(command[1]).expanduser().resolve()), command[2:]
     process = subprocess.Popen(command)
-    began, peak, peak_at, largest = time.monotonic(), 0, 0.0, []
-    while process.poll() is None:
-        sizes = {pid: pss_bytes(pid, beyond) for pid in family(process.pid)}
-        if sum(sizes.values()) > peak:
-            peak, peak_at = sum(sizes.values()), time.monotonic() - began
-            largest = [(size, name(pid)) for pid, size in sorted(sizes.items(), key=lambda item: -item[1])]
-        time.sleep(INTERVAL_SECONDS)
-    seconds = time.monotonic() - began
-    print(f"peak PSS of all processes: {peak / 2**30:.2f} GiB ({len(largest)} processes, after {peak_at:.0f} s)")
-    for size, command in largest[:8]:
-        print(f"  {size / 2**30:6.2f} GiB  {command}")
-    print(f"wall time: {seconds:.0f} s, exit status {process.returncode}")
+    peak = watch(process, beyond)
+    print(
+        f"peak PSS of all processes: {peak.total / 2**30:.2f} GiB "
+        f"({len(peak.processes)} processes, after {peak.after_seconds:.0f} s)"
+    )
+    for size, command_line in peak.processes[:8]:
+        print(f"  {size / 2**30:6.2f} GiB  {command_line}")
+    print(f"exit status {process.returncode}")
     return process.returncode
 
 
