@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from seg.pixels import unit
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -56,7 +58,8 @@ def variant(augmentation: Augmentation, draws_ND: Tensor) -> Tensor:
 def apply(
     augmentation: Augmentation, images_N3HW: Tensor, masks_NHW: Tensor, draws_ND: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Augmented images (float) and masks (uint8), of the shapes given."""
+    """Augmented images and masks (uint8), of the shapes given. uint8 images remain so, or become floats in [0, 1] where
+    pixels are blended."""
     images, masks = images_N3HW, masks_NHW
     if augmentation.horizontal_flip:
         images, masks = _flip(images, masks, draws_ND[:, 0] < 0.5, axis=-1)
@@ -77,6 +80,7 @@ def _flip(images: Tensor, masks: Tensor, flipped_N: Tensor, axis: int) -> tuple[
 
 def _rotate(images: Tensor, masks: Tensor, radians_N: Tensor) -> tuple[Tensor, Tensor]:
     """About the centre; images bilinear, masks nearest, so that a class index is never blended."""
+    images = unit(images) if images.dtype == torch.uint8 else images
     height, width = images.shape[-2:]
     cos, sin, zero = radians_N.cos(), radians_N.sin(), torch.zeros_like(radians_N)
     # affine_grid works in [-1, 1] on both axes: the aspect ratio keeps a rotation from shearing.

@@ -9,17 +9,20 @@ from torch import Tensor
 
 from seg import augment, oversample
 from seg.features import Slots
+from seg.pixels import unit
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def normalise(images_N3HW: Tensor, normalize: str) -> Tensor:
-    """[0, 1] pixels as the model takes them; see Experiment.normalize."""
+    """uint8 pixels, or floats in [0, 1], as the model takes them; see Experiment.normalize."""
+    whole = images_N3HW.dtype == torch.uint8
+    images = unit(images_N3HW) if whole else images_N3HW
     if normalize == "unit":
-        return images_N3HW
-    mean, std = _imagenet(images_N3HW.device, images_N3HW.dtype)
-    return (images_N3HW - mean) / std
+        return images
+    mean, std = _imagenet(images.device, images.dtype)
+    return images.sub_(mean).div_(std) if whole else (images - mean) / std
 
 
 @functools.cache

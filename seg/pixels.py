@@ -37,18 +37,18 @@ class Pixels:
         return len(self.ids)
 
     def take(self, indices_N: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (N, 3, H, W) float in [0, 1], channels last in memory; masks (N, H, W) uint8."""
+        """Images (N, 3, H, W), channels last in memory, and masks (N, H, W); both uint8."""
         return next(self.in_turn([indices_N]))
 
     def in_turn(self, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """As `take`, of batch after batch; their indices are on the CPU. Nothing waits for a GPU."""
         if self.streamed:
-            yield from map(_as_images, self._sent(batches))
+            yield from map(_channels_first, self._sent(batches))
         elif batches:
             whole = to_device(torch.cat(list(batches)), self.device)
             for indices in whole.split([len(batch) for batch in batches]):
                 rows = self.rows[indices]
-                yield _as_images((self.images_MHW3.index_select(0, rows), self.masks_MHW.index_select(0, rows)))
+                yield _channels_first((self.images_MHW3.index_select(0, rows), self.masks_MHW.index_select(0, rows)))
 
     def _sent(self, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """Gathered and sent by a thread, on a stream of its own, AHEAD batches before they are asked for."""
@@ -144,9 +144,14 @@ def to_device(indices: Tensor, device: torch.device) -> Tensor:
     return indices.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else indices.to(device)
 
 
-def _as_images(pixels: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def unit(images: Tensor) -> Tensor:
+    """uint8 images as new floats in [0, 1]."""
+    return images.float().div_(255)
+
+
+def _channels_first(pixels: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     images_NHW3, masks_NHW = pixels
-    return images_NHW3.permute(0, 3, 1, 2).float().div_(255), masks_NHW
+    return images_NHW3.permute(0, 3, 1, 2), masks_NHW
 
 
 def _next_of(batches: Iterator[Tensor]) -> list[Tensor]:

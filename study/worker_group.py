@@ -131,17 +131,25 @@ def _found_no_room(error: BaseException | None) -> bool:
 
 def _trainer(settings: LaneSettings, mailbox: Any, scratch: str, name: str) -> Any:
     import ray.train.torch
+    from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
     from ray.train.v2.api.config import FailureConfig
 
     from study.sigterm import SavingTorchConfig
     from study.worker import serve
+
+    class Trainer(ray.train.torch.TorchTrainer):
+        """Without Ray Data: one process less in every lane, and one library less in its others."""
+
+        def _create_default_callbacks(self) -> list[Any]:
+            callbacks = super()._create_default_callbacks()  # type: ignore[misc]
+            return [callback for callback in callbacks if not isinstance(callback, DatasetsCallback)]
 
     if math.isfinite(settings.room_seconds):
         os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(settings.room_seconds)
 
     on_gpu = settings.gpus_per_worker > 0
     resources = {"CPU": float(settings.cores)} | ({"GPU": settings.gpus_per_worker} if on_gpu else {})
-    return ray.train.torch.TorchTrainer(
+    return Trainer(
         serve,
         train_loop_config={"settings": settings, "mailbox": mailbox},
         torch_config=SavingTorchConfig(),

@@ -62,7 +62,7 @@ def test_a_frozen_encoder_stays_as_it_is_and_the_decoder_learns(tiny: Data, make
 
 def test_features_and_decoding_are_the_model(tiny: Data, make_experiment: Any, name: str) -> None:
     run = start(tiny, make_experiment, name)
-    model, (images, _) = run.model.eval(), tiny.val.take(torch.arange(2))
+    model, images = run.model.eval(), batches.normalise(tiny.val.take(torch.arange(2))[0], "unit")
     with torch.no_grad():
         features = model.features(images)
         assert torch.equal(model(images, features), model(images)) and model.separable

@@ -79,6 +79,14 @@ def test_imagenet_normalisation() -> None:
     assert normalise(white, "imagenet").flatten().tolist() == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("how", ["unit", "imagenet"])
+def test_bytes_and_floats_are_normalised_to_the_same_bits(how: str) -> None:
+    every = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).expand(1, 3, 16, 16)
+    floats = every.float() / 255
+    assert torch.equal(normalise(every, how), normalise(floats, how))
+    assert every[0, 0, 0, 1] == 1 and floats.max() == 1
+
+
 def test_constants_made_while_scoring_serve_training() -> None:
     """They are made once a device; autograd refuses to keep tensors that were made in inference mode."""
     batches._imagenet.cache_clear()

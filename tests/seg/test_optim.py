@@ -5,7 +5,7 @@ import pytest
 import torch
 from run_state import same, weights
 
-from seg import loop, optim
+from seg import batches, loop, optim
 from seg.loop import Data
 from seg.losses import bce
 
@@ -73,7 +73,8 @@ def test_steps_are_those_of_torchs_own_optimiser(
         reference(part.parameters(), lr=rate, weight_decay=0.01, fused=True)
         for part, rate in ((other.model.encoder, 1e-3), (other.model.decoder, 5e-3))
     ]
-    images, masks = tiny.train.take(torch.arange(4))
+    pixels, masks = tiny.train.take(torch.arange(4))
+    images = batches.normalise(pixels, "unit")
     for _ in range(3):
         for trained, optimizers in ((run, [run.optimizer]), (other, plain)):
             trained.model.eval().zero_grad()
