@@ -81,35 +81,41 @@ class _Arrival:
 
 
 class _Sender:
-    """Page-locked buffers on the host, used in turn: the GPU reads one while the next is filled."""
+    """Fills buffers and sends them. Those of a GPU are page-locked and used in turn: it reads one while the next is
+    filled."""
 
     def __init__(self, pixels: Pixels, most: int):
-        self._pixels, self._gpu = pixels, pixels.device.type == "cuda"
+        self._pixels = pixels
+        self._gpu = pixels.device.type == "cuda"
         self._stream = torch.cuda.Stream(pixels.device) if self._gpu else None
-        with torch.inference_mode(False):  # the thread that fills them is in none
-            self._buffers = deque(self._buffer(most) for _ in range(AHEAD))
+        self._buffers = deque((*self._buffers_of(most), torch.cuda.Event()) for _ in range(AHEAD * self._gpu))
 
-    def _buffer(self, most: int) -> tuple[Tensor, Tensor, torch.cuda.Event | None]:
-        """For so many images, with the event after which it may be filled again."""
+    def _buffers_of(self, images: int) -> tuple[Tensor, Tensor]:
         sources = self._pixels.images_MHW3, self._pixels.masks_MHW
-        images, masks = (torch.empty(most, *s.shape[1:], dtype=s.dtype, pin_memory=self._gpu) for s in sources)
-        return images, masks, torch.cuda.Event() if self._gpu else None
+        with torch.inference_mode(False):  # the thread that fills them is in none
+            one, other = (torch.empty(images, *s.shape[1:], dtype=s.dtype, pin_memory=self._gpu) for s in sources)
+        return one, other
 
     def send(self, indices_N: Tensor) -> _Arrival:
-        pixels, rows = self._pixels, self._pixels.rows[indices_N]
+        rows = self._pixels.rows[indices_N].numpy()
+        if not self._gpu:
+            images, masks = self._buffers_of(len(rows))
+            self._fill(images, masks, rows)
+            return _Arrival(images, masks, None)
         images, masks, sent = self._buffers[0]
         self._buffers.rotate(-1)
-        if sent:
-            sent.synchronize()
-        torch.index_select(pixels.images_MHW3, 0, rows, out=images[: len(rows)])
-        torch.index_select(pixels.masks_MHW, 0, rows, out=masks[: len(rows)])
+        sent.synchronize()
+        images, masks = images[: len(rows)], masks[: len(rows)]
+        self._fill(images, masks, rows)
         with torch.cuda.stream(self._stream):
-            images, masks = (
-                values[: len(rows)].to(pixels.device, non_blocking=True, copy=True) for values in (images, masks)
-            )
-        if sent:
-            sent.record(self._stream)
+            images, masks = (values.to(self._pixels.device, non_blocking=True) for values in (images, masks))
+        sent.record(self._stream)
         return _Arrival(images, masks, sent)
+
+    def _fill(self, images_NHW3: Tensor, masks_NHW: Tensor, rows: np.ndarray) -> None:
+        """By NumPy: PyTorch would use several threads, which then wait busily for more, on cores that training uses."""
+        for source, target in ((self._pixels.images_MHW3, images_NHW3), (self._pixels.masks_MHW, masks_NHW)):
+            np.take(source.numpy(), rows, axis=0, out=target.numpy(), mode="clip")  # "raise" would copy twice
 
 
 def load(pack: Pack, split: str, device: torch.device, room_bytes: float | None = None) -> Pixels:
