@@ -56,8 +56,10 @@ class Data:
 
 def load(pack: Pack, device: torch.device, feature_bytes: float = 0, room_bytes: float | None = None) -> Data:
     """Of what frozen encoders make of the images, `feature_bytes` are kept at most, see seg.features. A split of more
-    than `room_bytes` is streamed to the device, see seg.pixels."""
-    train, val = (pixels.load(pack, split, device, room_bytes) for split in ("train", "val"))
+    than the device has room for is streamed to it, see seg.pixels; `room_bytes`: for both, None: see pixels.room."""
+    room = pixels.room(device) if room_bytes is None else room_bytes
+    train = pixels.load(pack, "train", device, room)
+    val = pixels.load(pack, "val", device, room if train.streamed else room - pixels.size(pack, "train"))
     classes = torch.from_numpy(pack.class_pixels_NC[pack.indices("train")])
     store = FeatureStore(feature_bytes, device) if feature_bytes else None
     return Data(train, val, tuple(pack.class_names), classes, pack.key, store)

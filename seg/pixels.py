@@ -1,6 +1,7 @@
 """A split's pixels, batch after batch on the device where a model is trained: held there as a whole, or, where they are
 more than it has room for, sent from the pack's memory map while the batch before is computed."""
 
+import functools
 import math
 import warnings
 from collections import deque
@@ -57,11 +58,13 @@ class Pixels:
             upcoming = iter(batches)
             under_way: deque[Future[_Arrival]] = deque()
             for _ in range(AHEAD):
-                under_way.extend(thread.submit(sender.send, batch) for batch in _next_of(upcoming))
+                under_way.extend(thread.submit(sender.send, batch, None) for batch in _next_of(upcoming))
+            used: torch.cuda.Event | None = None
             while under_way:
                 arrival = under_way.popleft().result()
-                under_way.extend(thread.submit(sender.send, batch) for batch in _next_of(upcoming))
+                under_way.extend(thread.submit(sender.send, batch, used) for batch in _next_of(upcoming))
                 yield arrival.received()
+                used = _now(self.device)
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class _Sender:
     def __init__(self, pixels: Pixels, most: int):
         self._pixels = pixels
         self._gpu = pixels.device.type == "cuda"
-        self._stream = torch.cuda.Stream(pixels.device) if self._gpu else None
+        self._stream = _stream(pixels.device) if self._gpu else None
         self._buffers = deque((*self._buffers_of(most), torch.cuda.Event()) for _ in range(AHEAD * self._gpu))
 
     def _buffers_of(self, images: int) -> tuple[Tensor, Tensor]:
@@ -96,7 +99,10 @@ class _Sender:
             one, other = (torch.empty(images, *s.shape[1:], dtype=s.dtype, pin_memory=self._gpu) for s in sources)
         return one, other
 
-    def send(self, indices_N: Tensor) -> _Arrival:
+    def send(self, indices_N: Tensor, used: torch.cuda.Event | None) -> _Arrival:
+        """Once `used` has come: that an earlier batch has been computed, so that those on the device remain few."""
+        if used:
+            used.synchronize()
         rows = self._pixels.rows[indices_N].numpy()
         if not self._gpu:
             images, masks = self._buffers_of(len(rows))
@@ -118,9 +124,24 @@ class _Sender:
             np.take(source.numpy(), rows, axis=0, out=target.numpy(), mode="clip")  # "raise" would copy twice
 
 
+@functools.cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    """One for all batches: memory that was set aside on a stream serves that stream alone."""
+    return torch.cuda.Stream(device)
+
+
+def _now(device: torch.device) -> torch.cuda.Event | None:
+    """Comes when the device has done what was queued so far."""
+    if device.type != "cuda":
+        return None
+    event = torch.cuda.Event()
+    event.record(torch.cuda.current_stream(device))
+    return event
+
+
 def load(pack: Pack, split: str, device: torch.device, room_bytes: float | None = None) -> Pixels:
     """The images of `split` (train, val, test) of the pack. Those of more than `room_bytes` are streamed; None: of more
-    than half of a GPU's free memory."""
+    than there is room for, see `room`."""
     rows = torch.from_numpy(np.asarray(pack.indices(split), dtype=np.int64))
     ids = [pack.ids[row] for row in rows.tolist()]
     images, masks = _as_tensor(pack.images_NHW3), _as_tensor(pack.masks_NHW)
@@ -139,10 +160,13 @@ def size(pack: Pack, split: str) -> int:
 
 
 def room(device: torch.device) -> float:
-    """Bytes that pixels may take now of a GPU's memory, of this process's share where it has one."""
+    """Bytes that pixels may take now of a GPU's memory, of this process's share where it has one; no end elsewhere."""
+    if device.type != "cuda":
+        return math.inf
     free, whole = torch.cuda.mem_get_info(device)
-    share = torch.cuda.get_per_process_memory_fraction(device) * whole - torch.cuda.memory_reserved(device)
-    return SHARE_OF_GPU * min(free, share)
+    held = torch.cuda.memory_allocated(device)
+    share = torch.cuda.get_per_process_memory_fraction(device) * whole
+    return SHARE_OF_GPU * min(free + torch.cuda.memory_reserved(device) - held, share - held)
 
 
 def to_device(indices: Tensor, device: torch.device) -> Tensor:

@@ -82,6 +82,7 @@ class Scorer:
     def open(self) -> list[str]:
         """Load the models; the ids of the test images. Not on construction: Ray takes an error there for a death."""
         self._pack = supplies.pack_here(self._settings)
+        self._test = pixels.load(self._pack, "test", self._device)
         self._predictors = {
             record.trial: predict.from_bytes(self._store.read(record.path("best")), self._device)
             for record in self._records
@@ -99,14 +100,13 @@ class Scorer:
 
     def _score_one(self, record: Record) -> Scored:
         predictor = self._predictors[record.trial]
-        test = pixels.load(self._pack, "test", self._device)
         small = evaluate.evaluate(
-            predictor.model, test, predictor.experiment, self._pack.classes, Ranks(), self._device
+            predictor.model, self._test, predictor.experiment, self._pack.classes, Ranks(), self._device
         ).counts
         large = self._native[record.trial].counts
         sizes = {"train": small, "native": large}
         tables = {
-            "test_counts": [counts.to_table(test.ids, found).assign(size=size) for size, found in sizes.items()],
+            "test_counts": [counts.to_table(self._test.ids, found).assign(size=size) for size, found in sizes.items()],
             "test_confusion": [counts.confusion_table(found).assign(size=size) for size, found in sizes.items()],
         }
         token = secrets.token_hex(3)

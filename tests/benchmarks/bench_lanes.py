@@ -23,6 +23,7 @@ import ray.train.torch
 import torch
 
 from seg import batches, data, loop, optim, pack
+from seg.evaluate import precision
 from seg.experiment import Experiment
 from study.cluster import ray_session
 from study.messages import LaneSettings, StartTrial, TrainEpoch
@@ -108,9 +109,12 @@ def images_per_second_of_one_batch(run: loop.Run) -> float:
     images, masks = run.data.train.take(plan.batch(0).indices)
     images, target = batches.normalise(images, run.experiment.normalize), masks.long()
     optim.train_mode(run.model, run.experiment.encoder_freeze)
+    images.cpu()  # a GPU has made them then
     began = time.perf_counter()
     for _ in range(plan.steps):
-        loss = run.loss(run.model(images), target)
+        with precision(run.device):
+            logits = run.model(images)
+        loss = run.loss(logits.float(), target)
         run.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         run.optimizer.step()
@@ -133,13 +137,13 @@ def main() -> None:
         settings = LaneSettings(
             folder, str(packed.folder), None, objective, workers=1, gpus_per_worker=min(gpus, 1), threads=threads
         )
+        chosen = experiment(given.image_size, given.epochs)
+        documented = documented_start_seconds(given.trials, chosen, settings)
         began = time.perf_counter()
         group = WorkerGroup(settings, folder)
-        chosen = experiment(given.image_size, given.epochs)
         lane_start_seconds(group, 1, chosen)
         once = time.perf_counter() - began
         starts = lane_start_seconds(group, given.trials * 5, chosen)
-        documented = documented_start_seconds(given.trials, chosen, settings)
         lane, ceiling, beside = epochs_beside_the_ceiling(group, chosen, settings)
         group.stop()
     ratios = [one / other for one, other in zip(lane, ceiling, strict=True)]

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,8 @@ class Peak:
     after_seconds: float
     processes: list[tuple[int, str]]
     """Bytes and command of each, the largest first."""
+    most: dict[str, int] = field(default_factory=dict)
+    """By command, the most bytes that one such process held at any time."""
 
     @property
     def total(self) -> int:
@@ -79,12 +81,13 @@ class Peak:
 
 def watch(process: "subprocess.Popen[Any]", beyond: str | None = None) -> Peak:
     """Until it ends."""
-    began, peak = time.monotonic(), Peak(0, [])
+    began, peak, most = time.monotonic(), Peak(0, []), dict[str, int]()
     while process.poll() is None:
-        sizes = {pid: pss_bytes(pid, beyond) for pid in family(process.pid)}
-        if sum(sizes.values()) > peak.total:
-            largest = sorted(sizes.items(), key=lambda item: -item[1])
-            peak = Peak(time.monotonic() - began, [(size, name(pid)) for pid, size in largest])
+        sizes = [(pss_bytes(pid, beyond), name(pid)) for pid in family(process.pid)]
+        for size, command in sizes:
+            most[command] = max(size, most.get(command, 0))
+        if sum(size for size, _ in sizes) > peak.total:
+            peak = Peak(time.monotonic() - began, sorted(sizes, reverse=True), most)
         time.sleep(INTERVAL_SECONDS)
     return peak
 

@@ -4,6 +4,7 @@ Tuned as an honest user would: the memory layout and the number of the loader's 
 """
 
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,12 @@ class Tuning:
     channels_last: bool = False
 
 
-TUNINGS = [Tuning(workers, channels_last) for workers in (0, 1, 2) for channels_last in (False, True)]
+CORES = os.cpu_count() or 1
+TUNINGS = [
+    Tuning(workers, channels_last)
+    for workers in sorted({0, 1, 2, CORES // 2, CORES})
+    for channels_last in (False, True)
+]
 
 
 def files(dataset: Any) -> dict[str, list[tuple[Path, Path]]]:

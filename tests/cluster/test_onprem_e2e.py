@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -107,7 +107,7 @@ def test_a_node_that_joins_gets_a_lane_and_one_that_has_notice_is_left(
         onprem.records(f"{STORAGE}/grows", job) as records,
         onprem.nodes() as nodes,
     ):
-        records.until(lambda trials: any(trial["epochs"] for trial in trials), LANES_UP)
+        records.until(lambda trials: len(nodes_of(trials)) == 2, LANES_UP)  # both lanes train
         newcomer = onprem.hosts.add()
         with standing_still(onprem):
             onprem.join(newcomer)
@@ -124,13 +124,17 @@ def test_a_node_that_joins_gets_a_lane_and_one_that_has_notice_is_left(
 def standing_still(onprem: Onprem) -> Iterator[None]:
     """A node brings cores of its own; here all share this machine's, and whoever trains stands still meanwhile."""
     pids = [pid for host in onprem.hosts for pid, line in host.processes().items() if "RayTrainWorker" in line]
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
     try:
+        send(signal.SIGSTOP, pids)
         yield
     finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
+        send(signal.SIGCONT, pids)
+
+
+def send(number: signal.Signals, pids: list[int]) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def leave_with_notice(onprem: Onprem, node: NamespacedHost, records: Watch) -> None:

@@ -17,7 +17,7 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])  # Ray's processes d
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-TRIALS = 30
+TRIALS = 50
 STEP_SECONDS, START_SECONDS = 0.2, 3.0
 """A trial is much shorter than what a lane takes to start."""
 

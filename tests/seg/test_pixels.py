@@ -10,7 +10,8 @@ from seg import loop, pixels
 from seg.loop import Data
 from seg.pixels import Pixels
 
-CPU = torch.device("cpu")
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+gpu_only = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 TURNS = [torch.tensor([3, 0]), torch.tensor([1]), torch.tensor([2, 2, 5]), torch.tensor([4, 0]), torch.tensor([7])]
 
 
@@ -67,14 +68,35 @@ def test_sizes_in_bytes(tiny_pack: Any) -> None:
     assert pixels.size(tiny_pack, "train") == train * 64 * 64 * 4
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@gpu_only
 def test_on_a_gpu_what_does_not_fit_is_streamed(tiny_pack: Any) -> None:
-    gpu = torch.device("cuda")
-    here, there = (pixels.load(tiny_pack, "train", gpu, room) for room in (0, None))
-    assert here.streamed and not there.streamed
-    for found, wanted in zip(here.in_turn(TURNS), there.in_turn(TURNS), strict=True):
-        for one, other in zip(found, wanted, strict=True):
-            assert one.device.type == "cuda" and torch.equal(one, other)
+    here, there = (pixels.load(tiny_pack, "train", GPU, room) for room in (0, None))
+    assert here.streamed and not there.streamed and list(here.in_turn([])) == []
+    with torch.inference_mode():
+        for found, wanted in zip(here.in_turn(TURNS), there.in_turn(TURNS), strict=True):
+            for one, other in zip(found, wanted, strict=True):
+                assert one.device.type == "cuda" and torch.equal(one, other)
+
+
+@gpu_only
+def test_on_a_busy_gpu_no_batch_is_overwritten(tiny_pack: Any) -> None:
+    """Computing lags far behind sending; each batch is let go of as soon as its sum is asked for."""
+    here = pixels.load(tiny_pack, "train", GPU, room_bytes=0)
+    everything = torch.arange(len(here))
+    turns = [everything.roll(turn).repeat(20)[: 64 + turn] for turn in range(40)]
+    sums = []
+    for images, masks in here.in_turn(turns):
+        torch.cuda._sleep(5_000_000)
+        sums.append(images.sum() + masks.sum())
+    rows = [here.rows[turn] for turn in turns]
+    assert [int(found) for found in sums] == [int(here.images_MHW3[r].sum() + here.masks_MHW[r].sum()) for r in rows]
+
+
+@gpu_only
+def test_room_is_shared_by_both_splits(tiny_pack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pixels, "room", lambda device: pixels.size(tiny_pack, "train") + 1)
+    loaded = loop.load(tiny_pack, GPU)
+    assert loaded.val.streamed and not loaded.train.streamed
 
 
 def test_a_cpu_maps_the_pack(tiny_pack: Any) -> None:
