@@ -37,7 +37,7 @@ def start(tiny: Data, make_experiment: Any, microbatches: int, **changes: Any) -
 def step(run: Run, images: int) -> tuple[float, torch.Tensor, list[torch.Tensor]]:
     """Loss, counts and gradients of one step over the first images."""
     plan = batches.plan_epoch(run.weights_N, images, seed=1, epoch=1, rank=0, world=1, device=CPU)
-    loss, counts = loop._step(run, plan.batch(0))
+    loss, counts = loop._step(run, plan.batch(0), *run.data.train.take(plan.batch(0).indices))
     return float(loss), counts, [p.grad.clone() for p in run.model.parameters() if p.grad is not None]
 
 
