@@ -55,8 +55,8 @@ class Data:
 
 
 def load(pack: Pack, device: torch.device, feature_bytes: float = 0, room_bytes: float | None = None) -> Data:
-    """Of what frozen encoders make of the images, `feature_bytes` are kept at most, see seg.features. A split of more
-    than the device has room for is streamed to it, see seg.pixels; `room_bytes`: for both, None: see pixels.room."""
+    """Of what frozen encoders make of the images, `feature_bytes` are kept at most, see seg.features. The two splits
+    get `room_bytes` on the device, None: as many as pixels.room says; one that does not fit is streamed to it."""
     room = pixels.room(device) if room_bytes is None else room_bytes
     train = pixels.load(pack, "train", device, room)
     val = pixels.load(pack, "val", device, room if train.streamed else room - pixels.size(pack, "train"))

@@ -42,7 +42,8 @@ class Pixels:
         return next(self.in_turn([indices_N]))
 
     def in_turn(self, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """As `take`, of batch after batch; their indices are on the CPU. Nothing waits for a GPU."""
+        """As `take`, of batch after batch; their indices are on the CPU. Nothing waits for a GPU, but that no more than
+        AHEAD + 1 streamed batches are on it."""
         if self.streamed:
             yield from map(_channels_first, self._sent(batches))
         elif batches:
