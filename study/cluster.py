@@ -15,6 +15,7 @@ import yaml
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import ray
+from ray.data._internal.cluster_autoscaler.default_autoscaling_coordinator import get_or_create_autoscaling_coordinator
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from study.resources import Allotment, Cluster, Machine, ResourceError, plural
@@ -59,6 +60,8 @@ def ray_session(cluster: Cluster) -> Iterator[str]:
         # no blocks of 64 MB (see seg.allocator): epochs take 1.1 to 1.2 times as long (bench_allocator.py).
         os.environ.setdefault("MALLOC_ARENA_MAX", "1")
         ray.init(num_cpus=sum(node.cpus for node in cluster.nodes), **LOCAL)
+    # One for the cluster, which the first lane would wait for, on whose node it would end, too.
+    get_or_create_autoscaling_coordinator()
     url = ray.worker.global_worker.node.webui_url if ray.worker.global_worker.node else ""
     try:
         yield f"http://{url}" if url else "not available"

@@ -238,7 +238,7 @@ def _score_finalists(plan: Plan, store: Store, records: list[Record]) -> None:
     names = ", ".join(str(record.trial) for record in waiting)
     print(f"scoring the finalists on the sealed test split: trials {names}", flush=True)
     dataset = data.load(plan.spec.dataset, plan.prepared.data_dir, download=False)
-    scored = finalists.score(plan.settings, dataset, waiting, chosen[0])
+    scored = finalists.score(plan.settings, dataset, waiting, chosen[0], plan.prepared.cluster.joined)
     for record in waiting:
         record.test, files = scored[record.trial]
         record.files |= files

@@ -1,10 +1,11 @@
 """The sealed test split, opened once: finalists are scored on it, after the search has ended.
 
-Runs as one Ray actor, on the kind of machine that trained, one GPU at most.
+Where trials trained: in this process where that was on this machine, else in one Ray actor; on one GPU at most.
 """
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -34,34 +35,47 @@ Image = tuple[np.ndarray, np.ndarray]
 """Colours (H, W, 3) and mask (H, W), at native size."""
 
 
-def score(settings: LaneSettings, dataset: Dataset, records: list[Record], winner: Record) -> dict[int, Scored]:
+def score(
+    settings: LaneSettings, dataset: Dataset, records: list[Record], winner: Record, joined: bool
+) -> dict[int, Scored]:
     """Test scores of each trial, at training size and, as `native_*`, at the masks' own size. Blocks until done.
 
     Counts of every image go to the store; of the `winner`, its weights under the study's own name, and a gallery. Only
-    this process needs the data: images are read here, once for all trials, and sent to where they are scored.
+    this process needs the data: images are read here, once for all trials, and handed to where they are scored, which
+    is another machine's process where the study has `joined` a cluster.
     """
+    if not joined:
+        with ThreadPoolExecutor(1) as thread:
+            scorer = thread.submit(Scorer, settings, dataset.classes, records).result()
+            return _score(lambda what, *given: thread.submit(getattr(scorer, what), *given), dataset, winner)
     for left in reversed(range(ATTEMPTS)):
         try:
-            return _score(settings, dataset, records, winner)
+            return _score(_actor(settings, dataset, records), dataset, winner)
         except ray.exceptions.RayActorError:
             if not left:
                 raise
     raise AssertionError
 
 
-def _score(settings: LaneSettings, dataset: Dataset, records: list[Record], winner: Record) -> dict[int, Scored]:
+def _actor(settings: LaneSettings, dataset: Dataset, records: list[Record]) -> Callable[..., Future[Any]]:
     options = {"num_cpus": settings.cores, "num_gpus": min(settings.gpus_per_worker, 1)}
     scorer: Any = ray.remote(Scorer).options(**options).remote(settings, dataset.classes, records)
+    return lambda what, *given: getattr(scorer, what).remote(*given).future()
+
+
+def _score(ask: Callable[..., Future[Any]], dataset: Dataset, winner: Record) -> dict[int, Scored]:
+    """`ask`: a method of the scorer, by name, of which it does one at a time."""
     by_id = {sample.id: sample for sample in dataset.samples}
-    under_way: list[Any] = []
-    for ids in _batches(ray.get(scorer.open.remote())):
-        under_way.append(scorer.count.remote([dataset.read(by_id[id]) for id in ids]))
+    under_way: list[Future[Any]] = []
+    for ids in _batches(ask("open").result()):
+        under_way.append(ask("count", [dataset.read(by_id[id]) for id in ids]))
         if len(under_way) > AHEAD:
-            ray.get(under_way.pop(0))
-    ray.get(under_way)
-    scored = ray.get(scorer.scores.remote())
-    shown = ray.get(scorer.shown.remote(winner))
-    ray.get(scorer.write_gallery.remote(winner, shown, [dataset.read(by_id[one.id]) for one in shown]))
+            under_way.pop(0).result()
+    for count in under_way:
+        count.result()
+    scored: dict[int, Scored] = ask("scores").result()
+    shown = ask("shown", winner).result()
+    ask("write_gallery", winner, shown, [dataset.read(by_id[one.id]) for one in shown]).result()
     return scored
 
 

@@ -17,7 +17,7 @@ from study.worker_group import LaneError, NoRoom, Standstill, WorkerGroup, why
 DEATHS = 3
 """Of a trial's workers in a row, without an epoch finished in between, after which the trial is FAILED."""
 RESOURCES = {"memory": float(2**29)}
-"""Of a lane's own four processes, which only pass messages: no CPU, but memory that a small head soon runs out of."""
+"""Of a lane's own three processes, which only pass messages: no CPU, but memory that a small head soon runs out of."""
 
 
 class GivenBack(Exception):

@@ -1,5 +1,6 @@
 """The workers of a lane: a Ray Train worker group that serves commands until it is told to stop."""
 
+import asyncio
 import math
 import os
 import threading
@@ -7,6 +8,8 @@ from typing import Any
 
 # Before ray.train is imported. Lanes look after nodes that end themselves: without this, one more process each.
 os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+# Seconds between two looks at the workers: how late their start, end or death is noticed.
+os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
 
 import ray
 import ray.train
@@ -132,17 +135,23 @@ def _found_no_room(error: BaseException | None) -> bool:
 def _trainer(settings: LaneSettings, mailbox: Any, scratch: str, name: str) -> Any:
     import ray.train.torch
     from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
+    from ray.train.v2._internal.execution.controller import TrainController
     from ray.train.v2.api.config import FailureConfig
 
     from study.sigterm import SavingTorchConfig
-    from study.worker import serve
 
     class Trainer(ray.train.torch.TorchTrainer):
-        """Without Ray Data: one process less in every lane, and one library less in its others."""
+        """Two processes less than Ray's own in every lane: no Ray Data, and its controller is in the lane's process,
+        which does nothing but wait."""
 
         def _create_default_callbacks(self) -> list[Any]:
             callbacks = super()._create_default_callbacks()  # type: ignore[misc]
             return [callback for callback in callbacks if not isinstance(callback, DatasetsCallback)]
+
+        def _initialize_and_run_controller(self, **parts: Any) -> Any:
+            controller = TrainController(**parts)
+            asyncio.run(controller.run())
+            return controller.get_result()
 
     if math.isfinite(settings.room_seconds):
         os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(settings.room_seconds)
@@ -150,7 +159,7 @@ def _trainer(settings: LaneSettings, mailbox: Any, scratch: str, name: str) -> A
     on_gpu = settings.gpus_per_worker > 0
     resources = {"CPU": float(settings.cores)} | ({"GPU": settings.gpus_per_worker} if on_gpu else {})
     return Trainer(
-        serve,
+        _serve,
         train_loop_config={"settings": settings, "mailbox": mailbox},
         torch_config=SavingTorchConfig(),
         scaling_config=ray.train.ScalingConfig(
@@ -165,3 +174,10 @@ def _trainer(settings: LaneSettings, mailbox: Any, scratch: str, name: str) -> A
             failure_config=FailureConfig(max_failures=0, controller_failure_limit=0, max_preemption_failures=0),
         ),
     )
+
+
+def _serve(config: dict[str, Any]) -> None:
+    """Imported by workers alone: a lane's own process needs no models."""
+    from study.worker import serve
+
+    serve(config)

@@ -1,12 +1,11 @@
 """DeepLabV3 (Chen et al. 2017, arXiv:1706.05587) as torchvision has it, without its auxiliary head (system R2)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
 import torch.nn.functional as F
-import torchvision
-from torch import Tensor, nn
+from torch import Tensor
 
 from seg import weights
 from seg.models.segmenter import Segmenter
@@ -21,10 +20,15 @@ class DeepLabV3(Segmenter):
 
     prefix: ClassVar[str] = ""
     """Of the encoder's tensors in torchvision's file of weights."""
+    in_torchvision: ClassVar[str]
+    """Its name there."""
 
-    def __init__(self, builder: Callable[..., nn.Module], channels: int):
+    def __init__(self, channels: int):
+        from torchvision.models import get_model  # see seg.models.mobilenetv2
+
         super().__init__()
-        whole = builder(weights=None, weights_backbone=None, num_classes=channels, aux_loss=False)
+        random = {"weights": None, "weights_backbone": None}
+        whole = get_model(self.in_torchvision, num_classes=channels, aux_loss=False, **random)
         self.encoder = whole.get_submodule("backbone")
         self.decoder = whole.get_submodule("classifier")
         allow_single_values(self.decoder)
@@ -47,15 +51,11 @@ class DeepLabV3MobileNetV3(DeepLabV3):
     weights_file = "mobilenet_v3_large.pth"
 
     prefix = "features."
-
-    def __init__(self, channels: int):
-        super().__init__(torchvision.models.segmentation.deeplabv3_mobilenet_v3_large, channels)
+    in_torchvision = "deeplabv3_mobilenet_v3_large"
 
 
 class DeepLabV3ResNet50(DeepLabV3):
     """ResNet50 (He et al. 2016, arXiv:1512.03385)."""
 
     weights_file = "resnet50.pth"
-
-    def __init__(self, channels: int):
-        super().__init__(torchvision.models.segmentation.deeplabv3_resnet50, channels)
+    in_torchvision = "deeplabv3_resnet50"

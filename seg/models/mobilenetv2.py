@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import torchvision
 from torch import nn
 
 from seg import weights
@@ -14,6 +13,8 @@ CHANNELS = {0: 32, 1: 16, 3: 24, 4: 32, 7: 64, 11: 96, 14: 160, 17: 320, 18: 128
 
 def features() -> nn.Sequential:
     """torchvision's MobileNetV2 without its classifier: 2,223,872 parameters, random weights."""
+    import torchvision  # here: it takes as long as torch itself to import, and only who builds a model needs it
+
     return torchvision.models.mobilenet_v2(weights=None).features
 
 
