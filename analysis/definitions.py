@@ -6,7 +6,7 @@ segmentation_models.pytorch on Oxford-IIIT Pet. torchvision: its reference scrip
 how they measured: their Dice is not the 2 IoU / (1 + IoU) of pooled counts, and so is taken to be per image.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,7 @@ from analysis.ratios import (
     soft_iou,
     specificity,
 )
+from analysis.score import Lowest, Mean, Pooled, Ratio, Score
 
 FAILED_BELOW = 0.65
 """ISIC 2018: an image below this IoU counted as failed."""
@@ -34,7 +35,7 @@ FAILED_BELOW = 0.65
 class Definition:
     name: str
     """As seg.metrics.scores calls it, where it has it."""
-    of: Callable[[Sums], Array | np.float64]
+    score: Score
     text: str
     used_by: str = ""
     """Empty where nobody published it: it is there to set the others beside."""
@@ -53,55 +54,53 @@ def definitions(sums: Sums) -> Iterator[Definition]:
 
 def _iou_of(index: int) -> Definition:
     text = f"TP / (TP + FP + FN) of class {index}, counts summed over all images."
-    return Definition(f"iou_class{index}", lambda s: iou(s.pooled.of(index)), text, "R2")
+    return Definition(f"iou_class{index}", Pooled(lambda s: iou(s.of(index))), text, "R2")
 
 
 def _accuracy_of(index: int) -> Definition:
     text = f"TP / (TP + FN) of class {index}, counts summed over all images."
-    return Definition(f"accuracy_class{index}", lambda s: sensitivity(s.pooled.of(index)), text, "R2")
+    return Definition(f"accuracy_class{index}", Pooled(lambda s: sensitivity(s.of(index))), text, "R2")
 
 
-def _images(ratio: Callable[[Sums], Array]) -> Callable[[Sums], Array]:
+def _images(ratio: Ratio) -> Mean:
     """Of class 1 of each image, then the mean; empty against empty is 1."""
-    return lambda s: full(ratio(s.of(1))).mean()
+    return Mean(lambda s: full(ratio(s.of(1))))
 
 
-def _pooled(ratio: Callable[[Sums], Array]) -> Callable[[Sums], Array]:
+def _pooled(ratio: Ratio) -> Pooled:
     """Of class 1, counts summed over all images."""
-    return lambda s: full(ratio(s.pooled.of(1)))
+    return Pooled(lambda s: full(ratio(s.of(1))))
 
 
-def _macro(ratio: Callable[[Sums], Array]) -> Callable[[Sums], Array]:
+def _macro(ratio: Ratio) -> Pooled:
     """The mean over the classes of the counts summed over all images."""
-    return lambda s: full(mean(present(s.pooled, ratio(s.pooled))))
+    return Pooled(lambda s: full(mean(present(s, ratio(s)))))
 
 
-def _macro_foreground(ratio: Callable[[Sums], Array]) -> Callable[[Sums], Array]:
-    return lambda s: _macro(ratio)(s.foreground)
+def _macro_foreground(ratio: Ratio) -> Pooled:
+    return Pooled(lambda s: full(mean(present(s.foreground, ratio(s.foreground)))))
 
 
-def _of_each_image(ratio: Callable[[Sums], Array], s: Sums) -> Array:
+def _of_each_image(ratio: Ratio, s: Sums) -> Array:
     """(images,) mean over the classes in the image's truth or prediction; missing where every pixel is ignored."""
     return mean(present(s, ratio(s)))
 
 
-def _images_macro(ratio: Callable[[Sums], Array]) -> Callable[[Sums], Array]:
-    return lambda s: full(mean(_of_each_image(ratio, s)))
+def _images_macro(ratio: Ratio) -> Mean:
+    return Mean(lambda s: _of_each_image(ratio, s))
 
 
-def _images_macro_foreground(ratio: Callable[[Sums], Array]) -> Callable[[Sums], Array]:
-    return lambda s: full(mean(_of_each_image(ratio, s.foreground)))
-
-
-def _micro(s: Sums) -> Array:
-    """TP of all classes over TP and FN of all classes: the confusion matrix's trace over its sum."""
-    return full(sensitivity(s.pooled.micro))
+def _images_macro_foreground(ratio: Ratio) -> Mean:
+    return Mean(lambda s: _of_each_image(ratio, s.foreground))
 
 
 def _passed(s: Sums) -> Array:
     each = full(iou(s.of(1)))
-    return np.where(each >= FAILED_BELOW, each, 0.0).mean()
+    return np.where(each >= FAILED_BELOW, each, 0.0)
 
+
+MICRO = Pooled(lambda s: full(sensitivity(s.micro)))
+"""TP of all classes over TP and FN of all classes: the confusion matrix's trace over its sum."""
 
 _EACH = "of each image at threshold 0.5, then the mean; empty against empty is 1"
 _SOFT = "of each image's probabilities, then the mean; R3 resized its masks bilinearly, ours are by majority"
@@ -116,17 +115,17 @@ _RIGHT = "Share of all pixels with the right class: trace over sum of the confus
 BINARY = (
     Definition("iou", _images(iou), f"TP / (TP + FP + FN) {_EACH}.", "R0/R1, ISIC 2016 and 2017 (native), SMP"),
     Definition("dice", _images(dice), f"2 TP / (2 TP + FP + FN) {_EACH}.", "R0/R1, ISIC 2016 to 2018 (native)"),
-    Definition("pixel_accuracy", _micro, _RIGHT),
+    Definition("pixel_accuracy", MICRO, _RIGHT),
     Definition("accuracy_image", _images(accuracy), f"(TP + TN) / pixels {_EACH}.", "ISIC 2016 to 2018 (native)"),
     Definition("sensitivity", _images(sensitivity), f"TP / (TP + FN) {_EACH}.", "ISIC 2016 to 2018 (native)"),
     Definition("specificity", _images(specificity), f"TN / (TN + FP) {_EACH}.", "ISIC 2016 to 2018 (native)"),
     Definition(
         "iou_passed",
-        _passed,
+        Mean(_passed),
         f"IoU {_EACH}; an image below {FAILED_BELOW} counts as 0.",
         "ISIC 2018 (native)",
     ),
-    Definition("iou_lowest", lambda s: full(iou(s.of(1))).min(), "The IoU of the image with the lowest one.", "R4"),
+    Definition("iou_lowest", Lowest(lambda s: full(iou(s.of(1)))), "The IoU of the image with the lowest one.", "R4"),
     Definition("iou_pooled", _pooled(iou), f"TP / (TP + FP + FN) {_ALL}.", "SMP"),
     Definition("dice_pooled", _pooled(dice), f"2 TP / (2 TP + FP + FN) {_ALL}."),
     Definition("sensitivity_pooled", _pooled(sensitivity), f"TP / (TP + FN) {_ALL}."),
@@ -142,16 +141,16 @@ BINARY = (
 MULTICLASS = (
     Definition("iou", _macro(iou), f"TP / (TP + FP + FN), {_CLASSES}.", "R2, R4, torchvision"),
     Definition("dice", _macro(dice), f"2 TP / (2 TP + FP + FN), {_CLASSES}.", "R2 (macro)"),
-    Definition("pixel_accuracy", _micro, _RIGHT, "R2, R4, torchvision"),
+    Definition("pixel_accuracy", MICRO, _RIGHT, "R2, R4, torchvision"),
     Definition(
         "dice_micro",
-        lambda s: full(dice(s.pooled.micro)),
+        Pooled(lambda s: full(dice(s.micro))),
         "2 TP / (2 TP + FP + FN), counts summed over images and classes, background included: the pixel accuracy.",
         "R2 (micro)",
     ),
     Definition(
         "dice_micro_foreground",
-        lambda s: full(dice(s.foreground.pooled.micro)),
+        Pooled(lambda s: full(dice(s.foreground.micro))),
         "2 TP / (2 TP + FP + FN), counts summed over images and classes, background left out.",
     ),
     Definition("class_accuracy", _macro(sensitivity), f"TP / (TP + FN), {_CLASSES}.", "R2"),
@@ -163,7 +162,7 @@ MULTICLASS = (
     Definition("dice_image_foreground", _images_macro_foreground(dice), f"Dice, {_INSIDE}; {_NO_BACKGROUND}."),
     Definition(
         "iou_lowest",
-        lambda s: np.fmin.reduce(_of_each_image(iou, s), initial=1.0),
+        Lowest(lambda s: _of_each_image(iou, s)),
         "The lowest IoU of an image, the mean over the classes in its truth or prediction, background included.",
         "R4",
     ),

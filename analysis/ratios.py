@@ -18,7 +18,7 @@ SOFT = ("soft_intersection", "soft_prediction", "soft_target")
 
 @dataclass(frozen=True)
 class Sums:
-    """Of N images and C classes, or pooled, without the first axis."""
+    """Of N images and C classes, or pooled, without the first axis, or of many samples of images, one a row."""
 
     hard: Array
     """(N, C, 4): true positives, false positives, false negatives, true negatives, in pixels."""
@@ -55,8 +55,8 @@ def sums(counts: pd.DataFrame) -> Sums:
     return Sums(hard, soft)
 
 
-def _ratio(numerator: Array, denominator: Array) -> Array:
-    """Missing where there is nothing to divide by."""
+def quotient(numerator: Array, denominator: Array) -> Array:
+    """`numerator / denominator`, missing where there is nothing to divide by."""
     empty = np.full(np.shape(denominator), np.nan)
     return np.divide(numerator, denominator, out=empty, where=denominator > 0)
 
@@ -64,43 +64,43 @@ def _ratio(numerator: Array, denominator: Array) -> Array:
 def iou(of: Sums) -> Array:
     """TP / (TP + FP + FN)"""
     tp, fp, fn, _ = np.moveaxis(of.hard, -1, 0)
-    return _ratio(tp, tp + fp + fn)
+    return quotient(tp, tp + fp + fn)
 
 
 def dice(of: Sums) -> Array:
     """2 TP / (2 TP + FP + FN)"""
     tp, fp, fn, _ = np.moveaxis(of.hard, -1, 0)
-    return _ratio(2 * tp, 2 * tp + fp + fn)
+    return quotient(2 * tp, 2 * tp + fp + fn)
 
 
 def accuracy(of: Sums) -> Array:
     """(TP + TN) / all"""
     tp, fp, fn, tn = np.moveaxis(of.hard, -1, 0)
-    return _ratio(tp + tn, tp + fp + fn + tn)
+    return quotient(tp + tn, tp + fp + fn + tn)
 
 
 def sensitivity(of: Sums) -> Array:
     """TP / (TP + FN); of a class among several, its accuracy."""
     tp, _, fn, _ = np.moveaxis(of.hard, -1, 0)
-    return _ratio(tp, tp + fn)
+    return quotient(tp, tp + fn)
 
 
 def specificity(of: Sums) -> Array:
     """TN / (TN + FP)"""
     _, fp, _, tn = np.moveaxis(of.hard, -1, 0)
-    return _ratio(tn, tn + fp)
+    return quotient(tn, tn + fp)
 
 
 def soft_iou(of: Sums) -> Array:
     """Σpt / (Σp + Σt - Σpt)"""
     overlap, prediction, truth = np.moveaxis(of.soft, -1, 0)
-    return _ratio(overlap, prediction + truth - overlap)
+    return quotient(overlap, prediction + truth - overlap)
 
 
 def soft_dice(of: Sums) -> Array:
     """2 Σpt / (Σp + Σt)"""
     overlap, prediction, truth = np.moveaxis(of.soft, -1, 0)
-    return _ratio(2 * overlap, prediction + truth)
+    return quotient(2 * overlap, prediction + truth)
 
 
 def present(of: Sums, ratios: Array) -> Array:
@@ -116,4 +116,4 @@ def full(ratios: Array) -> Array:
 def mean(ratios: Array) -> Array:
     """Over the last axis, without what is missing; missing where all is."""
     known = ~np.isnan(ratios)
-    return _ratio(np.where(known, ratios, 0.0).sum(-1), known.sum(-1).astype(np.float64))
+    return quotient(np.where(known, ratios, 0.0).sum(-1), known.sum(-1).astype(np.float64))

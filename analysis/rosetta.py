@@ -24,7 +24,7 @@ def scores(counts: pd.DataFrame) -> pd.DataFrame:
 
     ValueError where an image stands there at several sizes; see `by_size`."""
     found = sums(counts)
-    rows = [(d.name, float(d.of(found)), d.text, d.used_by) for d in definitions(found)]
+    rows = [(d.name, d.score.of(found), d.text, d.used_by) for d in definitions(found)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

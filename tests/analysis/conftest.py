@@ -9,58 +9,19 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from generated import BASELINES, epoch_row, experiment, study_json, write_parquet
 
-from seg.experiment import Experiment
 from study.records import FIRST_NAMES, Record, State, write_record
 from study.store import Store
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYGBgAAAABQABpfZFQAAAAABJRU5ErkJggg=="
 )
-BASELINES = {0: "R1 model 1 <frozen>", 1: "R3 experiment 2"}
+SOFT = {"soft_intersection": 1.0, "soft_prediction": 2.0, "soft_target": 2.0}
 BEST = 9
 STATES = {3: State.PRUNED, 6: State.PRUNED, 7: State.FAILED, 10: State.INFEASIBLE, 11: State.RUNNING}
 EPOCHS = {3: 2, 6: 1, 7: 0, 10: 0, 11: 1}
 """Of the trials that have not run their four epochs."""
-SOFT = {"soft_intersection": 1.0, "soft_prediction": 2.0, "soft_target": 2.0}
-SEARCH = {
-    "model": ["mobilenetv2_plain", "mobilenetv2_skip"],
-    "encoder_freeze": [True, False],
-    "encoder_lr": {"low": 1e-5, "high": 1e-3, "log": True},
-    "decoder_lr": {"low": 1e-4, "high": 1e-2, "log": True},
-    "loss": {"bce": {}, "dice_bce": {"dice_weight": {"low": 0.1, "high": 2.0, "log": True}}},
-}
-
-
-def experiment(trial: int) -> Experiment:
-    """Every third encoder is frozen; every other trial has the skip model and the weighted loss."""
-    frozen, odd = trial % 3 == 0, trial % 2 == 1
-    return Experiment(
-        dataset="phantom",
-        image_size=64,
-        model="mobilenetv2_skip" if odd else "mobilenetv2_plain",
-        loss="dice_bce" if odd else "bce",
-        loss_parameters={"dice_weight": 0.1 + trial / 10} if odd else {},
-        epochs=4,
-        decoder_lr=10 ** (-4 + trial / 6),
-        encoder_lr=None if frozen else 10 ** (-5 + trial / 6),
-        encoder_freeze=frozen,
-    )
-
-
-def epoch_row(epoch: int, iou: float) -> dict[str, Any]:
-    scores = {"iou": iou, "dice": 2 * iou / (1 + iou), "pixel_accuracy": 0.9, "sensitivity": 0.8, "specificity": 0.95}
-    return {
-        "epoch": epoch,
-        "train_loss": 1 / epoch,
-        "train_iou": iou + 0.02,
-        "val_loss": 1.1 / epoch,
-        **{f"val_{name}": value for name, value in scores.items()},
-        "seconds": 2.0,
-        "images_per_second": 50.0,
-        "encoder_lr": None,
-        "decoder_lr": 1e-3,
-    }
 
 
 def score(trial: int, epoch: int) -> float:
@@ -98,28 +59,6 @@ def counts() -> pd.DataFrame:
         rows.append({"id": image, "class": 0, "tp": tn, "fp": fn, "fn": fp, "tn": tp})
         rows.append({"id": image, "class": 1, "tp": tp, "fp": fp, "fn": fn, "tn": tn})
     return pd.DataFrame(rows).assign(**SOFT)
-
-
-def study_json() -> dict[str, Any]:
-    baselines = [{"name": name, "published": {"iou": 0.5}} for name in BASELINES.values()]
-    objective = {"metric": "val_iou", "mode": "max"}
-    return {
-        "format": 1,
-        "name": "small",
-        "created": "2026-01-01T00:00:00+00:00",
-        "finished": "",
-        "command": "python -m study.run phantom",
-        "spec": {"image_size": 64, "objective": objective, "search": SEARCH, "baselines": baselines},
-        "dataset": {
-            "name": "phantom",
-            "synthetic": True,
-            "remark": "generated",
-            "class_names": ["background", "lesion"],
-            "images": {"train": 6, "val": 4, "test": 2},
-        },
-        "machine": {"cpus": 2, "gpus": 0, "host": "here"},
-        "software": {"torch": "2", "python": "3"},
-    }
 
 
 @pytest.fixture
@@ -175,19 +114,13 @@ def pets(tmp_path: Path) -> Path:
                 # Of the test split both sizes are kept; at the masks' own every pixel is four.
                 scale = {"train": 1, "native": 4}
                 sized = pd.concat([_times(table, factor).assign(size=size) for size, factor in scale.items()])
-                _write_parquet(store, f"trials/{trial:05d}/{split}_{name}.parquet", sized if split == "test" else table)
+                write_parquet(store, f"trials/{trial:05d}/{split}_{name}.parquet", sized if split == "test" else table)
     return folder
 
 
 def _times(table: pd.DataFrame, factor: int) -> pd.DataFrame:
     pixels = [name for name in ("tp", "fp", "fn", "tn", "pixels") if name in table]
     return table.assign(**{name: table[name] * factor for name in pixels})
-
-
-def _write_parquet(store: Store, name: str, table: pd.DataFrame) -> None:
-    buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False)
-    store.write(name, buffer.getvalue())
 
 
 def pets_json() -> dict[str, Any]:

@@ -1,0 +1,223 @@
+"""Finalists against each other, image by image, on the sealed test split: how sure is it which one is better?
+
+python -m analysis.finalists STUDY [STUDY ...] [--score iou] [--format text|md|csv|json]
+"""
+
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import pandas as pd
+
+from analysis import compare, finalists_text, load, table
+from analysis.definitions import definitions
+from analysis.ratios import Sums, sums
+from analysis.score import Additive
+from analysis.uncertainty import ALPHA, difference, holm, interval, letters
+from study.arguments import ArgumentParser
+from study.records import Record
+from study.redact import complain
+
+SCORE = "iou"
+NOT_KNOWN = float("nan")
+
+
+class NotComparable(ValueError):
+    """Finalists cannot be held against each other. The message is one line: which, why, what to do."""
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A trial whose counts on the sealed test split are kept."""
+
+    study: str
+    trial: int
+    source: str
+    ids: tuple[str, ...]
+    """Of the test images."""
+    test: dict[str, Sums]
+    """By size at which masks were compared."""
+    val: Sums | None
+
+
+def finalists(studies: Sequence[str | load.Study]) -> list[Finalist]:
+    """Of all studies together. StudyNotFound where one is none, NotComparable where their test images differ."""
+    opened = [load.open_study(study) for study in studies]
+    found = [one for study in opened for record in study.records if (one := _finalist(study, record))]
+    for one in found:
+        if one.ids != found[0].ids:
+            raise NotComparable(
+                f"{one.study}: its {len(one.ids)} test images are not the {len(found[0].ids)} of {found[0].study}; "
+                "compare studies of one dataset, with the same images"
+            )
+    return found
+
+
+def _finalist(opened: load.Study, record: Record) -> Finalist | None:
+    if record.test is None or (counts := load.counts(opened, record.trial, "test")) is None:
+        return None
+    parts = {str(size): rows for size, rows in counts.groupby("size")} if "size" in counts else {"train": counts}
+    validated = load.counts(opened, record.trial, "val")
+    return Finalist(
+        study=str(opened.info["name"]),
+        trial=record.trial,
+        source=record.source,
+        ids=tuple(sorted(counts["id"].unique())),
+        test={size: sums(rows) for size, rows in parts.items()},
+        val=None if validated is None else sums(validated),
+    )
+
+
+def place(found: Sequence[Finalist]) -> str:
+    """The size at which they compare: the masks' own where every one was counted there."""
+    return "native" if all("native" in one.test for one in found) else "train"
+
+
+def score_of(found: Sequence[Finalist], name: str) -> Additive:
+    """The score `name` of their task. NotComparable where it has none, or none that has an interval."""
+    known = {d.name: d.score for d in definitions(found[0].test[place(found)]) if isinstance(d.score, Additive)}
+    if name not in known:
+        raise NotComparable(f"--score {name}: is not known; choose from {', '.join(known)}")
+    return known[name]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two finalists, the better one first."""
+
+    study: str
+    trial: int
+    other_study: str
+    other_trial: int
+    difference: float
+    low: float
+    high: float
+    """Of the 95 % interval."""
+    p: float
+    """Of a paired permutation test."""
+    p_adjusted: float
+    """By Holm's method, for as many pairs as there are."""
+
+    @property
+    def told_apart(self) -> bool:
+        return self.p_adjusted < ALPHA
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A finalist among the others."""
+
+    study: str
+    trial: int
+    source: str
+    score: float
+    """On the test split."""
+    low: float
+    high: float
+    """Of the 95 % interval."""
+    ties: str
+    """It has a letter in common with those that it is not told apart from."""
+    drop: float
+    """How much less it is than on the validation images, both at training size: the search chose by those."""
+    drop_low: float
+    drop_high: float
+
+
+def pairs(found: Sequence[Finalist], name: str = SCORE) -> list[Pair]:
+    """Every two of them, by the score `name`. NotComparable where there is none of that name."""
+    size, score, ranked = place(found), score_of(found, name), _ranked(found, name)
+    couples = list(combinations(ranked, 2))
+    apart = [difference(one.test[size], other.test[size], score) for one, other in couples]
+    return [
+        Pair(one.study, one.trial, other.study, other.trial, by.value, by.low, by.high, by.p, adjusted)
+        for (one, other), by, adjusted in zip(couples, apart, holm([by.p for by in apart]), strict=True)
+    ]
+
+
+def standings(found: Sequence[Finalist], name: str, tested: Sequence[Pair]) -> list[Standing]:
+    """Best first; `tested` are pairs(found, name)."""
+    size, score, ranked = place(found), score_of(found, name), _ranked(found, name)
+    differ = {((by.study, by.trial), (by.other_study, by.other_trial)): by.told_apart for by in tested}
+    ties = letters([(one.study, one.trial) for one in ranked], differ)
+    return [
+        Standing(
+            one.study,
+            one.trial,
+            one.source,
+            score.of(one.test[size]),
+            *interval(one.test[size], score),
+            ties[one.study, one.trial],
+            *_drop(one, score),
+        )
+        for one in ranked
+    ]
+
+
+def _ranked(found: Sequence[Finalist], name: str) -> list[Finalist]:
+    size, score = place(found), score_of(found, name)
+    return sorted(found, key=lambda one: (-score.of(one.test[size]), one.study, one.trial))
+
+
+def _drop(one: Finalist, score: Additive) -> tuple[float, float, float]:
+    """Validation less test and its interval: two samples of images, so their variances add."""
+    if one.val is None or "train" not in one.test:
+        return NOT_KNOWN, NOT_KNOWN, NOT_KNOWN
+    val, test = score.of(one.val), score.of(one.test["train"])
+    (val_low, val_high), (test_low, test_high) = interval(one.val, score), interval(one.test["train"], score)
+    below = ((val - val_low) ** 2 + (test_high - test) ** 2) ** 0.5
+    above = ((val_high - val) ** 2 + (test - test_low) ** 2) ** 0.5
+    return val - test, val - test - below, val - test + above
+
+
+FORMATS: dict[str, Callable[[pd.DataFrame], str]] = {
+    "md": lambda rows: table.to_markdown(rows.round(4)),
+    "csv": table.to_csv,
+    "json": table.to_json,
+}
+
+
+def parser() -> ArgumentParser:
+    p = ArgumentParser(
+        prog="python -m analysis.finalists", description="Which finalist is better, and how sure that is."
+    )
+    p.add_argument("studies", nargs="+", metavar="STUDY", help="<storage>/<name>, a folder or s3://...")
+    p.add_argument("--score", help="as analysis.rosetta names it (default: the objective's, else iou)")
+    p.add_argument("--pairs", action="store_true", help="with a format other than text: the pairs, not the standings")
+    p.add_argument("--format", choices=["text", *FORMATS], default="text", help="default: text")
+    return p
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = parser().parse_args(arguments)
+    try:
+        opened = [load.open_study(study) for study in given.studies]
+        found = finalists(opened)
+        if not found:
+            raise NotComparable(f"{given.studies[0]}: no trial was scored on the sealed test split yet; let it finish")
+        name = given.score or default_score(opened[0], found)
+        tested = pairs(found, name)
+        standing = standings(found, name, tested)
+    except (load.StudyNotFound, NotComparable) as error:
+        complain(error)
+        return 2
+    if given.format == "text":
+        title = finalists_text.title(name, place(found), len(found[0].ids))
+        return table.write(finalists_text.to_text(title, name, standing, tested))
+    rows = [dataclasses.asdict(row) for row in (tested if given.pairs else standing)]
+    return table.write(FORMATS[given.format](pd.DataFrame(rows)))
+
+
+def default_score(opened: load.Study, found: Sequence[Finalist]) -> str:
+    """The objective's, where it is a score of test images that has an interval."""
+    name = compare.objective(load.trials(opened)).metric.removeprefix("val_")
+    try:
+        score_of(found, name)
+    except NotComparable:
+        return SCORE
+    return name
+
+
+if __name__ == "__main__":
+    sys.exit(main())

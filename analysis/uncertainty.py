@@ -1,0 +1,127 @@
+"""How sure a score is, and a difference between two models: over the images, which are taken for a sample of many.
+
+Every model here is scored on the same images, so comparisons are paired. Random numbers are seeded: the same counts
+give the same answer at every call.
+"""
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TypeVar
+
+import numpy as np
+
+from analysis.ratios import Array, Sums
+from analysis.score import Additive
+
+LEVEL = 0.95
+ALPHA = 1 - LEVEL
+DRAWS = 2000
+PERMUTATIONS = 10_000
+M = TypeVar("M", bound=Hashable)
+"""What names a model."""
+CHUNK_NUMBERS = 5_000_000
+"""Weights of images that are held at a time: 40 MB, however many images there are."""
+
+
+def interval(sums: Sums, score: Additive, draws: int = DRAWS) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of a score, images drawn with replacement.
+
+    Efron & Tibshirani 1993, "An Introduction to the Bootstrap", section 13.3."""
+    return _bounds(_resampled(score.parts(sums), score, draws))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Of a score between two models: how much more the first has."""
+
+    value: float
+    low: float
+    high: float
+    """The 95 % interval, both models on the same resampled images."""
+    p: float
+    """Two-sided: how often a difference this large would come about were the two models interchangeable on every
+    image."""
+
+
+def difference(first: Sums, second: Sums, score: Additive, draws: int = DRAWS, swaps: int = PERMUTATIONS) -> Difference:
+    """`first` and `second`: of the same images, in the same order. ValueError where their numbers differ."""
+    if first.hard.shape != second.hard.shape:
+        raise ValueError(f"counts of {first.hard.shape} and {second.hard.shape}: must be of the same images")
+    one, other = score.parts(first), score.parts(second)
+    low, high = _bounds(_resampled(one, score, draws) - _resampled(other, score, draws))
+    return Difference(score.of(first) - score.of(second), low, high, _p_of_swaps(one, other, score, swaps))
+
+
+def _p_of_swaps(one_NK: Array, other_NK: Array, score: Additive, swaps: int) -> float:
+    """Paired permutation test: on each image the two models' counts change places or not, at random.
+
+    Ernst 2004, "Permutation Methods: A Basis for Exact Inference", Statistical Science 19(4), section 2.3. The order
+    observed counts as one of them."""
+    rng, reached = np.random.default_rng(1), 1
+    one_K, other_K, change_NK = one_NK.sum(0), other_NK.sum(0), other_NK - one_NK
+    observed = abs(score.whole(one_K) - score.whole(other_K))
+    for count in _chunks(len(one_NK), swaps):
+        change_SK = rng.integers(0, 2, (count, len(one_NK))).astype(float) @ change_NK
+        found_S = np.abs(score.whole(one_K + change_SK) - score.whole(other_K - change_SK))
+        reached += int((found_S >= observed - 1e-12).sum())
+    return reached / (swaps + 1)
+
+
+def _resampled(parts_NK: Array, score: Additive, draws: int) -> Array:
+    """(draws,) the score of as many images drawn with replacement: the same ones for every model."""
+    rng, images = np.random.default_rng(0), len(parts_NK)
+    even = np.full(images, 1 / images)
+    found = [score.whole(rng.multinomial(images, even, n) @ parts_NK) for n in _chunks(images, draws)]
+    return np.concatenate(found)
+
+
+def _chunks(images: int, total: int) -> Iterator[int]:
+    size = max(1, CHUNK_NUMBERS // images)
+    for start in range(0, total, size):
+        yield min(size, total - start)
+
+
+def _bounds(samples: Array) -> tuple[float, float]:
+    low, high = np.nanquantile(samples, [ALPHA / 2, 1 - ALPHA / 2])
+    return float(low), float(high)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p-values made larger, so that among all of them a false finding is as rare as for one.
+
+    Holm 1979, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of Statistics 6."""
+    order = np.argsort(p)
+    grown = np.asarray(p, float)[order] * np.arange(len(p), 0, -1)
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(np.maximum.accumulate(grown), 1.0)
+    return [float(value) for value in adjusted]
+
+
+def letters(models: Sequence[M], differ: Mapping[tuple[M, M], bool]) -> dict[M, str]:
+    """Letters by model, best first: two that share one are not told apart.
+
+    Piepho 2004, "An Algorithm for a Letter-Based Representation of All-Pairwise Comparisons", Journal of Computational
+    and Graphical Statistics 13(2). `differ` has each pair in one order or the other."""
+    groups = [set(models)]
+    for one, other in combinations(models, 2):
+        if differ[(one, other) if (one, other) in differ else (other, one)]:
+            split = [group - {left} for group in groups if {one, other} <= group for left in (one, other)]
+            groups = _largest([group for group in groups if not {one, other} <= group] + split)
+    place = {model: number for number, model in enumerate(models)}
+    groups.sort(key=lambda group: sorted(place[model] for model in group))
+    return {model: "".join(_letter(i) for i, group in enumerate(groups) if model in group) for model in models}
+
+
+def _largest(groups: list[set[M]]) -> list[set[M]]:
+    """Without those that others hold, and none twice."""
+    kept: list[set[M]] = []
+    for group in sorted(groups, key=len, reverse=True):
+        if not any(group <= other for other in kept):
+            kept.append(group)
+    return kept
+
+
+def _letter(number: int) -> str:
+    """a to z, then a1 to z1."""
+    return chr(ord("a") + number % 26) + (str(number // 26) if number >= 26 else "")
