@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis import classes, compare, figures, load
+from analysis import classes, compare, effects, figures, load
 from analysis import importance as importances
 
 SPLITS = {"val": "validation split", "test": "sealed test split"}
@@ -41,6 +42,20 @@ def of_search(opened: load.Study, trials: pd.DataFrame) -> Iterator[Chart]:
     if len(importances.importance(trials)):
         why = "How much each choice decides whether a searched trial is among the best (PED-ANOVA). Not its direction."
         yield _chart("importance", trials, "What mattered", why)
+    yield from _of_choices(opened, trials)
+
+
+def _of_choices(opened: load.Study, trials: pd.DataFrame) -> Iterator[Chart]:
+    """What each choice does, where there are trials enough to say."""
+    table, epoch = effects.comparable(trials, load.epochs(opened))
+    found = effects.effects(table)
+    if not found:
+        return
+    said = " ".join(effects.sentences(found, compare.objective(trials).ascending))
+    ended = "" if epoch == trials["epochs"].max() else f" as of epoch {epoch}, which all of them have,"
+    how = f"The average score{ended} at each value, all other choices at their average; bars and bands: 95 %. {said}"
+    draw = partial(figures.choice_effects, found=found)
+    yield _chart("choice_effects", table, "What each choice does", how, wide=True, width_px=640, draw=draw)
 
 
 def of_scores(opened: load.Study, trials: pd.DataFrame, counts: pd.DataFrame | None) -> Iterator[Chart]:
@@ -76,7 +91,15 @@ def _of_pixels(opened: load.Study, trial: int) -> Iterator[Chart]:
         yield _chart("class_frequencies", shares, "How frequent each class is", how)
 
 
-def _chart(name: str, table: pd.DataFrame, title: str, caption: str, wide: bool = False, width_px: int = 0) -> Chart:
-    """`json` stands inside a script element, which nothing in it may end."""
-    draw: Callable[[pd.DataFrame], go.Figure] = getattr(figures, name)
-    return Chart(name, title, caption, draw(table).to_json().replace("<", "\\u003c"), wide, width_px)
+def _chart(
+    name: str,
+    table: pd.DataFrame,
+    title: str,
+    caption: str,
+    wide: bool = False,
+    width_px: int = 0,
+    draw: Callable[[pd.DataFrame], go.Figure] | None = None,
+) -> Chart:
+    """`json` stands inside a script element, which nothing in it may end. `draw`: the figure `name` by default."""
+    figure = (draw or getattr(figures, name))(table)
+    return Chart(name, title, caption, figure.to_json().replace("<", "\\u003c"), wide, width_px)

@@ -7,7 +7,8 @@ itself decides which trials there are: what it soon turned away from has few, an
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,8 @@ from analysis import compare
 from analysis.importance import Dimension, dimensions
 from analysis.ratios import Array
 from analysis.uncertainty import ALPHA, holm
+
+Scale = Literal["names", "linear", "log"]
 
 NORMAL = 1.959964
 """Quantile of the normal distribution at 97.5 %."""
@@ -45,12 +48,13 @@ class Effect:
     """Of one choice."""
 
     choice: str
+    scale: Scale
     points: tuple[Point, ...]
     """By value: names in order, numbers rising."""
     trials: int
     p: float
     """As rare as an effect this large would be by chance."""
-    p_adjusted: float = field(default=1.0)
+    p_adjusted: float = 1.0
     """By Holm's method, for as many choices as were looked at."""
 
     @property
@@ -83,8 +87,23 @@ def effects(trials: pd.DataFrame) -> list[Effect]:
     where there are too few for as many choices."""
     found = [one for name in dimensions(trials) if (one := _effect(trials, name))]
     adjusted = holm([one.p for one in found])
-    named = [Effect(one.choice, one.points, one.trials, one.p, p) for one, p in zip(found, adjusted, strict=True)]
+    named = [replace(one, p_adjusted=p) for one, p in zip(found, adjusted, strict=True)]
     return sorted(named, key=lambda one: (one.p, one.choice))
+
+
+def sentences(found: Sequence[Effect], ascending: bool) -> list[str]:
+    """What matters, surest first: the best value of each choice, and what it gains over the one that is furthest from
+    it. That nothing does, where nothing does. `ascending`: less of the score is better."""
+    said = []
+    for one in found:
+        if one.matters:
+            best, worst = one.best(ascending), one.best(not ascending)
+            gain = f"{compare.text(best.score)} against {compare.text(worst.score)}"
+            where = "about " if one.scale != "names" else ""
+            with_, without = (compare.text(point.value) for point in (best, worst))
+            said.append(f"{one.choice} {where}{with_} is best: {gain} with {where}{without} (p {one.p_adjusted:.3f}).")
+    nothing = "No choice is told apart from chance: more trials, or a choice that matters more, would be needed."
+    return said or [nothing]
 
 
 @dataclass(frozen=True)
@@ -118,7 +137,9 @@ def _effect(trials: pd.DataFrame, name: str) -> Effect | None:
     p = _p_of(_scores(having), reduced, own)
     if p is None:
         return None
-    return Effect(name, tuple(_points(having, name, own, reduced)), len(having), p)
+    dimension = dimensions(having)[name]
+    scale: Scale = "names" if dimension.choices else "log" if dimension.log else "linear"
+    return Effect(name, scale, tuple(_points(having, name, own, reduced)), len(having), p)
 
 
 def _having(trials: pd.DataFrame, name: str) -> pd.DataFrame:

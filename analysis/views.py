@@ -9,12 +9,14 @@ from typing import Any
 import pandas as pd
 
 from analysis import charts, classes, compare, load, pictures, rosetta, theme
+from analysis.advice import Advice, advice
 from analysis.charts import Chart
 from analysis.leaderboard import Board, leaderboard
 from analysis.measures import explain, labels
 from analysis.pictures import Gallery
 from analysis.published import published
 from analysis.published_text import Block, blocks
+from analysis.rivals import Rivals, rivals
 from study.redact import redact
 
 SIDES = ("val", "test", "test_native")
@@ -35,6 +37,8 @@ class View:
     sentences: list[str]
     facts: list[tuple[str, str]]
     board: Board
+    rivals: Rivals | None
+    advice: list[Advice]
     published: list[Block]
     legend: list[theme.Look]
     search: list[Chart]
@@ -67,6 +71,8 @@ def view(opened: load.Study) -> View:
         sentences=list(_sentences(trials, leader, counts)),
         facts=list(_facts(info, trials)),
         board=board,
+        rivals=rivals(opened),
+        advice=advice(trials, load.epochs(opened)),
         published=blocks(published([opened])),
         legend=sorted(set(theme.looks(trials).values()), key=lambda look: (-look.rank, look.group)),
         search=list(charts.of_search(opened, trials)),

@@ -20,7 +20,7 @@ BATCH = 64
 
 
 def _compute(model: Segmenter, images_N3HW: Tensor, indices_N: Tensor) -> list[Tensor]:
-    return frozen.compute(model, images_N3HW)
+    return frozen.compute(model.features, images_N3HW)
 
 
 @dataclass(frozen=True)

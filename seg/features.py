@@ -1,6 +1,7 @@
 """What a frozen encoder makes of each image, kept: from the second time on, an image costs a read, not a forward pass.
 
-Kept are the images as they are, and flipped, where that is all that augmentation does. Their features are always
+Kept are the images as they are, and flipped, where that is all that augmentation does; and of their features, those
+that are not sooner computed than read (Segmenter.shallow). Their features are always
 computed CHUNK images at a time, the last ones filled up: how a convolution adds up depends on how many images it is
 given, and what is kept is to be, to the bit, what would be computed anew.
 """
@@ -12,9 +13,10 @@ import importlib.metadata
 import mmap
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,7 +28,7 @@ from seg.augment import Augmentation
 from seg.models.segmenter import Segmenter
 from seg.pixels import to_device
 
-FORMAT = 1
+FORMAT = 2
 """Raise it when a file's layout changes, or what a model of this project gives as its features."""
 LIBRARIES = ("torch", "torchvision", "segmentation-models-pytorch", "timm")
 """Whose versions features may depend on."""
@@ -38,12 +40,13 @@ MOST_OF_ROOM = 0.75
 
 
 @torch.no_grad()
-def compute(model: Segmenter, images_N3HW: Tensor) -> list[Tensor]:
-    """`model.features` of normalised images, by an encoder in evaluation mode; each (N, C, h, w), channels last."""
+def compute(of: Callable[[Tensor], list[Tensor]], images_N3HW: Tensor) -> list[Tensor]:
+    """A model's `features`, or `shallow` ones, of normalised images, by an encoder in evaluation mode; each
+    (N, C, h, w), channels last."""
     chunks = []
     for part in images_N3HW.split(CHUNK):
         filled = torch.cat([part, part[-1:].expand(CHUNK - len(part), -1, -1, -1)]) if len(part) < CHUNK else part
-        chunks.append([feature[: len(part)] for feature in model.features(filled)])
+        chunks.append([feature[: len(part)] for feature in of(filled)])
     return [_channels_last(torch.cat(each) if len(each) > 1 else each[0]) for each in zip(*chunks, strict=True)]
 
 
@@ -72,6 +75,11 @@ class Kept:
 
     def __init__(self, arrays: list[Tensor], filled: Tensor):
         self._arrays, self._filled = arrays, filled
+
+    @property
+    def count(self) -> int:
+        """Of features that an image has here."""
+        return len(self._arrays)
 
     def missing(self, slots_N: Tensor) -> Tensor:
         """(N,) bool, on the CPU."""
@@ -199,22 +207,25 @@ class Frozen:
                 return self.model.features(images_N3HW)
         kept = self._open(images_N3HW)
         if kept is None:
-            return compute(self.model, images_N3HW)
+            return compute(self.model.features, images_N3HW)
         missing = kept.missing(slots_N)
-        if not missing.any():
-            return kept.read(slots_N)
-        fresh = missing.nonzero()[:, 0]
-        features = compute(self.model, images_N3HW[to_device(fresh, images_N3HW.device)])
-        kept.write(slots_N[fresh], features)
-        if len(fresh) == len(slots_N):
+        if missing.all():
+            features = compute(self.model.features, images_N3HW)
+            kept.write(slots_N, features[: kept.count])
             return features
-        known = (~missing).nonzero()[:, 0]
-        return [_merge(fresh, new, known, old) for new, old in zip(features, kept.read(slots_N[known]), strict=True)]
+        shallow = compute(self.model.shallow, images_N3HW)
+        if not missing.any():
+            return kept.read(slots_N) + shallow
+        fresh, known = (which.nonzero()[:, 0] for which in (missing, ~missing))
+        new = compute(self.model.features, images_N3HW[to_device(fresh, images_N3HW.device)])[: kept.count]
+        kept.write(slots_N[fresh], new)
+        return [_merge(fresh, *both) for both in zip(new, repeat(known), kept.read(slots_N[known]))] + shallow
 
     def _open(self, images_N3HW: Tensor) -> Kept | None:
         if not self._opened and self.store:
             with torch.no_grad():
                 like = self.model.features(images_N3HW[:1])
+                like = like[: len(like) - len(self.model.shallow(images_N3HW[:1]))]
             self._kept = self.store.open(self.name, self.slots.count, like)
         self._opened = True
         return self._kept

@@ -116,3 +116,44 @@ def written(folder: Path, qualities: list[float], name: str = "known", **other: 
         write_parquet(store, f"trials/{trial:05d}/test_counts.parquet", tested)
         write_parquet(store, f"trials/{trial:05d}/val_counts.parquet", counts(trial + 50, quality + 0.05, "val"))
     return folder
+
+
+SPACE: dict[str, Any] = {
+    "model": ["plain", "skip", "deep"],
+    "encoder_freeze": [True, False],
+    "encoder_lr": {"low": 1e-5, "high": 1e-2, "log": True},
+    "decoder_lr": {"low": 1e-4, "high": 1e-1, "log": True},
+    "oversample": [0.0, 0.5],
+    "loss": {"bce": {}, "dice_bce": {"dice_weight": {"low": 0.1, "high": 2.0, "log": True}}},
+}
+
+
+def trials(seed: int, count: int = 60, noise: float = 0.02, **planted: Any) -> pd.DataFrame:
+    """Random choices; a score of 0.7, what `planted` adds by the value of a choice (a function of it), and noise."""
+    rng = np.random.default_rng(seed)
+    frozen, weighted = rng.random(count) < 0.5, rng.random(count) < 0.5
+    table = pd.DataFrame(
+        {
+            "trial": range(count),
+            "state": "COMPLETE",
+            "source": "search",
+            "model": rng.choice(SPACE["model"], count),
+            "loss": np.where(weighted, "dice_bce", "bce"),
+            "encoder_freeze": pd.array(frozen, dtype="boolean"),
+            "encoder_lr": np.where(frozen, np.nan, 10 ** rng.uniform(-5, -2, count)),
+            "decoder_lr": 10 ** rng.uniform(-4, -1, count),
+            "loss_dice_weight": np.where(weighted, 10 ** rng.uniform(-1, np.log10(2), count), np.nan),
+            "oversample": rng.choice(SPACE["oversample"], count),
+            "seed": 0,
+            "epochs": 4,
+            "best_epoch": 3,
+            "train_seconds": 10.0,
+            "finished": [f"2026-01-01T{i // 60:02d}:{i % 60:02d}:00+00:00" for i in range(count)],
+        }
+    )
+    score = 0.7 + noise * rng.standard_normal(count)
+    for name, effect in planted.items():
+        score += np.array([0.0 if pd.isna(value) else effect(value) for value in table[name]])
+    table["val_iou"] = score
+    table.attrs["study"] = study_json() | {"spec": study_json()["spec"] | {"search": SPACE}}
+    return table

@@ -6,10 +6,12 @@ Published baselines have a symbol, a colour and their name in the legend, the sa
 
 from analysis.figures.choices import importance, parallel_coordinates
 from analysis.figures.classes import class_frequencies, class_iou, confusion
+from analysis.figures.effects import choice_effects
 from analysis.figures.scores import image_scores, radar
 from analysis.figures.search import history, history_by_time, learning_curves
 
 __all__ = [
+    "choice_effects",
     "class_frequencies",
     "class_iou",
     "confusion",

@@ -61,6 +61,11 @@ class MobileNetV2Skip(MobileNetV2Segmenter):
             layers.append(x)
         return [x, *(layers[skip] for _, _, skip in BLOCKS if skip != IMAGE)]
 
+    def shallow(self, images_N3HW: Tensor) -> list[Tensor]:
+        """Three quarters of all values, of a fiftieth of the encoder's multiplications."""
+        first = self.encoder[0](images_N3HW)
+        return [self.encoder[1](first), first]
+
     def decode(self, images_N3HW: Tensor, features: Sequence[Tensor]) -> Tensor:
         deepest, *skips = features
         return self.decoder(deepest, [*skips, images_N3HW])

@@ -30,6 +30,10 @@ class Segmenter(nn.Module):
         """All that `decode` takes of the encoder, each (N, C, h, w)."""
         raise NotImplementedError
 
+    def shallow(self, images_N3HW: Tensor) -> list[Tensor]:
+        """The last of the features, as many as are sooner computed from the images than read: none, by default."""
+        return []
+
     def decode(self, images_N3HW: Tensor, features: Sequence[Tensor]) -> Tensor:
         """Logits (N, K, H, W)."""
         raise NotImplementedError

@@ -1,51 +1,12 @@
 """What choices do to the score: on generated trials of which the truth is known."""
 
-from typing import Any
-
 import numpy as np
-import pandas as pd
 import pytest
-from generated import study_json
+from generated import SPACE, trials
 from scipy import stats
 
 from analysis import effects, load
 from analysis.effects import Effect
-
-SEARCH: dict[str, Any] = {
-    "model": ["plain", "skip", "deep"],
-    "encoder_freeze": [True, False],
-    "encoder_lr": {"low": 1e-5, "high": 1e-2, "log": True},
-    "decoder_lr": {"low": 1e-4, "high": 1e-1, "log": True},
-    "oversample": [0.0, 0.5],
-    "loss": {"bce": {}, "dice_bce": {"dice_weight": {"low": 0.1, "high": 2.0, "log": True}}},
-}
-
-
-def trials(seed: int, count: int = 60, noise: float = 0.02, **planted: Any) -> pd.DataFrame:
-    """Random choices; a score of 0.7, what `planted` adds by the value of a choice (a function of it), and noise."""
-    rng = np.random.default_rng(seed)
-    frozen, weighted = rng.random(count) < 0.5, rng.random(count) < 0.5
-    table = pd.DataFrame(
-        {
-            "trial": range(count),
-            "state": "COMPLETE",
-            "source": "search",
-            "model": rng.choice(SEARCH["model"], count),
-            "loss": np.where(weighted, "dice_bce", "bce"),
-            "encoder_freeze": pd.array(frozen, dtype="boolean"),
-            "encoder_lr": np.where(frozen, np.nan, 10 ** rng.uniform(-5, -2, count)),
-            "decoder_lr": 10 ** rng.uniform(-4, -1, count),
-            "loss_dice_weight": np.where(weighted, 10 ** rng.uniform(-1, np.log10(2), count), np.nan),
-            "oversample": rng.choice(SEARCH["oversample"], count),
-            "epochs": 4,
-        }
-    )
-    score = 0.7 + noise * rng.standard_normal(count)
-    for name, effect in planted.items():
-        score += np.array([0.0 if pd.isna(value) else effect(value) for value in table[name]])
-    table["val_iou"] = score
-    table.attrs["study"] = study_json() | {"spec": study_json()["spec"] | {"search": SEARCH}}
-    return table
 
 
 def by_name(found: list[Effect]) -> dict[str, Effect]:
@@ -56,7 +17,7 @@ def test_every_choice_is_looked_at_where_it_exists():
     table = trials(0)
     found = by_name(effects.effects(table))
 
-    assert set(found) == {*SEARCH, "loss_dice_weight"}
+    assert set(found) == {*SPACE, "loss_dice_weight"}
     assert found["encoder_lr"].trials == (~table["encoder_freeze"]).sum()
     assert [point.value for point in found["model"].points] == ["deep", "plain", "skip"]
     assert sum(point.trials for point in found["model"].points) == 60
@@ -133,7 +94,7 @@ def test_where_nothing_matters_nothing_is_found():
 
     some = sum(any(one.matters for one in study.values()) for study in found)
     assert stats.binomtest(some, 200, 0.05, alternative="greater").pvalue > 0.01
-    for name in SEARCH:
+    for name in SPACE:
         alone = sum(study[name].p < 0.05 for study in found)
         assert stats.binomtest(alone, 200, 0.05).pvalue > 0.001, name
 

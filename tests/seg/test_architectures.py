@@ -67,6 +67,8 @@ def test_features_and_decoding_are_the_model(tiny: Data, make_experiment: Any, n
         features = model.features(images)
         assert torch.equal(model(images, features), model(images)) and model.separable
         assert all(feature is not images for feature in features)
+        shallow = model.shallow(images)
+        assert all(map(torch.equal, shallow, features[len(features) - len(shallow) :]))
         model.encoder.register_forward_pre_hook(lambda *_: pytest.fail("the encoder was asked"))
         model(images, features)
 

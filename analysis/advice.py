@@ -1,0 +1,257 @@
+"""What a study's trials say about its search space: findings, and what to change in the spec for each."""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+
+from analysis import compare
+from analysis.compare import text
+from analysis.importance import Dimension, dimensions
+
+FEWEST_TRIALS = 10
+"""With a score, searched; below that, chance says more than the trials."""
+TOP = 3
+EDGE = 0.1
+"""Of a range, at either end: three best trials at random lie within the same one in 2 of 1000 studies."""
+GAP = 0.35
+"""Of a range without a trial in it."""
+SELDOM = 3
+BROKEN_SHARE = 0.1
+LATE_SHARE = 0.5
+"""Of the training time after which the best score has not improved."""
+RISE = 1.1
+"""Times its lowest, that a validation loss is called rising at."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    about: str
+    """Key of the spec."""
+    finding: str
+    change: str
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.finding}. Try {self.change}."
+
+
+def advice(trials: pd.DataFrame, epochs: pd.DataFrame) -> list[Advice]:
+    """What to change, most pressing first. `trials` and `epochs` as of `analysis.load`."""
+    searched = trials[trials["source"] == compare.SEARCH]
+    searched.attrs = trials.attrs
+    found = [*_broken(searched), *_too_few(searched)]
+    if len(_scored(searched)) >= FEWEST_TRIALS:
+        for look in (_at_a_bound, _gaps, _seldom, _duplicates, _late):
+            found += look(searched)
+    return [*found, *_curves(trials, epochs)]
+
+
+def _scored(trials: pd.DataFrame) -> pd.DataFrame:
+    metric = compare.objective(trials).metric
+    scored = trials[trials["state"].isin(compare.ENDED_WITH_SCORE) & trials[metric].notna()]
+    scored.attrs = trials.attrs
+    return scored
+
+
+def _broken(trials: pd.DataFrame) -> Iterator[Advice]:
+    ended = trials[trials["state"] != "RUNNING"]
+    for state, remedy in (
+        ("FAILED", "narrow what they share, after `python -m study.ls` has said why"),
+        ("INFEASIBLE", "smaller `search.batch_size`, `image_size` or models fit"),
+    ):
+        broken = ended["state"] == state
+        if broken.sum() < 2 or broken.mean() < BROKEN_SHARE:
+            continue
+        shared = _shared(ended, broken)
+        which = f", {shared[1]} of them with {shared[0]}" if shared else ""
+        yield Advice(
+            shared[0].split()[0] if shared else "trials",
+            f"{broken.sum()} of {len(ended)} searched trials are {state}{which}",
+            remedy,
+        )
+
+
+def _shared(ended: pd.DataFrame, broken: pd.Series) -> tuple[str, int] | None:
+    """A choice that most broken trials made, and few others: `model unet`, and how many."""
+    best: tuple[float, str, int] | None = None
+    for name, dimension in dimensions(ended).items():
+        for value in dimension.choices:
+            having = (ended[name] == value).fillna(False)
+            count, among = int((having & broken).sum()), having[broken].mean()
+            lift = among - having[~broken].mean() if (~broken).any() else 0.0
+            if among >= 0.8 and lift > 0.4 and (best is None or lift > best[0]):
+                best = (lift, f"{name} {text(value)}", count)
+    return best and best[1:]
+
+
+def _too_few(trials: pd.DataFrame) -> Iterator[Advice]:
+    choices, count = len(dimensions(trials)), len(_scored(trials))
+    if choices and 0 < count < 5 * choices and not (trials["state"] == "RUNNING").any():
+        yield Advice(
+            "trials",
+            f"{count} trials are few for {choices} choices searched at once",
+            f"{10 * choices} `trials`, or fewer keys under `search`",
+        )
+
+
+def _at_a_bound(trials: pd.DataFrame) -> Iterator[Advice]:
+    finished = _scored(trials)
+    finished = finished[finished["state"] == "COMPLETE"]
+    finished.attrs = trials.attrs
+    for name, dimension in _numbers(trials).items():
+        top = compare.ranked(finished.dropna(subset=[name])).head(TOP)[name]
+        places = top.map(_place(dimension))
+        for at_end, bound, key in (
+            (places >= 1 - EDGE, dimension.high, "high"),
+            (places <= EDGE, dimension.low, "low"),
+        ):
+            if len(top) == TOP and at_end.all():
+                verb, further = (
+                    ("a higher", _beyond(dimension, 1)) if key == "high" else ("a lower", _beyond(dimension, -1))
+                )
+                yield Advice(
+                    name,
+                    f"{name}: the {TOP} best trials lie at the {'upper' if key == 'high' else 'lower'} bound, "
+                    f"{text(bound)}",
+                    f"{verb} `{_key(name)}.{key}`, {text(further)} say",
+                )
+
+
+def _beyond(dimension: Dimension, side: int) -> float:
+    """A bound half a range further out, of a logarithmic range a decade."""
+    bound = dimension.high if side > 0 else dimension.low
+    if dimension.log:
+        return bound * 10.0**side
+    return bound + side * (dimension.high - dimension.low) / 2
+
+
+def _gaps(trials: pd.DataFrame) -> Iterator[Advice]:
+    for name, dimension in _numbers(trials).items():
+        tried = sorted({0.0, 1.0, *trials[name].dropna().map(_place(dimension))})
+        if len(tried) < FEWEST_TRIALS or dimension.step:
+            continue
+        width, low = max((high - low, low) for low, high in itertools.pairwise(tried))
+        if width > GAP:
+            span = f"{text(_value(dimension, low))} and {text(_value(dimension, low + width))}"
+            yield Advice(
+                name,
+                f"{name}: no trial lies between {span}, {width:.0%} of the range",
+                f"more `trials`, or a narrower `{_key(name)}`",
+            )
+
+
+def _seldom(trials: pd.DataFrame) -> Iterator[Advice]:
+    scored = _scored(trials)
+    declared = trials.attrs.get("study", {}).get("spec", {}).get("search") or {}
+    for name, dimension in dimensions(trials).items():
+        values = declared.get(name)
+        listed = list(values) if isinstance(values, list | dict) and name in ("model", "loss") else dimension.choices
+        rare = [(value, int((scored[name] == value).sum())) for value in listed]
+        rare = [(value, count) for value, count in rare if count < SELDOM]
+        if rare and len(rare) < len(listed):
+            said = ", ".join(f"{text(value)} in {count}" for value, count in rare)
+            yield Advice(
+                name,
+                f"{name}: of {len(scored)} scored trials, only few tried {said}: nothing can be said of it",
+                f"more `trials`, or `{_key(name)}` without it",
+            )
+
+
+def _duplicates(trials: pd.DataFrame) -> Iterator[Advice]:
+    names = [*compare.hyperparameters(trials), *(["seed"] if "seed" in trials else [])]
+    again = trials[trials.duplicated(names, keep="first")]
+    if len(again):
+        numbers = ", ".join(str(number) for number in again["trial"].head(5))
+        yield Advice(
+            "trials",
+            f"{_count(len(again), 'trial')} ({numbers}) repeated an earlier configuration, seed included",
+            "fewer `trials`, or more values under `search`",
+        )
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _late(trials: pd.DataFrame) -> Iterator[Advice]:
+    """Time spent after the best trial had ended, and time spent in full on trials that never led."""
+    steps = compare.history(trials)
+    best = steps["best"]
+    if best.notna().any():
+        since = steps[best == best.iloc[-1]].iloc[0]
+        left = 1 - since["seconds"] / max(float(steps["seconds"].iloc[-1]), 1e-9)
+        if left > LATE_SHARE and len(steps) - since["ended"] >= FEWEST_TRIALS:
+            yield Advice(
+                "trials",
+                f"The last {len(steps) - since['ended']} trials, {left:.0%} of the time, found nothing better",
+                "fewer `trials`, or a wider `search`",
+            )
+    pruned = (trials["state"] == "PRUNED").any()
+    spec = trials.attrs.get("study", {}).get("spec", {})
+    stopping = (spec.get("early_stopping") or {}).get("scheduler", "none")
+    if not pruned and stopping == "none" and trials["epochs"].max() >= 8 and len(steps) >= 2 * FEWEST_TRIALS:
+        metric, ascending = compare.objective(trials).metric, compare.objective(trials).ascending
+        worse = trials[metric] > trials[metric].median() if ascending else trials[metric] < trials[metric].median()
+        share = trials.loc[worse, "train_seconds"].sum() / max(trials["train_seconds"].sum(), 1e-9)
+        yield Advice(
+            "early_stopping",
+            f"The worse half of the trials took {share:.0%} of the training time, to their last epochs",
+            "`early_stopping: {scheduler: asha}`",
+        )
+
+
+def _curves(trials: pd.DataFrame, epochs: pd.DataFrame) -> Iterator[Advice]:
+    leader = compare.best(trials)
+    if leader is None:
+        return
+    curve = epochs[epochs["trial"] == leader["trial"]].sort_values("epoch")
+    last, number = len(curve), int(leader["trial"])
+    if last < 5 or "val_loss" not in curve:
+        return
+    lowest = curve.loc[curve["val_loss"].idxmin()]
+    ends = curve.iloc[-1]
+    falling = ends["train_loss"] < lowest["train_loss"]
+    if lowest["epoch"] <= 0.6 * last and ends["val_loss"] > RISE * lowest["val_loss"] and falling:
+        yield Advice(
+            "epochs",
+            f"Trial {number}, the best, overfits: its validation loss rises from epoch {int(lowest['epoch'])} of "
+            f"{last} on, while its training loss falls",
+            f"`epochs: {min(last, math.ceil(1.5 * lowest['epoch']))}`, more under `augment`, or `weight_decay`",
+        )
+    finished = compare.ranked(trials[trials["state"] == "COMPLETE"]).head(TOP)
+    if len(finished) == TOP and (finished["best_epoch"] == finished["epochs"]).all():
+        yield Advice(
+            "epochs",
+            f"The {TOP} best trials were best at their last epoch: they were still learning",
+            f"`epochs: {2 * last}`",
+        )
+
+
+def _numbers(trials: pd.DataFrame) -> dict[str, Dimension]:
+    """Choices from a range that the spec declares."""
+    search = trials.attrs.get("study", {}).get("spec", {}).get("search") or {}
+    found = dimensions(trials)
+    of_losses = {f"loss_{name}" for loss in dict(search.get("loss") or {}).values() for name in loss}
+    return {name: of for name, of in found.items() if not of.choices and (name in search or name in of_losses)}
+
+
+def _place(dimension: Dimension) -> Callable[[float], float]:
+    """Of a value, from 0 to 1 between the bounds."""
+    scale: Callable[[float], float] = math.log if dimension.log else float
+    low, high = scale(dimension.low), scale(dimension.high)
+    return lambda value: (scale(value) - low) / ((high - low) or 1.0)
+
+
+def _value(dimension: Dimension, place: float) -> float:
+    """Inverse of _place."""
+    if dimension.log:
+        return float(dimension.low * (dimension.high / dimension.low) ** place)
+    return dimension.low + place * (dimension.high - dimension.low)
+
+
+def _key(name: str) -> str:
+    """Where the spec has a choice: a loss's parameters stand under their loss."""
+    return f"search.loss.*.{name.removeprefix('loss_')}" if name.startswith("loss_") else f"search.{name}"
