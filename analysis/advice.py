@@ -20,8 +20,8 @@ GAP = 0.35
 """Of a range without a trial in it."""
 SELDOM = 3
 BROKEN_SHARE = 0.1
-LATE_SHARE = 0.5
-"""Of the training time after which the best score has not improved."""
+LATE_SHARE = 0.95
+"""Of the training time, at its end, without a better score: by chance alone one random search in 20 has that."""
 RISE = 1.1
 """Times its lowest, that a validation loss is called rising at."""
 
@@ -144,18 +144,18 @@ def _gaps(trials: pd.DataFrame) -> Iterator[Advice]:
 
 
 def _seldom(trials: pd.DataFrame) -> Iterator[Advice]:
-    scored = _scored(trials)
+    ended = trials[trials["state"] != "RUNNING"]
     declared = trials.attrs.get("study", {}).get("spec", {}).get("search") or {}
     for name, dimension in dimensions(trials).items():
         values = declared.get(name)
         listed = list(values) if isinstance(values, list | dict) and name in ("model", "loss") else dimension.choices
-        rare = [(value, int((scored[name] == value).sum())) for value in listed]
+        rare = [(value, int((ended[name] == value).sum())) for value in listed]
         rare = [(value, count) for value, count in rare if count < SELDOM]
         if rare and len(rare) < len(listed):
             said = ", ".join(f"{text(value)} in {count}" for value, count in rare)
             yield Advice(
                 name,
-                f"{name}: of {len(scored)} scored trials, only few tried {said}: nothing can be said of it",
+                f"{name}: of {len(ended)} trials, only few tried {said}: nothing can be said of it",
                 f"more `trials`, or `{_key(name)}` without it",
             )
 

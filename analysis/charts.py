@@ -7,8 +7,9 @@ from functools import partial
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis import classes, compare, effects, figures, load
+from analysis import classes, compare, effects, figures, finalists, load
 from analysis import importance as importances
+from analysis.finalists_text import PLACES
 
 SPLITS = {"val": "validation split", "test": "sealed test split"}
 
@@ -34,15 +35,32 @@ def of_search(opened: load.Study, trials: pd.DataFrame) -> Iterator[Chart]:
         yield _chart("history", trials, "Best so far", ended)
         yield _chart("history_by_time", trials, "Best by training time", "The same against the training time spent.")
     curves = "The best trial, published baselines (dashed) and every other trial; a cross ends one stopped early."
-    yield _chart("learning_curves", load.epochs(opened), "Learning curves", "" if alone else curves, wide=True)
+    some = f" Of {len(trials)} trials, about {compare.MOST_LINES}: the best, and some of the others."
+    some = some if len(trials) > compare.MOST_LINES else ""
+    yield _chart("learning_curves", load.epochs(opened), "Learning curves", "" if alone else curves + some, wide=True)
     if compare.varied(trials):
-        lines = "Each line is a trial, from its choices to its score. Point at a line for its values."
+        lines = f"Each line is a trial, from its choices to its score. Point at a line for its values.{some}"
         width = max(860, 150 + 80 * len(compare.varied(trials)))
         yield _chart("parallel_coordinates", trials, "Configurations", lines, wide=True, width_px=width)
     if len(importances.importance(trials)):
         why = "How much each choice decides whether a searched trial is among the best (PED-ANOVA). Not its direction."
         yield _chart("importance", trials, "What mattered", why)
     yield from _of_choices(opened, trials)
+    yield from _of_costs(trials)
+
+
+def _of_costs(trials: pd.DataFrame) -> Iterator[Chart]:
+    """Where the time went, and what it bought."""
+    finished = trials[trials["state"] == "COMPLETE"]
+    if finished["loss"].nunique() * finished["encoder_freeze"].nunique() > 2:
+        how = "Every finished trial a point, a box for the middle half; whatever else they chose."
+        yield _chart("loss_by_freezing", trials, "Loss and freezing", how)
+    if len(compare.costs(trials).columns) > 2:
+        how = "Blue: no other finished trial is as good for less. Grey: another one is."
+        yield _chart("pareto", trials, "What a score costs", how)
+    if (trials["lane"] != "").any() and len(trials) > 1:
+        how = "A bar a trial, from its begin to its end; between two bars a lane had nothing to train."
+        yield _chart("timeline", trials, "Where the time went", how, wide=True)
 
 
 def _of_choices(opened: load.Study, trials: pd.DataFrame) -> Iterator[Chart]:
@@ -71,6 +89,12 @@ def of_scores(opened: load.Study, trials: pd.DataFrame, counts: pd.DataFrame | N
         how = f"Trial {number} as bars, other finalists and published ones as symbols; {SPLITS[ious.attrs['split']]}."
         yield _chart("class_iou", trials, "Class by class", how)
     yield from _of_pixels(opened, number)
+    found = finalists.finalists([opened])
+    if len(found) > 1:
+        images = finalists.image_scores(found, finalists.default_score(opened, found))
+        where = PLACES[finalists.place(found)]
+        how = f"Of the sealed test images, {where}; box: the middle half of the images, dashed: their mean."
+        yield _chart("finalist_scores", images, "Image by image, finalist by finalist", how)
     if counts is not None:
         how = "How IoU spreads over the validation images."
         yield _chart("image_scores", counts, f"Image by image, trial {number}", how)

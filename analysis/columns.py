@@ -14,7 +14,9 @@ LAST = ("epochs_planned", "dataset", "image_size", "started", "finished")
 EPOCH = ("trial", "epoch", "train_loss", "train_iou", *SCORES, "seconds", "encoder_lr", "decoder_lr")
 """Columns of `python -m analysis.table --epochs`."""
 
-TEXTS = frozenset({"id", "state", "reason", "source", "model", "loss", "device", "started", "finished", "dataset"})
+TEXTS = frozenset(
+    {"id", "state", "reason", "source", "model", "loss", "device", "lane", "started", "finished", "dataset"}
+)
 NO_HYPERPARAMETERS = frozenset({"dataset", "image_size", "model", "loss", "loss_parameters", "epochs", "seed"})
 """Fields of an experiment that have a place of their own."""
 

@@ -3,6 +3,7 @@
 Only COMPLETE trials lead: a trial that was stopped early has seen fewer epochs, a running one may yet change.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +51,24 @@ def best(trials: pd.DataFrame) -> pd.Series | None:
     return None if finished.empty else finished.iloc[0]
 
 
+MOST_LINES = 200
+"""Trials that a figure draws a line each of: more are a blot, and a page that no browser opens."""
+
+
+def telling(trials: pd.DataFrame, most: int = MOST_LINES) -> pd.DataFrame:
+    """Of more trials than `most`, about as many: every published baseline, the best half, and an even sample of all
+    others; in the table's order."""
+    if len(trials) <= most:
+        return trials
+    ordered = ranked(trials)
+    first = ordered.index[: most // 2].union(baselines(trials).index)
+    rest = trials.index.difference(first, sort=False)
+    sample = rest[:: -(-len(rest) // (most - most // 2))]
+    kept = trials[trials.index.isin(first.union(sample))]
+    kept.attrs = trials.attrs
+    return kept
+
+
 def history(trials: pd.DataFrame) -> pd.DataFrame:
     """Scored trials in the order they ended: `trial`, `source`, `state`, `score`, `ended` (how many had, from 1),
     `seconds` (of training, of all trials ended by then, failed ones included), `best` (the best score of a COMPLETE
@@ -78,7 +97,7 @@ def varied(trials: pd.DataFrame) -> list[str]:
     return [name for name in hyperparameters(trials) if trials[name].nunique(dropna=False) > 1]
 
 
-def configuration(row: pd.Series, names: list[str]) -> dict[str, str]:
+def configuration(row: Mapping[Any, Any] | pd.Series, names: list[str]) -> dict[str, str]:
     """The trial's choices as text, without those it does not have."""
     return {name: text(row[name]) for name in names if not pd.isna(row[name])}
 
@@ -109,6 +128,37 @@ def interval(values: pd.Series, draws: int = 2000) -> tuple[float, float]:
     sample = np.random.default_rng(0).choice(values.to_numpy(float), (draws, len(values)))
     low, high = np.percentile(sample.mean(axis=1), [2.5, 97.5])
     return float(low), float(high)
+
+
+COSTS = {
+    "train_seconds": "training (s)",
+    "gpu_seconds": "GPU-seconds",
+    "params": "parameters",
+}
+"""What a score may be weighed against, and its unit."""
+
+
+def costs(trials: pd.DataFrame) -> pd.DataFrame:
+    """Finished trials: `trial`, `score`, each of COSTS that is known and not the same for all (`params`: all of the
+    model's), and for each `<cost>_efficient`: whether no other has a score as good for less."""
+    aim = objective(trials)
+    finished = trials[(trials["state"] == "COMPLETE") & trials[aim.metric].notna()]
+    found = finished[["trial"]].assign(score=finished[aim.metric].astype(float))
+    known = finished.assign(params=finished["params_trainable"] + finished["params_frozen"])
+    for name in COSTS:
+        values = known[name].astype(float)
+        if values.notna().all() and values.nunique() > 1:
+            found[name] = values
+            found[f"{name}_efficient"] = _efficient(values, found["score"], aim.ascending)
+    return found
+
+
+def _efficient(costs: pd.Series, scores: pd.Series, ascending: bool) -> pd.Series:
+    """Of those that cost the same, the better one; of equals, both."""
+    better = -scores if not ascending else scores
+    order = pd.DataFrame({"cost": costs, "score": better}).sort_values(["cost", "score"])
+    best_before = order["score"].cummin().shift(fill_value=np.inf)
+    return (order["score"] < best_before).reindex(scores.index)
 
 
 RADAR = (

@@ -14,7 +14,7 @@ import pandas as pd
 from analysis import compare, finalists_text, load, table
 from analysis.definitions import definitions
 from analysis.ratios import Sums, sums
-from analysis.score import Additive
+from analysis.score import Additive, Mean
 from analysis.uncertainty import ALPHA, difference, holm, interval, letters
 from study.arguments import ArgumentParser
 from study.records import Record
@@ -81,6 +81,21 @@ def score_of(found: Sequence[Finalist], name: str) -> Additive:
     if name not in known:
         raise NotComparable(f"--score {name}: is not known; choose from {', '.join(known)}")
     return known[name]
+
+
+def image_scores(found: Sequence[Finalist], name: str = SCORE) -> pd.DataFrame:
+    """A row an image and finalist, best finalist first: `finalist` (as people read it), `trial`, `id`, `iou` (of a task
+    with more classes the mean over those in the image's truth or prediction)."""
+    size, parts = place(found), []
+    several = len({one.study for one in found}) > 1
+    for one in _ranked(found, name):
+        scores = {d.name: d.score for d in definitions(one.test[size])}
+        by_image = scores.get("iou_image", scores["iou"])
+        assert isinstance(by_image, Mean)
+        called = f"{one.study}, trial {one.trial}" if several else f"trial {one.trial}"
+        values = by_image.ratio(one.test[size])
+        parts.append(pd.DataFrame({"finalist": called, "trial": one.trial, "id": one.ids, "iou": values}))
+    return pd.concat(parts, ignore_index=True)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """The report's leaderboard: which columns, and each cell as text."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -101,7 +102,7 @@ def leaderboard(trials: pd.DataFrame) -> Board:
             glyph=looks[int(row["trial"])].glyph,
             cells=[_cell(row, name, scores) for name in names],
         )
-        for _, row in compare.ranked(trials).iterrows()
+        for row in compare.ranked(trials).to_dict("records")
     ]
     numeric = {*scores, "best_epoch", "train_seconds"}
     said = labels(trials)
@@ -119,7 +120,7 @@ def _heading(name: str, said: Callable[[str], str], number: bool) -> Heading:
     return Heading(name, text, HINTS.get(name) or explain(name), number)
 
 
-def _cell(row: pd.Series, name: str, scores: list[str]) -> str:
+def _cell(row: Mapping[Any, Any], name: str, scores: list[str]) -> str:
     value = row[name]
     if pd.isna(value):
         return ""

@@ -29,8 +29,9 @@ def write_report(studies: Sequence[str], out: str | None = None) -> str:
     return place
 
 
-def build(studies: Sequence[load.Study]) -> str:
-    """The page, complete: style, figures, pictures and the drawing library are inside it."""
+def build(studies: Sequence[load.Study], live: str = "") -> str:
+    """The page, complete: style, figures, pictures and the drawing library are inside it. A `live` one
+    is told its version, and asks whoever serves it for a newer one; see analysis.serve."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -39,7 +40,8 @@ def build(studies: Sequence[load.Study]) -> str:
         lstrip_blocks=True,
     )
     template = environment.get_template(f"{NAME}.jinja")
-    return template.render(studies=[views.view(study) for study in studies], plotly_js=get_plotlyjs())
+    shown = [views.view(study) for study in studies]
+    return template.render(studies=shown, plotly_js=get_plotlyjs(), live=live)
 
 
 def parser() -> ArgumentParser:

@@ -1,7 +1,9 @@
 """How figures look: one template, and one look for each trial, the same in every figure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -96,20 +98,19 @@ def looks(trials: pd.DataFrame) -> dict[int, Look]:
     """How to draw each trial, by its number."""
     leader = compare.best(trials)
     named = list(dict.fromkeys(compare.baselines(trials)["source"]))
-    return {
-        int(row["trial"]): _look(row, named, leader is not None and row["trial"] == leader["trial"])
-        for _, row in trials.iterrows()
-    }
+    best = None if leader is None else int(leader["trial"])
+    told = zip(trials["trial"], trials["source"], trials["state"], strict=True)
+    return {int(trial): _look(trial, source, state, named, trial == best) for trial, source, state in told}
 
 
-def _look(row: pd.Series, named: list[str], leads: bool) -> Look:
-    if row["source"] in named:
-        colour, symbol = BASELINES[named.index(row["source"]) % len(BASELINES)]
-        name = f"{row['source']} (published)" + (", best" if leads else "")
+def _look(trial: int, source: str, state: str, named: list[str], leads: bool) -> Look:
+    if source in named:
+        colour, symbol = BASELINES[named.index(source) % len(BASELINES)]
+        name = f"{source} (published)" + (", best" if leads else "")
         return Look(name, colour, symbol, LEADS if leads else 3, 3.5 if leads else 2, "solid" if leads else "dash")
     if leads:
-        return Look(f"best: trial {row['trial']}", VERMILION, "star", LEADS, 3.5)
-    return BY_STATE.get(row["state"], BROKEN)
+        return Look(f"best: trial {trial}", VERMILION, "star", LEADS, 3.5)
+    return BY_STATE.get(state, BROKEN)
 
 
 def figure(height_px: int = 400, x_title: str = "", y_title: str = "") -> go.Figure:
@@ -117,7 +118,12 @@ def figure(height_px: int = 400, x_title: str = "", y_title: str = "") -> go.Fig
     return drawn.update_xaxes(title_text=x_title).update_yaxes(title_text=y_title)
 
 
-def hover(row: pd.Series, score: str, names: list[str]) -> str:
+def by_number(trials: pd.DataFrame) -> dict[int, dict[Any, Any]]:
+    """Each trial's row, by its number."""
+    return {row["trial"]: row for row in trials.to_dict("records")}
+
+
+def hover(row: Mapping[Any, Any] | pd.Series, score: str, names: list[str]) -> str:
     """Trial number, score, state and source, then its configuration: what a figure shows under the pointer."""
     source = "" if row["source"] == compare.SEARCH else f" · {escape(row['source'])} (published)"
     lines = [f"<b>trial {row['trial']}</b> · {str(row['state']).lower()}{source}", score]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import charts, classes, compare, load, pictures, rosetta, theme
+from analysis import charts, classes, compare, details, load, pictures, rosetta, theme
 from analysis.advice import Advice, advice
 from analysis.charts import Chart
 from analysis.leaderboard import Board, leaderboard
@@ -51,6 +51,8 @@ class View:
     measures: dict[str, str]
     command: str
     software: str
+    details: str
+    """JSON: of each trial, by number, what a click on it shows."""
 
 
 def view(opened: load.Study) -> View:
@@ -83,6 +85,7 @@ def view(opened: load.Study) -> View:
         failures=[{str(k): v for k, v in row.items()} for row in load.failures(opened).to_dict("records")],
         measures={said(name): explain(name) for name in board.scores},
         command=redact(info["command"]),
+        details=details.to_json(opened, trials),
         software=", ".join(f"{name} {version}" for name, version in sorted(info["software"].items())),
     )
 

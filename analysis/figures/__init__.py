@@ -6,8 +6,9 @@ Published baselines have a symbol, a colour and their name in the legend, the sa
 
 from analysis.figures.choices import importance, parallel_coordinates
 from analysis.figures.classes import class_frequencies, class_iou, confusion
-from analysis.figures.effects import choice_effects
-from analysis.figures.scores import image_scores, radar
+from analysis.figures.costs import pareto, timeline
+from analysis.figures.effects import choice_effects, loss_by_freezing
+from analysis.figures.scores import finalist_scores, image_scores, radar
 from analysis.figures.search import history, history_by_time, learning_curves
 
 __all__ = [
@@ -15,11 +16,15 @@ __all__ = [
     "class_frequencies",
     "class_iou",
     "confusion",
+    "finalist_scores",
     "history",
     "history_by_time",
     "image_scores",
     "importance",
     "learning_curves",
+    "loss_by_freezing",
     "parallel_coordinates",
+    "pareto",
     "radar",
+    "timeline",
 ]

@@ -25,11 +25,13 @@ def parallel_coordinates(trials: pd.DataFrame) -> go.Figure:
         return figure
     found, looks, names = axes(scored), theme.looks(trials), compare.varied(trials)
     shown: set[str] = set()
-    for number in sorted(scored["trial"], key=lambda trial: looks[trial].rank):
-        row = scored[scored["trial"] == number].iloc[0]
-        figure.add_scatter(**_polyline(found, row, looks[number]), **theme.line(looks[number], shown))
+    places = pd.DataFrame({place: axis.places for place, axis in enumerate(found)}).set_axis(scored["trial"])
+    by_trial = theme.by_number(scored)
+    for number in sorted(compare.telling(scored)["trial"], key=lambda trial: looks[trial].rank):
+        row = by_trial[number]
+        figure.add_scatter(**_polyline(places.loc[number].tolist(), looks[number]), **theme.line(looks[number], shown))
         score = f"{labels(trials)(metric)} {row[metric]:.4f}"
-        figure.data[-1].hovertemplate = theme.hover(row, score, names)
+        figure.data[-1].update(hovertemplate=theme.hover(row, score, names), meta=int(number))
     figure.update_layout(margin={"l": _room(found[0]), "r": 64, "t": 64, "b": 20}, legend={"y": -0.02})
     return _draw_axes(figure, found, labels(trials))
 
@@ -40,12 +42,11 @@ def _room(axis: Axis) -> int:
     return max(64, 16 + 7 * longest)
 
 
-def _polyline(found: list[Axis], row: pd.Series, look: Look) -> dict[str, object]:
-    places = [float(axis.places[axis.places.index == row.name].iloc[0]) for axis in found]
-    symbols = ["circle"] * (len(found) - 1) + [look.symbol]
+def _polyline(places: list[float], look: Look) -> dict[str, object]:
+    symbols = ["circle"] * (len(places) - 1) + [look.symbol]
     line = {"width": 2 if look.symbol == "x-thin" else 0, "color": look.colour}
-    marker = {"symbol": symbols, "size": [5] * (len(found) - 1) + [look.size], "color": look.colour, "line": line}
-    return {"x": list(range(len(found))), "y": places, "mode": "lines+markers", "marker": marker}
+    marker = {"symbol": symbols, "size": [5] * (len(places) - 1) + [look.size], "color": look.colour, "line": line}
+    return {"x": list(range(len(places))), "y": places, "mode": "lines+markers", "marker": marker}
 
 
 def _draw_axes(figure: go.Figure, found: list[Axis], said: Callable[[str], str]) -> go.Figure:

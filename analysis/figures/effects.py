@@ -17,8 +17,9 @@ PANEL_HEIGHT = 210
 
 
 def choice_effects(trials: pd.DataFrame, found: list[Effect] | None = None) -> go.Figure:
-    """The score at each value of each choice, all else at its average, with 95 % intervals; grey where chance alone
-    could have made it. `trials` as `analysis.effects.comparable` gives them; `found`: its effects, where at hand."""
+    """The score at each value of each choice, all else at its average, with 95 % intervals, over the trials themselves;
+    grey where chance alone could have made it. `trials` as `analysis.effects.comparable` gives them, `found` their
+    effects, where at hand."""
     found = (effects(trials) if found is None else found)[:PANELS]
     if not found:
         return theme.figure(PANEL_HEIGHT)
@@ -30,7 +31,7 @@ def choice_effects(trials: pd.DataFrame, found: list[Effect] | None = None) -> g
     for place, one in enumerate(found):
         row, column = place // COLUMNS + 1, place % COLUMNS + 1
         drawn = _names if one.scale == "names" else _curve
-        for trace in drawn(one, score):
+        for trace in [_trials(trials, one), *drawn(one, score)]:
             figure.add_trace(trace, row, column)
         if one.scale == "log":
             figure.update_xaxes(type="log", exponentformat="power", nticks=5, row=row, col=column)
@@ -38,6 +39,23 @@ def choice_effects(trials: pd.DataFrame, found: list[Effect] | None = None) -> g
     figure.update_layout(margin={"t": 36, "b": 40})
     figure.update_annotations(font={"size": 13})
     return figure.update_yaxes(title={"text": score, "standoff": 8}, col=1)
+
+
+def _trials(trials: pd.DataFrame, one: Effect) -> go.Scatter:
+    """As they are, whatever else they chose."""
+    having = trials[trials[one.choice].notna()]
+    metric = compare.objective(trials).metric
+    names = compare.varied(trials)
+    return go.Scatter(
+        x=[compare.text(value) if one.scale == "names" else value for value in having[one.choice]],
+        y=having[metric].astype(float),
+        mode="markers",
+        marker={"color": theme.GREY, "size": 4, "opacity": 0.45},
+        ids=having["trial"].astype(str),
+        hovertemplate=[
+            theme.hover(row, f"{labels(trials)(metric)} {row[metric]:.4f}", names) for row in having.to_dict("records")
+        ],
+    )
 
 
 def _title(one: Effect) -> str:
@@ -85,3 +103,29 @@ def _curve(one: Effect, score: str) -> list[go.Scatter]:
             hovertemplate=f"<b>{one.choice} %{{x:.2g}}</b><br>{score} %{{y:.4f}}<extra></extra>",
         ),
     ]
+
+
+def loss_by_freezing(trials: pd.DataFrame) -> go.Figure:
+    """The scores of finished trials by loss, apart for frozen and fine-tuned encoders: every trial a point, a box for
+    its quarters."""
+    metric = compare.objective(trials).metric
+    finished = trials[(trials["state"] == "COMPLETE") & trials[metric].notna()]
+    figure = theme.figure(360, "", labels(trials)(metric))
+    losses = sorted(finished["loss"].unique())
+    for frozen, name, colour in ((False, "fine-tuned", theme.VERMILION), (True, "frozen", theme.BLUE)):
+        rows = finished[finished["encoder_freeze"].astype(bool) == frozen]
+        figure.add_box(
+            x=rows["loss"],
+            y=rows[metric].astype(float),
+            name=name,
+            marker={"color": colour, "size": 6},
+            boxpoints="all",
+            jitter=0.4,
+            pointpos=0,
+            fillcolor=theme.CLEAR,
+            ids=rows["trial"].astype(str),
+            hovertext=rows["trial"].astype(str),
+            hovertemplate=f"<b>trial %{{hovertext}}</b> · {name}<br>%{{x}}<br>%{{y:.4f}}<extra></extra>",
+        )
+    figure.update_layout(boxmode="group", showlegend=True)
+    return figure.update_xaxes(categoryorder="array", categoryarray=losses)

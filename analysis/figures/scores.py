@@ -46,3 +46,21 @@ def image_scores(counts: pd.DataFrame) -> go.Figure:
         note["xshift"] = -4 if anchor == "right" else 4
         figure.add_annotation(text=f"{name} {value:.3f}", font={"color": theme.VERMILION}, **note)
     return figure.update_xaxes(range=[0, 1]).update_layout(margin={"t": 36}, showlegend=False)
+
+
+def finalist_scores(images: pd.DataFrame) -> go.Figure:
+    """How the IoU of single images spreads, finalist by finalist, from `analysis.finalists.image_scores`: a box for the
+    quarters of the images, points for those far out."""
+    figure = theme.figure(120 + 46 * images["finalist"].nunique(), "IoU of an image", "")
+    for name, rows in images.groupby("finalist", sort=False):
+        figure.add_box(
+            x=rows["iou"],
+            name=str(name),
+            orientation="h",
+            marker={"color": theme.BLUE, "size": 5},
+            boxmean=True,
+            boxpoints="suspectedoutliers",
+            hovertext=rows["id"],
+            hovertemplate="%{hovertext}<br>IoU %{x:.3f}<extra></extra>",
+        )
+    return figure.update_yaxes(autorange="reversed").update_layout(showlegend=False).update_xaxes(range=[0, 1.02])

@@ -1,6 +1,7 @@
 """How the search went: scores by trial, by training time, by epoch."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -29,7 +30,9 @@ def _history(trials: pd.DataFrame, x: str, x_title: str) -> go.Figure:
     line = {"shape": "hv", "color": theme.VERMILION, "width": 2}
     figure.add_scatter(x=steps[x], y=steps["best"], mode="lines", line=line, name="best so far", hoverinfo="skip")
     for look, rows in _groups(trials, steps):
-        figure.add_scatter(x=rows[x], y=rows["score"], **_markers(look), **_hovers(trials, rows))
+        figure.add_scatter(
+            x=rows[x], y=rows["score"], ids=rows["trial"].astype(str), **_markers(look), **_hovers(trials, rows)
+        )
     return figure
 
 
@@ -47,11 +50,11 @@ def _markers(look: Look) -> dict[str, object]:
 
 
 def _hovers(trials: pd.DataFrame, rows: pd.DataFrame) -> dict[str, object]:
-    by_trial, names = trials.set_index("trial", drop=False), compare.varied(trials)
+    by_trial, names = theme.by_number(trials), compare.varied(trials)
     metric = labels(trials)(compare.objective(trials).metric)
     return {
         "hovertemplate": [
-            theme.hover(by_trial.loc[trial], f"{metric} {score:.4f}", names)
+            theme.hover(by_trial[trial], f"{metric} {score:.4f}", names)
             for trial, score in zip(rows["trial"], rows["score"], strict=True)
         ]
     }
@@ -64,12 +67,15 @@ def learning_curves(epochs: pd.DataFrame) -> go.Figure:
     if epochs.empty:
         return figure
     trials = _last_rows(epochs)
-    looks = theme.looks(trials)
+    looks, by_trial = theme.looks(trials), theme.by_number(trials)
     shown: set[str] = set()
-    for trial in sorted(looks, key=lambda number: looks[number].rank):
-        rows, look = epochs[epochs["trial"] == trial], looks[trial]
+    drawn = compare.telling(trials)["trial"]
+    curves = dict(iter(epochs[epochs["trial"].isin(drawn)].groupby("trial")))
+    for trial in sorted(drawn, key=lambda number: looks[number].rank):
+        rows, look = curves[trial], looks[trial]
         figure.add_scatter(x=rows["epoch"], y=rows[metric], **theme.line(look, shown), **_ends(look, len(rows)))
-        figure.data[-1].hovertemplate = _curve_hover(trials[trials["trial"] == trial].iloc[0], labels(epochs)(metric))
+        hover = _curve_hover(by_trial[trial], labels(epochs)(metric))
+        figure.data[-1].update(hovertemplate=hover, meta=int(trial))
     return figure.update_xaxes(dtick=_whole_step(epochs["epoch"].max()))
 
 
@@ -98,6 +104,6 @@ def _ends(look: Look, epochs: int) -> dict[str, object]:
     }
 
 
-def _curve_hover(row: pd.Series, score: str) -> str:
-    names = [name for name in ("model", "loss", "encoder_lr", "decoder_lr") if name in row]
+def _curve_hover(row: dict[Any, Any], score: str) -> str:
+    names: list[str] = [name for name in ("model", "loss", "encoder_lr", "decoder_lr") if name in row]
     return theme.hover(row, f"epoch %{{x}} · {score} %{{y:.4f}}", names)

@@ -7,8 +7,10 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
+from generated import trials as random_trials
+from generated import written
 
-from analysis import figures, load, theme
+from analysis import compare, figures, finalists, load, theme
 from analysis.axes import ABSENT, axes, round_numbers
 from study.store import Store
 
@@ -19,6 +21,10 @@ OF_TRIALS = (
     figures.importance,
     figures.radar,
     figures.class_iou,
+    figures.pareto,
+    figures.timeline,
+    figures.choice_effects,
+    figures.loss_by_freezing,
 )
 PUBLISHED = ["R1 model 1 <frozen> (published)", "R3 experiment 2 (published)"]
 
@@ -173,3 +179,71 @@ def test_a_table_read_from_csv_can_be_drawn(trials: pd.DataFrame, tmp_path: Path
     trials.to_csv(tmp_path / "trials.csv", index=False)
     for draw in OF_TRIALS:
         draw(pd.read_csv(tmp_path / "trials.csv"))
+
+
+def test_what_costs_less_and_is_as_good_is_on_the_front() -> None:
+    """Costs 1 to 4; the third is beaten by the second, which is cheaper and better."""
+    table = random_trials(0, 4).assign(val_iou=[0.5, 0.7, 0.6, 0.8], train_seconds=[1.0, 2.0, 3.0, 4.0])
+    table = table.assign(gpu_seconds=0.0, params_trainable=10, params_frozen=0)
+
+    found = compare.costs(table)
+    assert found["train_seconds_efficient"].tolist() == [True, True, False, True]
+    assert "gpu_seconds" not in found and "params" not in found
+    dominated, front = figures.pareto(table).data
+    assert list(dominated.ids) == ["2"] and list(front.ids) == ["0", "1", "3"]
+    assert list(front.x) == [1.0, 2.0, 4.0] and dominated.marker.color == theme.GREY
+
+
+def test_of_equals_none_beats_the_other_and_less_may_be_better() -> None:
+    table = random_trials(0, 3).assign(val_iou=[0.5, 0.5, 0.4], train_seconds=[1.0, 2.0, 3.0])
+    table = table.assign(gpu_seconds=0.0, params_trainable=10, params_frozen=0)
+    table.attrs["study"]["spec"]["objective"] = {"metric": "val_iou", "mode": "min"}
+
+    assert compare.costs(table)["train_seconds_efficient"].tolist() == [True, False, True]
+
+
+def test_the_timeline_has_a_bar_a_trial_on_its_lane(trials: pd.DataFrame) -> None:
+    ran = trials[trials["finished"] != ""].assign(lane=[f"small-lane-{trial % 2}" for trial in range(11)])
+    ran.attrs = trials.attrs
+
+    (bars,) = figures.timeline(ran).data
+    assert list(bars.ids) == [str(trial) for trial in range(11)]
+    assert list(bars.base) == pytest.approx([float(trial) for trial in range(11)])
+    assert list(bars.x) == pytest.approx([50 / 60] * 11)
+    assert list(bars.y)[:2] == ["lane 0", "lane 1"]
+
+
+def test_effects_are_drawn_over_the_trials_and_grey_where_chance_made_them() -> None:
+    table = random_trials(1, model=lambda model: 0.04 * (model == "skip"))
+    figure = figures.choice_effects(table)
+
+    raw, levels = figure.data[:2]
+    assert len(raw.ids) == 60 and list(levels.x) == ["deep", "plain", "skip"]
+    assert levels.marker.color == theme.BLUE and figure.layout.annotations[0].text == "<b>model</b>"
+    grey = [trace for trace in figure.data[2:] if trace.mode == "markers" and trace.error_y.array is not None]
+    assert {trace.marker.color for trace in grey} == {theme.GREY}
+
+
+def test_losses_are_set_beside_freezing(trials: pd.DataFrame) -> None:
+    fine_tuned, frozen = figures.loss_by_freezing(trials).data
+    assert (fine_tuned.name, frozen.name) == ("fine-tuned", "frozen")
+    finished = trials[trials["state"] == "COMPLETE"]
+    assert len(fine_tuned.y) + len(frozen.y) == len(finished)
+
+
+def test_finalists_spread_image_by_image(tmp_path: Path) -> None:
+    found = finalists.finalists([str(written(tmp_path / "a", [0.7, 0.85]))])
+    best, other = figures.finalist_scores(finalists.image_scores(found)).data
+
+    assert (best.name, other.name) == ("trial 1", "trial 0")
+    assert sum(best.x) / len(best.x) > sum(other.x) / len(other.x)
+
+
+def test_of_many_trials_some_are_drawn_the_best_among_them() -> None:
+    table = random_trials(0, 1000)
+    drawn = compare.telling(table)
+
+    assert 190 <= len(drawn) <= 210
+    assert set(compare.ranked(table).head(100)["trial"]) <= set(drawn["trial"])
+    assert len(figures.parallel_coordinates(table).data) == len(drawn)
+    assert compare.telling(table.head(200)).equals(table.head(200))

@@ -35,11 +35,25 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt-get install chromium"),
 ]
 
+CLICK = """<script>addEventListener("load", () => setTimeout(() => {
+  const plot = document.getElementById("plot-1-history");
+  const box = plot.querySelector(".scatterlayer .trace:last-child .points path").getBoundingClientRect();
+  const at = { clientX: box.x + box.width / 2, clientY: box.y + box.height / 2, bubbles: true, view: window };
+  for (const event of ["mousemove", "mousedown", "mouseup"])
+    plot.querySelector(".nsewdrag").dispatchEvent(new MouseEvent(event, at));
+  setTimeout(() => {
+    const dialog = document.getElementById("trial");
+    const told = { open: dialog.open, text: dialog.innerText };
+    document.body.textContent = "told:" + btoa(unescape(encodeURIComponent(JSON.stringify(told)))) + ":told";
+  }, 600);
+}, 1500))</script>"""
+"""As a person would: to the best trial's point in the first figure, and a click."""
 
-def look(html: str, folder: Path) -> dict[str, Any]:
+
+def look(html: str, folder: Path, script: str = TELL) -> dict[str, Any]:
     """What a page drew, what it wrote to the console, and which addresses it asked for, by the browser's own log."""
     page, log = folder / "page.html", folder / "net.json"
-    page.write_text(html.replace("</body>", f"{TELL}</body>"))
+    page.write_text(html.replace("</body>", f"{script}</body>"))
     alone = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
     places = [alone, f"--user-data-dir={folder / 'profile'}", f"--log-net-log={log}", f"file://{page}"]
     done = subprocess.run([str(CHROMIUM), *FLAGS.split(), *places], capture_output=True, text=True, timeout=120)
@@ -68,6 +82,13 @@ def test_a_study_of_several_classes_is_drawn_too(pets: Path, tmp_path: Path) -> 
     assert seen["console"] == [] and seen["asked"] == []
     assert seen["drawn"] == seen["plots"] == 9
     assert not seen["wider"]
+
+
+def test_a_click_on_a_trial_shows_its_configuration(study: Path, tmp_path: Path) -> None:
+    seen = look(Path(report.write_report([str(study)])).read_text(), tmp_path, CLICK)
+    assert seen["console"] == [] and seen["open"]
+    assert "trial 9 · complete" in seen["text"] and "mobilenetv2_skip" in seen["text"]
+    assert f"python -m study.replay {study} 9" in seen["text"]
 
 
 def test_the_look_can_fail(tmp_path: Path) -> None:

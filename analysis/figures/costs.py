@@ -1,0 +1,75 @@
+"""What a score costs, and where the time went."""
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from analysis import compare, theme
+from analysis.measures import labels
+
+
+def pareto(trials: pd.DataFrame) -> go.Figure:
+    """Score against what it cost, a panel a cost: trials that no other beats for less are joined, all others grey."""
+    found = compare.costs(trials)
+    costs = [name for name in compare.COSTS if name in found]
+    metric = labels(trials)(compare.objective(trials).metric)
+    if not costs:
+        return theme.figure(340, "", metric)
+    figure = make_subplots(1, len(costs), shared_yaxes=True, horizontal_spacing=0.06)
+    by_trial, names = theme.by_number(trials), compare.varied(trials)
+    for column, cost in enumerate(costs, 1):
+        efficient = found[f"{cost}_efficient"]
+        for rows, colour, joined in ((found[~efficient], theme.GREY, False), (found[efficient], theme.BLUE, True)):
+            rows = rows.sort_values(cost)
+            figure.add_scatter(
+                x=rows[cost],
+                y=rows["score"],
+                mode="lines+markers" if joined else "markers",
+                line={"shape": "hv", "color": colour, "width": 1.5},
+                marker={"color": colour, "size": 9 if joined else 7, "opacity": 1 if joined else 0.6},
+                ids=rows["trial"].astype(str),
+                hovertemplate=[
+                    theme.hover(by_trial[trial], f"{metric} {score:.4f}", names)
+                    for trial, score in zip(rows["trial"], rows["score"], strict=True)
+                ],
+                row=1,
+                col=column,
+            )
+        figure.update_xaxes(title_text=compare.COSTS[cost], row=1, col=column)
+    figure.update_layout(template=theme.TEMPLATE, height=360, showlegend=False)
+    return figure.update_yaxes(title_text=metric, col=1)
+
+
+def timeline(trials: pd.DataFrame) -> go.Figure:
+    """Which lane trained which trial when: a bar from its begin to its end; between bars a lane had nothing to do."""
+    ran = trials[(trials["lane"] != "") & (trials["finished"] != "")]
+    begun, ended = (pd.to_datetime(ran[name], utc=True, errors="coerce") for name in ("started", "finished"))
+    lanes = sorted(ran["lane"].unique(), key=lambda name: (len(name), name), reverse=True)
+    figure = theme.figure(110 + 34 * len(lanes), "minutes since the study began", "")
+    if ran.empty:
+        return figure
+    zero, looks, metric = begun.min(), theme.looks(trials), compare.objective(trials).metric
+    said, names = labels(trials)(metric), compare.varied(trials)
+    figure.add_bar(
+        base=(begun - zero).dt.total_seconds() / 60,
+        x=(ended - begun).dt.total_seconds() / 60,
+        y=ran["lane"].map(_short),
+        orientation="h",
+        width=0.7,
+        marker={
+            "color": [looks[trial].colour for trial in ran["trial"]],
+            "line": {"width": 1, "color": "rgba(255,255,255,0.6)"},
+        },
+        ids=ran["trial"].astype(str),
+        hovertemplate=[
+            theme.hover(row, "" if pd.isna(row[metric]) else f"{said} {row[metric]:.4f}", names)
+            for row in ran.to_dict("records")
+        ],
+        showlegend=False,
+    )
+    return figure.update_yaxes(categoryorder="array", categoryarray=[_short(lane) for lane in lanes])
+
+
+def _short(lane: str) -> str:
+    """`lane 3` of `<study>-lane-3`."""
+    return f"lane {lane.rpartition('-')[2]}"
