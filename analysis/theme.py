@@ -131,6 +131,16 @@ def hover(row: Mapping[Any, Any] | pd.Series, score: str, names: list[str]) -> s
     return "<br>".join(line for line in lines if line) + "<extra></extra>"
 
 
+def pointed(trials: pd.Series, score: str) -> dict[str, Any]:
+    """A point a trial, where a figure has many: under the pointer its number and score, all else a click away."""
+    numbers = trials.astype(str)
+    return {
+        "ids": numbers,
+        "hovertext": numbers,
+        "hovertemplate": f"<b>trial %{{hovertext}}</b><br>{score} %{{y:.4f}}<extra></extra>",
+    }
+
+
 def line(look: Look, shown: set[str]) -> dict[str, object]:
     """`shown` gathers the legend's entries: trials drawn alike share one."""
     first = look.group not in shown

@@ -16,7 +16,6 @@ def pareto(trials: pd.DataFrame) -> go.Figure:
     if not costs:
         return theme.figure(340, "", metric)
     figure = make_subplots(1, len(costs), shared_yaxes=True, horizontal_spacing=0.06)
-    by_trial, names = theme.by_number(trials), compare.varied(trials)
     for column, cost in enumerate(costs, 1):
         efficient = found[f"{cost}_efficient"]
         for rows, colour, joined in ((found[~efficient], theme.GREY, False), (found[efficient], theme.BLUE, True)):
@@ -27,11 +26,7 @@ def pareto(trials: pd.DataFrame) -> go.Figure:
                 mode="lines+markers" if joined else "markers",
                 line={"shape": "hv", "color": colour, "width": 1.5},
                 marker={"color": colour, "size": 9 if joined else 7, "opacity": 1 if joined else 0.6},
-                ids=rows["trial"].astype(str),
-                hovertemplate=[
-                    theme.hover(by_trial[trial], f"{metric} {score:.4f}", names)
-                    for trial, score in zip(rows["trial"], rows["score"], strict=True)
-                ],
+                **theme.pointed(rows["trial"], metric),
                 row=1,
                 col=column,
             )
@@ -42,7 +37,8 @@ def pareto(trials: pd.DataFrame) -> go.Figure:
 
 def timeline(trials: pd.DataFrame) -> go.Figure:
     """Which lane trained which trial when: a bar from its begin to its end; between bars a lane had nothing to do."""
-    ran = trials[(trials["lane"] != "") & (trials["finished"] != "")]
+    known = [trials[name].notna() & (trials[name].astype(str) != "") for name in ("lane", "started", "finished")]
+    ran = trials[known[0] & known[1] & known[2]]
     begun, ended = (pd.to_datetime(ran[name], utc=True, errors="coerce") for name in ("started", "finished"))
     lanes = sorted(ran["lane"].unique(), key=lambda name: (len(name), name), reverse=True)
     figure = theme.figure(110 + 34 * len(lanes), "minutes since the study began", "")

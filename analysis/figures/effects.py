@@ -45,16 +45,12 @@ def _trials(trials: pd.DataFrame, one: Effect) -> go.Scatter:
     """As they are, whatever else they chose."""
     having = trials[trials[one.choice].notna()]
     metric = compare.objective(trials).metric
-    names = compare.varied(trials)
     return go.Scatter(
         x=[compare.text(value) if one.scale == "names" else value for value in having[one.choice]],
         y=having[metric].astype(float),
         mode="markers",
         marker={"color": theme.GREY, "size": 4, "opacity": 0.45},
-        ids=having["trial"].astype(str),
-        hovertemplate=[
-            theme.hover(row, f"{labels(trials)(metric)} {row[metric]:.4f}", names) for row in having.to_dict("records")
-        ],
+        **theme.pointed(having["trial"], labels(trials)(metric)),
     )
 
 
@@ -123,9 +119,7 @@ def loss_by_freezing(trials: pd.DataFrame) -> go.Figure:
             jitter=0.4,
             pointpos=0,
             fillcolor=theme.CLEAR,
-            ids=rows["trial"].astype(str),
-            hovertext=rows["trial"].astype(str),
-            hovertemplate=f"<b>trial %{{hovertext}}</b> · {name}<br>%{{x}}<br>%{{y:.4f}}<extra></extra>",
+            **theme.pointed(rows["trial"], labels(trials)(metric)),
         )
     figure.update_layout(boxmode="group", showlegend=True)
     return figure.update_xaxes(categoryorder="array", categoryarray=losses)

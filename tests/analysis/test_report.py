@@ -74,7 +74,9 @@ def test_names_and_tracebacks_are_escaped(study: Path) -> None:
 def test_figures_in_the_page_are_strict_json(study: Path) -> None:
     found = re.findall(r'<script type="application/json" data-plot="plot-1-(\w+)">(.*?)</script>', html_of(study), re.S)
     drawn = {name: json.loads(text) for name, text in found}
-    names = "history history_by_time learning_curves parallel_coordinates importance radar image_scores"
+    names = (
+        "history history_by_time learning_curves parallel_coordinates importance loss_by_freezing radar image_scores"
+    )
     assert list(drawn) == names.split()
     assert all(figure["data"] for figure in drawn.values())
 
@@ -125,7 +127,8 @@ def test_a_study_of_several_classes_names_them(pets: Path) -> None:
 
 def test_figures_of_classes_are_drawn_where_they_were_kept(pets: Path) -> None:
     found = re.findall(r'data-plot="plot-1-(\w+)"', html_of(pets))
-    assert found[-5:] == ["radar", "class_iou", "confusion", "class_frequencies", "image_scores"]
+    drawn = ["radar", "class_iou", "confusion", "class_frequencies", "finalist_scores", "image_scores"]
+    assert found[-len(drawn) :] == drawn
 
 
 def test_pictures_of_several_classes_have_a_legend_and_the_lowest_a_note(pets: Path) -> None:

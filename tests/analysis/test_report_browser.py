@@ -73,14 +73,14 @@ def asked(net_log: str) -> list[str]:
 def test_it_draws_everything_without_error_or_request(study: Path, tmp_path: Path) -> None:
     seen = look(Path(report.write_report([str(study)])).read_text(), tmp_path)
     assert seen["console"] == [] and seen["asked"] == []
-    assert seen["drawn"] == seen["plots"] == 7
+    assert seen["drawn"] == seen["plots"] == 8
     assert not seen["wider"] and seen["overflowing"] == 0
 
 
 def test_a_study_of_several_classes_is_drawn_too(pets: Path, tmp_path: Path) -> None:
     seen = look(Path(report.write_report([str(pets)])).read_text(), tmp_path)
     assert seen["console"] == [] and seen["asked"] == []
-    assert seen["drawn"] == seen["plots"] == 9
+    assert seen["drawn"] == seen["plots"] == 10
     assert not seen["wider"]
 
 
