@@ -53,7 +53,7 @@ def _of_costs(trials: pd.DataFrame) -> Iterator[Chart]:
     """Where the time went, and what it bought."""
     finished = trials[trials["state"] == "COMPLETE"]
     if finished["loss"].nunique() * finished["encoder_freeze"].nunique() > 2:
-        how = "Every finished trial a point, a box for the middle half; whatever else they chose."
+        how = "Finished trials, whatever else they chose; a box for the middle half. Orange: fine-tuned; blue: frozen."
         yield _chart("loss_by_freezing", trials, "Loss and freezing", how)
     if len(compare.costs(trials).columns) > 2:
         how = "Blue: no other finished trial is as good for less. Grey: another one is."

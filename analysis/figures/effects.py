@@ -34,7 +34,10 @@ def choice_effects(trials: pd.DataFrame, found: list[Effect] | None = None) -> g
         for trace in [_trials(trials, one), *drawn(one, score)]:
             figure.add_trace(trace, row, column)
         if one.scale == "log":
-            figure.update_xaxes(type="log", exponentformat="power", nticks=5, row=row, col=column)
+            figure.update_xaxes(type="log", dtick=1, exponentformat="e", row=row, col=column)
+        elif one.scale == "names":
+            values = [compare.text(point.value) for point in one.points]
+            figure.update_xaxes(categoryorder="array", categoryarray=values, type="category", row=row, col=column)
     figure.update_layout(template=theme.TEMPLATE, height=rows * PANEL_HEIGHT + 40, showlegend=False)
     figure.update_layout(margin={"t": 36, "b": 40})
     figure.update_annotations(font={"size": 13})
