@@ -5,12 +5,15 @@ import json
 import re
 import shutil
 import subprocess
+import threading
+from collections.abc import Callable
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from analysis import report
+from analysis import report, serve
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = """
@@ -89,6 +92,32 @@ def test_a_click_on_a_trial_shows_its_configuration(study: Path, tmp_path: Path)
     assert seen["console"] == [] and seen["open"]
     assert "trial 9 · complete" in seen["text"] and "mobilenetv2_skip" in seen["text"]
     assert f"python -m study.replay {study} 9" in seen["text"]
+
+
+def test_the_live_page_reloads_itself_when_a_record_changes(
+    study: Path, tmp_path: Path, change: Callable[..., None]
+) -> None:
+    page = serve.Page([str(study)])
+    page.renew()
+    before, read, reads = page.version, page.read, []
+
+    def counted() -> tuple[bytes, str]:
+        reads.append(page.version)
+        if len(reads) == 3:  # the page, and one look for a newer one
+            change(11, reason="still running, and changed")
+            page.renew()
+        return read()
+
+    page.read = counted  # type: ignore[method-assign]
+    with ThreadingHTTPServer((serve.HOST, 0), serve.handler(page)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        alone = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+        places = [alone, f"--user-data-dir={tmp_path / 'profile'}", f"http://{serve.HOST}:{server.server_port}/"]
+        done = subprocess.run([str(CHROMIUM), *FLAGS.split(), *places], capture_output=True, text=True, timeout=120)
+        server.shutdown()
+    assert page.version != before and f'shown = "{page.version}"' in done.stdout
+    assert "still running, and changed" in done.stdout
+    assert [line for line in done.stderr.splitlines() if ":CONSOLE" in line] == []
 
 
 def test_the_look_can_fail(tmp_path: Path) -> None:
