@@ -22,6 +22,14 @@ SELDOM = 3
 BROKEN_SHARE = 0.1
 LATE_SHARE = 0.95
 """Of the training time, at its end, without a better score: by chance alone one random search in 20 has that."""
+LIMITS = {
+    "oversample": (0.0, 1.0),
+    "batch_size": (1.0, math.inf),
+    "loss_power": (0.0, 2.0),
+    "loss_alpha": (0.01, 0.99),
+    "loss_gamma": (1.0, 3.0),
+}
+"""Of what a spec may say; all other numbers are from 0 on."""
 RISE = 1.1
 """Times its lowest, that a validation loss is called rising at."""
 
@@ -104,28 +112,27 @@ def _at_a_bound(trials: pd.DataFrame) -> Iterator[Advice]:
     for name, dimension in _numbers(trials).items():
         top = compare.ranked(finished.dropna(subset=[name])).head(TOP)[name]
         places = top.map(_place(dimension))
-        for at_end, bound, key in (
-            (places >= 1 - EDGE, dimension.high, "high"),
-            (places <= EDGE, dimension.low, "low"),
+        for side, bound, at_end in (
+            (1, dimension.high, places >= 1 - EDGE),
+            (-1, dimension.low, places <= EDGE),
         ):
-            if len(top) == TOP and at_end.all():
-                verb, further = (
-                    ("a higher", _beyond(dimension, 1)) if key == "high" else ("a lower", _beyond(dimension, -1))
-                )
+            further = _beyond(name, dimension, side)
+            if len(top) == TOP and at_end.all() and further != bound:
+                end, verb, key = ("upper", "a higher", "high") if side > 0 else ("lower", "a lower", "low")
                 yield Advice(
                     name,
-                    f"{name}: the {TOP} best trials lie at the {'upper' if key == 'high' else 'lower'} bound, "
-                    f"{text(bound)}",
+                    f"{name}: the {TOP} best trials lie at the {end} bound, {text(bound)}",
                     f"{verb} `{_key(name)}.{key}`, {text(further)} say",
                 )
 
 
-def _beyond(dimension: Dimension, side: int) -> float:
-    """A bound half a range further out, of a logarithmic range a decade."""
+def _beyond(name: str, dimension: Dimension, side: int) -> float:
+    """A bound half a range further out, of a logarithmic range a decade, but nowhere that a spec may not go."""
     bound = dimension.high if side > 0 else dimension.low
-    if dimension.log:
-        return bound * 10.0**side
-    return bound + side * (dimension.high - dimension.low) / 2
+    further = bound * 10.0**side if dimension.log else bound + side * (dimension.high - dimension.low) / 2
+    low, high = LIMITS.get(name, (0.0, math.inf))
+    clipped = min(max(further, low), high)
+    return float(round(clipped)) if dimension.step and dimension.step >= 1 else clipped
 
 
 def _gaps(trials: pd.DataFrame) -> Iterator[Advice]:
@@ -209,7 +216,8 @@ def _curves(trials: pd.DataFrame, epochs: pd.DataFrame) -> Iterator[Advice]:
         return
     curve = epochs[epochs["trial"] == leader["trial"]].sort_values("epoch")
     last, number = len(curve), int(leader["trial"])
-    if last < 5 or "val_loss" not in curve:
+    curve = curve.dropna(subset=["train_loss", "val_loss"])
+    if len(curve) < 5:
         return
     lowest = curve.loc[curve["val_loss"].idxmin()]
     ends = curve.iloc[-1]

@@ -69,7 +69,8 @@ def _of_choices(opened: load.Study, trials: pd.DataFrame) -> Iterator[Chart]:
     found = effects.effects(table)
     if not found:
         return
-    said = " ".join(effects.sentences(found, compare.objective(trials).ascending))
+    together = effects.interactions(table, found)
+    said = " ".join(effects.sentences(found, compare.objective(trials).ascending, together))
     ended = "" if epoch == trials["epochs"].max() else f" as of epoch {epoch}, which all of them have,"
     how = f"The average score{ended} at each value, all other choices at their average; bars and bands: 95 %. {said}"
     draw = partial(figures.choice_effects, found=found)

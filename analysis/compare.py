@@ -155,10 +155,10 @@ def costs(trials: pd.DataFrame) -> pd.DataFrame:
 
 def _efficient(costs: pd.Series, scores: pd.Series, ascending: bool) -> pd.Series:
     """Of those that cost the same, the better one; of equals, both."""
-    better = -scores if not ascending else scores
-    order = pd.DataFrame({"cost": costs, "score": better}).sort_values(["cost", "score"])
-    best_before = order["score"].cummin().shift(fill_value=np.inf)
-    return (order["score"] < best_before).reindex(scores.index)
+    each = pd.DataFrame({"cost": costs, "score": scores if ascending else -scores})
+    order = each.drop_duplicates().sort_values(["cost", "score"])
+    front = order[order["score"] < order["score"].cummin().shift(fill_value=np.inf)]
+    return pd.Series(pd.MultiIndex.from_frame(each).isin(pd.MultiIndex.from_frame(front)), index=scores.index)
 
 
 RADAR = (

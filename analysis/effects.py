@@ -8,6 +8,7 @@ itself decides which trials there are: what it soon turned away from has few, an
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Literal
 
 import numpy as np
@@ -22,6 +23,8 @@ Scale = Literal["names", "linear", "log"]
 
 NORMAL = 1.959964
 """Quantile of the normal distribution at 97.5 %."""
+INTERACTING = 4
+"""The surest choices, of which every two are looked at together."""
 PERMUTATIONS = 2000
 CHUNK_NUMBERS = 5_000_000
 FEWEST_FREE = 6
@@ -91,7 +94,7 @@ def effects(trials: pd.DataFrame) -> list[Effect]:
     return sorted(named, key=lambda one: (one.p, one.choice))
 
 
-def sentences(found: Sequence[Effect], ascending: bool) -> list[str]:
+def sentences(found: Sequence[Effect], ascending: bool, together: Sequence["Interaction"] = ()) -> list[str]:
     """What matters, surest first: the best value of each choice, and what it gains over the one that is furthest from
     it. That nothing does, where nothing does. `ascending`: less of the score is better."""
     said = []
@@ -103,7 +106,20 @@ def sentences(found: Sequence[Effect], ascending: bool) -> list[str]:
             with_, without = (compare.text(point.value) for point in (best, worst))
             said.append(f"{one.choice} {where}{with_} is best: {gain} with {where}{without} (p {one.p_adjusted:.3f}).")
     nothing = "No choice is told apart from chance: more trials, or a choice that matters more, would be needed."
+    depends = [both for both in together if both.p_adjusted < ALPHA]
+    said += [f"What {b.choices[0]} does depends on {b.choices[1]} (p {b.p_adjusted:.3f})." for b in depends]
     return said or [nothing]
+
+
+def student(free: int) -> float:
+    """Quantile of Student's t at 97.5 %, to a thousandth from six degrees of freedom on.
+
+    Abramowitz & Stegun 1964, "Handbook of Mathematical Functions", 26.7.5."""
+    z = NORMAL
+    first = (z**3 + z) / 4
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    return z + first / free + second / free**2 + third / free**3
 
 
 @dataclass(frozen=True)
@@ -113,6 +129,16 @@ class Interaction:
     choices: tuple[str, str]
     trials: int
     p: float
+    p_adjusted: float = 1.0
+    """By Holm's method, for as many pairs as were looked at."""
+
+
+def interactions(trials: pd.DataFrame, found: Sequence[Effect]) -> list[Interaction]:
+    """Of every two of the surest choices, the surest first. `found`: effects(trials)."""
+    names = [one.choice for one in found[:INTERACTING]]
+    pairs = [both for one, other in combinations(names, 2) if (both := interaction(trials, one, other))]
+    adjusted = holm([both.p for both in pairs])
+    return sorted((replace(both, p_adjusted=p) for both, p in zip(pairs, adjusted, strict=True)), key=lambda b: b.p)
 
 
 def interaction(trials: pd.DataFrame, one: str, other: str) -> Interaction | None:
@@ -150,6 +176,8 @@ def _having(trials: pd.DataFrame, name: str) -> pd.DataFrame:
 
 def _parts_of(trials: pd.DataFrame, name: str) -> tuple[str, ...]:
     """Choices that only some values of `name` have: what it does includes what they do."""
+    if not dimensions(trials)[name].choices:
+        return ()
     of = trials.groupby(name, observed=True)
     return tuple(
         other
@@ -249,10 +277,11 @@ def _points(trials: pd.DataFrame, name: str, own: Array, others: Array) -> list[
     dimension = dimensions(trials)[name]
     values, rows = _at(trials[name], dimension)
     mean = _columns(trials[name], dimension).mean(axis=0)
+    quantile = student(len(scores) - round(float(leverage.sum())))
     points = []
     for value, row in zip(values, rows - mean, strict=True):
         at = np.concatenate([[1.0], np.zeros(others.shape[1] - 1), row])
-        score, reach = float(at @ weights), NORMAL * math.sqrt(max(float(at @ covariance @ at), 0.0))
+        score, reach = float(at @ weights), quantile * math.sqrt(max(float(at @ covariance @ at), 0.0))
         count = int((trials[name] == value).sum()) if dimension.choices else len(trials)
         points.append(Point(value, score, score - reach, score + reach, count))
     return points

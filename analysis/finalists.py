@@ -35,35 +35,73 @@ class Finalist:
     study: str
     trial: int
     source: str
+    image_size: int
+    """At which it trained, in pixels."""
     ids: tuple[str, ...]
     """Of the test images."""
     test: dict[str, Sums]
     """By size at which masks were compared."""
     val: Sums | None
 
+    @property
+    def classes(self) -> int:
+        return next(iter(self.test.values())).hard.shape[1]
+
 
 def finalists(studies: Sequence[str | load.Study]) -> list[Finalist]:
     """Of all studies together. StudyNotFound where one is none, NotComparable where their test images differ."""
     opened = [load.open_study(study) for study in studies]
-    found = [one for study in opened for record in study.records if (one := _finalist(study, record))]
+    names = _names(opened)
+    found = [
+        one
+        for study, name in zip(opened, names, strict=True)
+        for r in study.records
+        if (one := _finalist(study, name, r))
+    ]
     for one in found:
         if one.ids != found[0].ids:
             raise NotComparable(
                 f"{one.study}: its {len(one.ids)} test images are not the {len(found[0].ids)} of {found[0].study}; "
                 "compare studies of one dataset, with the same images"
             )
+        if one.classes != found[0].classes:
+            raise NotComparable(
+                f"{one.study}: has {one.classes} classes, {found[0].study} {found[0].classes}; "
+                "compare studies of one dataset, with the same masks"
+            )
+    _check_sizes(found)
     return found
 
 
-def _finalist(opened: load.Study, record: Record) -> Finalist | None:
-    if record.test is None or (counts := load.counts(opened, record.trial, "test")) is None:
+def _names(opened: Sequence[load.Study]) -> list[str]:
+    """Each study's own, or its address where another one is called the same."""
+    names = [str(study.info["name"]) for study in opened]
+    told = [name if names.count(name) == 1 else study.address for name, study in zip(names, opened, strict=True)]
+    if twice := {name for name in told if told.count(name) > 1}:
+        raise NotComparable(f"{twice.pop()}: is given twice; give each study once")
+    return told
+
+
+def _check_sizes(found: Sequence[Finalist]) -> None:
+    for one in found:
+        if place(found) == "train" and one.image_size != found[0].image_size:
+            raise NotComparable(
+                f"{one.study}: was counted at {one.image_size} px, {found[0].study} at {found[0].image_size}, and not "
+                "all at the masks' own size; compare studies of one image size"
+            )
+
+
+def _finalist(opened: load.Study, name: str, record: Record) -> Finalist | None:
+    counts = None if record.test is None else load.counts(opened, record.trial, "test")
+    if counts is None or counts.empty:
         return None
     parts = {str(size): rows for size, rows in counts.groupby("size")} if "size" in counts else {"train": counts}
     validated = load.counts(opened, record.trial, "val")
     return Finalist(
-        study=str(opened.info["name"]),
+        study=name,
         trial=record.trial,
         source=record.source,
+        image_size=int(record.experiment["image_size"]),
         ids=tuple(sorted(counts["id"].unique())),
         test={size: sums(rows) for size, rows in parts.items()},
         val=None if validated is None else sums(validated),
@@ -221,7 +259,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         title = finalists_text.title(name, place(found), len(found[0].ids))
         return table.write(finalists_text.to_text(title, name, standing, tested))
     rows = [dataclasses.asdict(row) for row in (tested if given.pairs else standing)]
-    return table.write(FORMATS[given.format](pd.DataFrame(rows)))
+    columns = [field.name for field in dataclasses.fields(Pair if given.pairs else Standing)]
+    return table.write(FORMATS[given.format](pd.DataFrame(rows, columns=columns)))
 
 
 def default_score(opened: load.Study, found: Sequence[Finalist]) -> str:

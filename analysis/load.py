@@ -52,7 +52,8 @@ def open_study(study: str | Study) -> Study:
     address = str(study).rstrip("/")
     try:
         store = Store(address if "://" in address else str(Path(address).expanduser().resolve()))
-        return Study(address, store, _read_info(store, address), read_records(store))
+        with store.reached():
+            return Study(address, store, _read_info(store, address), read_records(store))
     except (StoreError, FormatError) as error:
         raise StudyNotFound(str(error)) from error
     except StudyNotFound:

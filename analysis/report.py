@@ -11,6 +11,7 @@ import jinja2
 from plotly.offline import get_plotlyjs
 
 from analysis import load, views
+from analysis.finalists import NotComparable
 from study.arguments import ArgumentParser
 from study.redact import complain, redact
 from study.store import Store, StoreError
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser().parse_args(arguments)
     try:
         place = write_report(given.studies, given.out)
-    except (load.StudyNotFound, StoreError) as error:
+    except (load.StudyNotFound, NotComparable, StoreError) as error:
         complain(error)
         return 2
     except OSError as error:

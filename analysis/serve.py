@@ -5,6 +5,7 @@ python -m analysis.serve STUDY [STUDY ...] [--port N]
 Only this machine can open it. From another one: `ssh -L 8500:localhost:8500 THAT_MACHINE`, then the same address.
 """
 
+import contextlib
 import hashlib
 import sys
 import threading
@@ -14,14 +15,16 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from analysis import load, report
+from analysis.finalists import NotComparable
 from study.arguments import ArgumentParser
 from study.redact import complain, redact
-from study.store import StoreError
+from study.store import FAILURES, StoreError
 
 HOST = "127.0.0.1"
 PORT = 8500
 PAUSE_SECONDS = 5.0
 """Between two looks at the records, at least."""
+UNREADABLE: tuple[type[Exception], ...] = (load.StudyNotFound, NotComparable, StoreError, *FAILURES)
 SHARE = 4
 """A look that takes long is followed by a pause that is as many times longer: studies need the machine too."""
 
@@ -57,7 +60,7 @@ class Page:
             try:
                 self.renew()
                 self.trouble = ""
-            except (load.StudyNotFound, StoreError, OSError) as error:
+            except UNREADABLE as error:
                 if self.trouble != str(error):
                     complain(error)
                 self.trouble = str(error)
@@ -86,7 +89,8 @@ def handler(page: Page) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Length", str(len(content)))
             self.send_header("Cache-Control", "no-store")
             self.end_headers()
-            self.wfile.write(content)
+            with contextlib.suppress(ConnectionError):  # the browser asked for something else meanwhile
+                self.wfile.write(content)
 
         def log_message(self, *_: object) -> None:
             """Nothing: the terminal is for what went wrong."""
@@ -108,12 +112,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     page = Page(given.studies)
     try:
         page.renew()
-        server = _listen(given.port, page)
-    except (load.StudyNotFound, StoreError) as error:
+    except UNREADABLE as error:
         complain(error)
         return 2
-    except OSError as error:
-        complain(f"--port {given.port}: cannot be listened on ({error.strerror}); give another")
+    try:
+        server = _listen(given.port, page)
+    except (OSError, OverflowError) as error:
+        complain(f"--port {given.port}: cannot be listened on ({error}); give another, from 1024 to 65535")
         return 2
     threading.Thread(target=page.keep_renewing, daemon=True).start()
     print(

@@ -7,6 +7,7 @@ give the same answer at every call.
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from string import ascii_letters
 from typing import TypeVar
 
 import numpy as np
@@ -18,17 +19,20 @@ LEVEL = 0.95
 ALPHA = 1 - LEVEL
 DRAWS = 2000
 PERMUTATIONS = 10_000
+"""A fifth of both suffices where there are very many images."""
+MANY = 30_000_000
+"""Random numbers for a test, above which it is done with fewer draws."""
 M = TypeVar("M", bound=Hashable)
 """What names a model."""
 CHUNK_NUMBERS = 5_000_000
 """Weights of images that are held at a time: 40 MB, however many images there are."""
 
 
-def interval(sums: Sums, score: Additive, draws: int = DRAWS) -> tuple[float, float]:
+def interval(sums: Sums, score: Additive, draws: int | None = None) -> tuple[float, float]:
     """95 % percentile bootstrap interval of a score, images drawn with replacement.
 
     Efron & Tibshirani 1993, "An Introduction to the Bootstrap", section 13.3."""
-    return _bounds(_resampled(score.parts(sums), score, draws))
+    return _bounds(_resampled(score.parts(sums), score, draws or _affordable(DRAWS, sums)))
 
 
 @dataclass(frozen=True)
@@ -44,10 +48,13 @@ class Difference:
     image."""
 
 
-def difference(first: Sums, second: Sums, score: Additive, draws: int = DRAWS, swaps: int = PERMUTATIONS) -> Difference:
+def difference(
+    first: Sums, second: Sums, score: Additive, draws: int | None = None, swaps: int | None = None
+) -> Difference:
     """`first` and `second`: of the same images, in the same order. ValueError where their numbers differ."""
     if first.hard.shape != second.hard.shape:
         raise ValueError(f"counts of {first.hard.shape} and {second.hard.shape}: must be of the same images")
+    draws, swaps = draws or _affordable(DRAWS, first), swaps or _affordable(PERMUTATIONS, first)
     one, other = score.parts(first), score.parts(second)
     low, high = _bounds(_resampled(one, score, draws) - _resampled(other, score, draws))
     return Difference(score.of(first) - score.of(second), low, high, _p_of_swaps(one, other, score, swaps))
@@ -76,8 +83,12 @@ def _resampled(parts_NK: Array, score: Additive, draws: int) -> Array:
     return np.concatenate(found)
 
 
+def _affordable(total: int, sums: Sums) -> int:
+    return max(total // 5, min(total, MANY // max(len(sums.hard), 1)))
+
+
 def _chunks(images: int, total: int) -> Iterator[int]:
-    size = max(1, CHUNK_NUMBERS // images)
+    size = max(1, CHUNK_NUMBERS // max(images, 1))
     for start in range(0, total, size):
         yield min(size, total - start)
 
@@ -123,5 +134,5 @@ def _largest(groups: list[set[M]]) -> list[set[M]]:
 
 
 def _letter(number: int) -> str:
-    """a to z, then a1 to z1."""
-    return chr(ord("a") + number % 26) + (str(number // 26) if number >= 26 else "")
+    """One character, whatever the number: a to z, A to Z, and what Unicode has after them."""
+    return ascii_letters[number] if number < len(ascii_letters) else chr(0x3B1 + number - len(ascii_letters))

@@ -60,10 +60,10 @@ def ray_session(cluster: Cluster) -> Iterator[str]:
         # no blocks of 64 MB (see seg.allocator): epochs take 1.1 to 1.2 times as long (bench_allocator.py).
         os.environ.setdefault("MALLOC_ARENA_MAX", "1")
         ray.init(num_cpus=sum(node.cpus for node in cluster.nodes), **LOCAL)
-    # One for the cluster, which the first lane would wait for, on whose node it would end, too.
-    get_or_create_autoscaling_coordinator()
     url = ray.worker.global_worker.node.webui_url if ray.worker.global_worker.node else ""
     try:
+        if not cluster.joined:
+            get_or_create_autoscaling_coordinator()  # of Ray Train, which the first lane would wait for
         yield f"http://{url}" if url else "not available"
     finally:
         ray.shutdown()

@@ -5,7 +5,7 @@ Where trials trained: in this process where that was on this machine, else in on
 
 import secrets
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -45,9 +45,7 @@ def score(
     is another machine's process where the study has `joined` a cluster.
     """
     if not joined:
-        with ThreadPoolExecutor(1) as thread:
-            scorer = thread.submit(Scorer, settings, dataset.classes, records).result()
-            return _score(lambda what, *given: thread.submit(getattr(scorer, what), *given), dataset, winner)
+        return _score(_here(settings, dataset, records), dataset, winner)
     for left in reversed(range(ATTEMPTS)):
         try:
             return _score(_actor(settings, dataset, records), dataset, winner)
@@ -55,6 +53,18 @@ def score(
             if not left:
                 raise
     raise AssertionError
+
+
+def _here(settings: LaneSettings, dataset: Dataset, records: list[Record]) -> Callable[..., Future[Any]]:
+    """On the main thread, where Ctrl-C ends it."""
+    scorer = Scorer(settings, dataset.classes, records)
+
+    def ask(what: str, *given: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        done.set_result(getattr(scorer, what)(*given))
+        return done
+
+    return ask
 
 
 def _actor(settings: LaneSettings, dataset: Dataset, records: list[Record]) -> Callable[..., Future[Any]]:

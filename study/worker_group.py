@@ -149,6 +149,8 @@ def _trainer(settings: LaneSettings, mailbox: Any, scratch: str, name: str) -> A
             return [callback for callback in callbacks if not isinstance(callback, DatasetsCallback)]
 
         def _initialize_and_run_controller(self, **parts: Any) -> Any:
+            if not ray.get_runtime_context().get_actor_id():  # workers are told who leads them: it must be an actor
+                return super()._initialize_and_run_controller(**parts)  # type: ignore[misc]
             controller = TrainController(**parts)
             asyncio.run(controller.run())
             return controller.get_result()

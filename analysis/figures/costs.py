@@ -7,6 +7,9 @@ from plotly.subplots import make_subplots
 from analysis import compare, theme
 from analysis.measures import labels
 
+PAUSE_SECONDS = 300
+"""Beside twice the time it trained, that a trial may take before it counts as one that was taken up again."""
+
 
 def pareto(trials: pd.DataFrame) -> go.Figure:
     """Score against what it cost, a panel a cost: trials that no other beats for less are joined, all others grey."""
@@ -44,6 +47,9 @@ def timeline(trials: pd.DataFrame) -> go.Figure:
     figure = theme.figure(110 + 34 * len(lanes), "minutes since the study began", "")
     if ran.empty:
         return figure
+    # Of one that was taken up again, what is known is its last lane, and when it ended there.
+    long = (ended - begun).dt.total_seconds() > 2 * ran["train_seconds"].fillna(0) + PAUSE_SECONDS
+    begun = begun.where(~long, ended - pd.to_timedelta(ran["train_seconds"].fillna(0), unit="s"))
     zero, looks, metric = begun.min(), theme.looks(trials), compare.objective(trials).metric
     said, names = labels(trials)(metric), compare.varied(trials)
     figure.add_bar(

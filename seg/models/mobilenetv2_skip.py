@@ -62,7 +62,7 @@ class MobileNetV2Skip(MobileNetV2Segmenter):
         return [x, *(layers[skip] for _, _, skip in BLOCKS if skip != IMAGE)]
 
     def shallow(self, images_N3HW: Tensor) -> list[Tensor]:
-        """Three quarters of all values, of a fiftieth of the encoder's multiplications."""
+        """Three quarters of all values, for a fourteenth of the encoder's multiplications."""
         first = self.encoder[0](images_N3HW)
         return [self.encoder[1](first), first]
 

@@ -123,3 +123,23 @@ def test_studies_without_a_score_have_no_advice_on_ranges(begun, state):
     assert advice(load.trials(begun), load.epochs(begun)) == []
     table = trials(0, 12).assign(state=state, val_iou=np.nan)
     assert set(said(table)) <= {"trials", "model"}
+
+
+def test_no_bound_is_advised_that_a_spec_may_not_have():
+    """The three best do not oversample, which is as little as can be."""
+    table = trials(1, 60)
+    table["oversample"] = np.random.default_rng(0).uniform(0, 1, 60)
+    table["val_iou"] = -table["oversample"]
+    table.attrs["study"]["spec"]["search"] = table.attrs["study"]["spec"]["search"] | {
+        "oversample": {"low": 0.0, "high": 1.0}
+    }
+
+    assert "oversample" not in said(table)
+    table["val_iou"] = table["oversample"]
+    assert "oversample" not in said(table)
+
+
+def test_a_curve_without_losses_is_passed_over():
+    table = trials(8, 4).assign(val_iou=[0.9, 0.5, 0.5, 0.5])
+
+    assert "epochs" not in said(table, curve([float("nan")] * 8))

@@ -124,3 +124,32 @@ def test_a_study_without_trials_has_no_effects(begun):
     table, epoch = effects.comparable(load.trials(begun), load.epochs(begun))
 
     assert epoch == 0 and effects.effects(table) == []
+
+
+def test_a_number_is_looked_at_beside_what_only_some_trials_have():
+    """The encoder's rate decides; that it does must not hide what the decoder's does."""
+    table = trials(
+        6,
+        80,
+        0.005,
+        encoder_lr=lambda rate: 0.1 * (np.log10(rate) + 3.5),
+        decoder_lr=lambda rate: 0.01 * (np.log10(rate) + 2.5),
+    )
+
+    assert by_name(effects.effects(table))["decoder_lr"].matters
+
+
+def test_that_choices_depend_on_each_other_is_said():
+    table = trials(4, 120)
+    table["val_iou"] += np.where(table["model"] == "deep", 0.06, -0.03) * table["oversample"] * 2
+    found = effects.effects(table)
+
+    said = effects.sentences(found, False, effects.interactions(table, found))
+    assert any("does depends on" in one and "model" in one and "oversample" in one for one in said)
+    none = trials(7, 120)
+    assert not effects.sentences(effects.effects(none), False, effects.interactions(none, effects.effects(none)))[1:]
+
+
+@pytest.mark.parametrize("free", [6, 10, 30, 200])
+def test_the_quantile_is_student_s(free):
+    assert effects.student(free) == pytest.approx(stats.t.ppf(0.975, free), abs=2e-3)

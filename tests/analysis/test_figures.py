@@ -200,6 +200,8 @@ def test_of_equals_none_beats_the_other_and_less_may_be_better() -> None:
     table.attrs["study"]["spec"]["objective"] = {"metric": "val_iou", "mode": "min"}
 
     assert compare.costs(table)["train_seconds_efficient"].tolist() == [True, False, True]
+    same = table.assign(train_seconds=[1.0, 1.0, 3.0], val_iou=[0.5, 0.5, 0.6])
+    assert compare.costs(same)["train_seconds_efficient"].tolist() == [True, True, False]
 
 
 def test_the_timeline_has_a_bar_a_trial_on_its_lane(trials: pd.DataFrame) -> None:

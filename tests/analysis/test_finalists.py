@@ -52,6 +52,39 @@ def test_other_test_images_are_refused(tmp_path, capsys):
     assert f"other: its {IMAGES - 1} test images are not the {IMAGES} of one" in capsys.readouterr().err
 
 
+def test_studies_of_one_name_are_told_apart_by_their_addresses(tmp_path, capsys):
+    folders = [str(written(tmp_path / name, [quality], "same")) for name, quality in (("a", 0.85), ("b", 0.7))]
+
+    assert finalists.main(folders) == 0
+    assert f"{folders[0]}/0 - {folders[1]}/0: +0." in capsys.readouterr().out
+    assert finalists.main([folders[0], folders[0]]) == 2
+    assert f"{folders[0]}: is given twice" in capsys.readouterr().err
+
+
+def test_other_classes_and_other_sizes_are_refused(tmp_path, capsys):
+    one, other = (written(tmp_path / name, [0.8], name) for name in ("one", "other"))
+    path = other / "trials/00000/test_counts.parquet"
+    table = pd.read_parquet(path)
+    write_parquet(Store(str(other)), "trials/00000/test_counts.parquet", table[table["size"] == "train"])
+    record = json.loads((other / "trials/00000/record.json").read_text())
+    record["experiment"]["image_size"] = 128
+    (other / "trials/00000/record.json").write_text(json.dumps(record))
+    assert finalists.main([str(one), str(other)]) == 2
+    assert "other: was counted at 128 px, one at 64, and not all at the masks' own size" in capsys.readouterr().err
+
+    more = pd.concat([table, table[table["class"] == 1].assign(**{"class": 2})])
+    write_parquet(Store(str(other)), "trials/00000/test_counts.parquet", more)
+    assert finalists.main([str(one), str(other)]) == 2
+    assert "other: has 3 classes, one 2" in capsys.readouterr().err
+
+
+def test_a_single_finalist_has_no_pairs_but_their_columns(tmp_path, capsys):
+    folder = str(written(tmp_path / "a", [0.8]))
+
+    assert finalists.main([folder, "--pairs", "--format", "csv"]) == 0
+    assert capsys.readouterr().out == "study,trial,other_study,other_trial,difference,low,high,p,p_adjusted\n"
+
+
 def test_formats(tmp_path, capsys):
     folder = written(tmp_path / "a", [0.8, 0.7])
 
@@ -88,7 +121,7 @@ def test_two_classes_of_models_in_many_studies_are_told_apart_as_rarely_as_promi
     """Five equal models, ten pairs, 40 studies: one in twenty studies may find a difference where there is none."""
     wrong = 0
     for seed in range(40):
-        models = [finalists.Finalist("s", i, "search", (), {"train": made(seed * 5 + i)}, None) for i in range(5)]
+        models = [finalists.Finalist("s", i, "search", 64, (), {"train": made(seed * 5 + i)}, None) for i in range(5)]
         wrong += any(pair.told_apart for pair in finalists.pairs(models))
 
     assert wrong <= 6  # P(more than 6 of 40 at 5 %) = 0.3 %

@@ -82,6 +82,8 @@ def test_a_port_that_is_taken_is_said(
     port = served[1].rpartition(":")[2]
     assert serve.main([str(study), "--port", port]) == 2
     assert f"--port {port}: cannot be listened on" in capsys.readouterr().err
+    assert serve.main([str(study), "--port", "99999"]) == 2
+    assert "--port 99999: cannot be listened on" in capsys.readouterr().err
 
 
 def test_the_default_port_gives_way_to_another(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:

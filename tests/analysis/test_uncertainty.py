@@ -137,6 +137,15 @@ def test_letters_say_who_is_not_told_apart():
     assert uncertainty.letters([1, 2, 3, 4], differ) == {1: "a", 2: "ab", 3: "bc", 4: "c"}
 
 
+def test_there_are_letters_enough():
+    """Forty models, each told apart from all but its neighbours."""
+    models = list(range(40))
+    differ = {(i, j): j - i > 1 for i in models for j in models if i < j}
+
+    found = uncertainty.letters(models, differ)
+    assert all((not set(found[i]) & set(found[j])) == apart for (i, j), apart in differ.items())
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_two_models_share_a_letter_exactly_where_they_are_not_told_apart(seed):
     rng = np.random.default_rng(seed)
