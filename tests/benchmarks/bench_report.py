@@ -134,9 +134,10 @@ def main() -> None:
     for trials in given.trials:
         with tempfile.TemporaryDirectory() as folder:
             one_store(f"{folder}/large", Path(folder), trials, given.epochs, "")
-        if given.s3:
-            with tempfile.TemporaryDirectory() as folder, s3_server(Path(folder)) as bucket:
-                one_store(f"{bucket}/large", Path(folder), trials, given.epochs, ", S3")
+    if given.s3:
+        with tempfile.TemporaryDirectory() as folder, s3_server(Path(folder)) as bucket:
+            for trials in given.trials:
+                one_store(f"{bucket}/large-{trials}", Path(folder), trials, given.epochs, ", S3")
 
 
 def one_store(study: str, folder: Path, trials: int, epochs: int, where: str) -> None:
