@@ -17,6 +17,8 @@ from seg.pixels import Pixels
 from seg.ranks import Ranks
 
 BATCH = 64
+"""Images that a model sees at a time: on a CPU, of more than SIDE² pixels, as many fewer."""
+SIDE = 128
 
 
 def _compute(model: Segmenter, images_N3HW: Tensor, indices_N: Tensor) -> list[Tensor]:
@@ -48,6 +50,11 @@ def predict_classes(logits_NKHW: Tensor) -> Tensor:
     return logits_NKHW.argmax(1) if logits_NKHW.shape[1] > 1 else (logits_NKHW[:, 0] > 0).long()
 
 
+def batch_size(pixels: int, device: torch.device) -> int:
+    """For images of so many pixels: a CPU gains nothing by more at a time, and its process keeps the memory."""
+    return BATCH if device.type != "cpu" else max(1, min(BATCH, BATCH * SIDE**2 // pixels))
+
+
 @torch.inference_mode()
 def evaluate(
     model: nn.Module,
@@ -70,7 +77,8 @@ def evaluate(
     model.eval()
     if encode is None and experiment.encoder_freeze and isinstance(model, Segmenter) and model.separable:
         encode = partial(_compute, model)
-    indices = torch.arange(len(data)).split(BATCH)
+    batch = batch_size(data.images_MHW3.shape[1] * data.images_MHW3.shape[2], device)
+    indices = torch.arange(len(data)).split(batch)
     losses = torch.zeros(len(indices), dtype=torch.float64, device=device)
     hard = torch.zeros(len(data), classes, 4, dtype=torch.int64, device=device)
     soft = torch.zeros(len(data), classes, 3, dtype=torch.float64, device=device)
@@ -86,7 +94,7 @@ def evaluate(
         losses[b] = loss(logits, target) * len(images) if loss else torch.nan
         joint = metrics.confusion(predict_classes(logits), target, classes)
         confusion += joint.sum(0)
-        there = slice(b * BATCH, b * BATCH + len(images))
+        there = slice(b * batch, b * batch + len(images))
         hard[there] = metrics.from_confusion(joint)
         soft[there] = metrics.count_soft(probabilities(logits), target)
         on_step()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from run_state import row, same, weights
 
-from seg import loop
+from seg import evaluate, loop
 from seg.loop import Data, Diverged
 from seg.losses import LOSSES, weighted_ce
 from seg.pack import Pack
@@ -90,3 +90,10 @@ for result in loop.epochs(loop.start(chosen, data, torch.device("cpu"))):
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.stdout == "1 []\n", done.stderr
+
+
+def test_validation_of_large_images_takes_no_more_memory_than_that_of_small_ones() -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+
+    assert [evaluate.batch_size(side * side, cpu) for side in (64, 128, 256, 512, 4096)] == [64, 64, 16, 4, 1]
+    assert evaluate.batch_size(512 * 512, gpu) == evaluate.BATCH
