@@ -1,6 +1,6 @@
 """Which figures the report shows of a study, and what it says beside each."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from analysis import classes, compare, effects, figures, finalists, load
 from analysis import importance as importances
+from analysis.finalists import Finalist
 from analysis.finalists_text import PLACES
 
 SPLITS = {"val": "validation split", "test": "sealed test split"}
@@ -25,7 +26,7 @@ class Chart:
     """The least it can be read at: a narrower page scrolls it."""
 
 
-def of_search(opened: load.Study, trials: pd.DataFrame) -> Iterator[Chart]:
+def of_search(trials: pd.DataFrame, epochs: pd.DataFrame) -> Iterator[Chart]:
     """How the search went, and which choices lead."""
     if compare.history(trials).empty:
         return
@@ -37,7 +38,7 @@ def of_search(opened: load.Study, trials: pd.DataFrame) -> Iterator[Chart]:
     curves = "The best trial, published baselines (dashed) and every other trial; a cross ends one stopped early."
     some = f" Of {len(trials)} trials, about {compare.MOST_LINES}: the best, and some of the others."
     some = some if len(trials) > compare.MOST_LINES else ""
-    yield _chart("learning_curves", load.epochs(opened), "Learning curves", "" if alone else curves + some, wide=True)
+    yield _chart("learning_curves", epochs, "Learning curves", "" if alone else curves + some, wide=True)
     if compare.varied(trials):
         lines = f"Each line is a trial, from its choices to its score. Point at a line for its values.{some}"
         width = max(860, 150 + 80 * len(compare.varied(trials)))
@@ -45,7 +46,7 @@ def of_search(opened: load.Study, trials: pd.DataFrame) -> Iterator[Chart]:
     if len(importances.importance(trials)):
         why = "How much each choice decides whether a searched trial is among the best (PED-ANOVA). Not its direction."
         yield _chart("importance", trials, "What mattered", why)
-    yield from _of_choices(opened, trials)
+    yield from _of_choices(trials, epochs)
     yield from _of_costs(trials)
 
 
@@ -63,9 +64,9 @@ def _of_costs(trials: pd.DataFrame) -> Iterator[Chart]:
         yield _chart("timeline", trials, "Where the time went", how, wide=True)
 
 
-def _of_choices(opened: load.Study, trials: pd.DataFrame) -> Iterator[Chart]:
+def _of_choices(trials: pd.DataFrame, epochs: pd.DataFrame) -> Iterator[Chart]:
     """What each choice does, where there are trials enough to say."""
-    table, epoch = effects.comparable(trials, load.epochs(opened))
+    table, epoch = effects.comparable(trials, epochs)
     found = effects.effects(table)
     if not found:
         return
@@ -77,11 +78,14 @@ def _of_choices(opened: load.Study, trials: pd.DataFrame) -> Iterator[Chart]:
     yield _chart("choice_effects", table, "What each choice does", how, wide=True, width_px=640, draw=draw)
 
 
-def of_scores(opened: load.Study, trials: pd.DataFrame, counts: pd.DataFrame | None) -> Iterator[Chart]:
-    """How good the best trial is: beside the published ones, class by class, image by image."""
-    leader, scores, ious = compare.best(trials), compare.radar_scores(trials), classes.ious(trials)
-    if len(scores) > 1:
-        how = f"Measured here, all alike, on the {SPLITS[scores.attrs['split']]}."
+def of_scores(
+    opened: load.Study, trials: pd.DataFrame, counts: pd.DataFrame | None, found: Sequence[Finalist], score: str
+) -> Iterator[Chart]:
+    """How good the best trial is: beside the published ones, class by class, image by image; and the finalists `found`,
+    best first by `score`."""
+    leader, radar, ious = compare.best(trials), compare.radar_scores(trials), classes.ious(trials)
+    if len(radar) > 1:
+        how = f"Measured here, all alike, on the {SPLITS[radar.attrs['split']]}."
         yield _chart("radar", trials, "Best and published, score by score", how)
     if leader is None:
         return
@@ -90,9 +94,8 @@ def of_scores(opened: load.Study, trials: pd.DataFrame, counts: pd.DataFrame | N
         how = f"Trial {number} as bars, other finalists and published ones as symbols; {SPLITS[ious.attrs['split']]}."
         yield _chart("class_iou", trials, "Class by class", how)
     yield from _of_pixels(opened, number)
-    found = finalists.finalists([opened])
     if len(found) > 1:
-        images = finalists.image_scores(found, finalists.default_score(opened, found))
+        images = finalists.image_scores(found, score)
         where = PLACES[finalists.place(found)]
         how = f"Of the sealed test images, {where}; box: the middle half of the images, dashed: their mean."
         yield _chart("finalist_scores", images, "Image by image, finalist by finalist", how)

@@ -11,7 +11,7 @@ from itertools import combinations
 
 import pandas as pd
 
-from analysis import compare, finalists_text, load, table
+from analysis import finalists_text, load, table
 from analysis.definitions import definitions
 from analysis.ratios import Sums, sums
 from analysis.score import Additive, Mean
@@ -265,7 +265,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def default_score(opened: load.Study, found: Sequence[Finalist]) -> str:
     """The objective's, where it is a score of test images that has an interval."""
-    name = compare.objective(load.trials(opened)).metric.removeprefix("val_")
+    objective = opened.info["spec"].get("objective", {})
+    name = str(objective.get("metric", SCORE)).removeprefix("val_")
+    if not found:
+        return name
     try:
         score_of(found, name)
     except NotComparable:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import charts, classes, compare, details, load, pictures, rosetta, theme
+from analysis import charts, classes, compare, details, finalists, load, pictures, rosetta, theme
 from analysis.advice import Advice, advice
 from analysis.charts import Chart
 from analysis.leaderboard import Board, leaderboard
@@ -56,7 +56,9 @@ class View:
 
 
 def view(opened: load.Study) -> View:
-    trials, info = load.trials(opened), opened.info
+    trials, epochs, info = load.trials(opened), load.epochs(opened), opened.info
+    found = finalists.finalists([opened])
+    score = finalists.default_score(opened, found)
     leader = compare.best(trials)
     counts = None if leader is None else load.counts(opened, int(leader["trial"]))
     sides = pd.DataFrame() if leader is None else rosetta.side_by_side(opened, int(leader["trial"]))
@@ -73,12 +75,12 @@ def view(opened: load.Study) -> View:
         sentences=list(_sentences(trials, leader, counts)),
         facts=list(_facts(info, trials)),
         board=board,
-        rivals=rivals(opened),
-        advice=advice(trials, load.epochs(opened)),
+        rivals=rivals(found, score),
+        advice=advice(trials, epochs),
         published=blocks(published([opened])),
         legend=sorted(set(theme.looks(trials).values()), key=lambda look: (-look.rank, look.group)),
-        search=list(charts.of_search(opened, trials)),
-        scores=list(charts.of_scores(opened, trials, counts)),
+        search=list(charts.of_search(trials, epochs)),
+        scores=list(charts.of_scores(opened, trials, counts, found, score)),
         side_by_side=list(_side_by_side(sides)),
         splits=[name for name in SIDES if name in sides],
         gallery=pictures.gallery(opened),
