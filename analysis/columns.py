@@ -9,13 +9,26 @@ IDENTITY = ("trial", "id", "state", "reason", "source", "model", "loss")
 HYPERPARAMETERS = ("encoder_freeze", "encoder_lr", "decoder_lr", "loss_*", "oversample", "batch_size")
 SCORES = ("val_loss", "val_iou", "val_dice", "val_pixel_accuracy")
 COSTS = ("params_trainable", "params_frozen", "train_seconds", "gpu_seconds", "images_per_second", "device")
-LAST = ("epochs_planned", "dataset", "image_size", "started", "finished")
+LAST = ("precision", "epochs_planned", "dataset", "image_size", "started", "finished")
 """After what is promised; every other score and cost follows."""
 EPOCH = ("trial", "epoch", "train_loss", "train_iou", *SCORES, "seconds", "encoder_lr", "decoder_lr")
 """Columns of `python -m analysis.table --epochs`."""
 
 TEXTS = frozenset(
-    {"id", "state", "reason", "source", "model", "loss", "device", "lane", "started", "finished", "dataset"}
+    {
+        "id",
+        "state",
+        "reason",
+        "source",
+        "model",
+        "loss",
+        "device",
+        "precision",
+        "lane",
+        "started",
+        "finished",
+        "dataset",
+    }
 )
 NO_HYPERPARAMETERS = frozenset({"dataset", "image_size", "model", "loss", "loss_parameters", "epochs", "seed"})
 """Fields of an experiment that have a place of their own."""

@@ -207,6 +207,7 @@ def _costs(record: Record) -> dict[str, Any]:
         "gpu_seconds": seconds * record.gpus if record.epochs else None,
         "images_per_second": images / seconds if seconds else None,
         "device": record.device,
+        "precision": record.extra.get("precision") or record.experiment.get("precision", ""),
         "lane": record.extra.get("lane") or "",
         "idle_seconds": record.extra.get("idle_seconds"),
         **{name: getattr(record, name) for name in ("workers", "gpus", "threads", "started", "finished")},

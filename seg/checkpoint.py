@@ -7,7 +7,7 @@ only: every run of the experiment begins with them. A weights file holds the mod
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import safetensors
@@ -69,9 +69,11 @@ def snapshot(run: Run) -> Snapshot:
 
 
 def restore(run: Run, content: bytes) -> dict[str, Any]:
-    """Put a checkpoint's state into a run just started; its header. CheckpointError where it does not fit."""
+    """Put a checkpoint's state into a run just started, which goes on in the checkpoint's precision; its header.
+    CheckpointError where it does not fit."""
     tensors, header = read(content)
-    if experiment_of(header) != run.experiment:
+    stored = experiment_of(header)
+    if replace(stored, precision=run.experiment.precision) != run.experiment:
         raise CheckpointError("the checkpoint belongs to another experiment")
     if header["class_names"] != list(run.data.class_names):
         raise CheckpointError(f"the checkpoint belongs to other classes: {', '.join(header['class_names'])}")
@@ -82,7 +84,7 @@ def restore(run: Run, content: bytes) -> dict[str, Any]:
         model |= run.frozen
     load_model(run.model, model)
     _restore_optimizer(run.optimizer, tensors)
-    run.epoch = header["epoch"]
+    run.experiment, run.epoch = stored, header["epoch"]
     return header
 
 

@@ -14,6 +14,7 @@ from seg.experiment import Experiment
 from seg.metrics import Counts
 from seg.models.segmenter import Segmenter
 from seg.pixels import Pixels
+from seg.precision import autocast
 from seg.ranks import Ranks
 
 BATCH = 64
@@ -30,11 +31,6 @@ class Evaluation:
     loss: float
     """Mean over the images; not a number where no loss was asked for."""
     counts: Counts
-
-
-def precision(device: torch.device) -> torch.autocast:
-    """bfloat16 autocast on a GPU, full precision elsewhere."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
 
 
 def probabilities(logits_NKHW: Tensor) -> Tensor:
@@ -86,7 +82,7 @@ def evaluate(
     mine = range(ranks.rank, len(indices), ranks.world)
     for b, (images, masks) in zip(mine, data.in_turn([indices[b] for b in mine]), strict=True):
         images = normalise(images, experiment.normalize)
-        with precision(device):
+        with autocast(experiment.precision, device):
             pieces = zip(images.chunk(microbatches), indices[b].chunk(microbatches), strict=True)
             parts = [model(part, *([encode(part, each)] if encode else [])) for part, each in pieces]
         logits = parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -9,6 +9,7 @@ from typing import Any, TypeGuard
 from seg import models
 from seg.augment import AUGMENTATIONS
 from seg.losses import DEFAULTS, LOSSES, RANGES
+from seg.precision import PRECISIONS
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "loss": tuple(LOSSES),
@@ -17,6 +18,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "normalize": ("imagenet", "unit"),
     "optimizer": ("adam", "adamw"),
     "schedule": ("cosine", "constant"),
+    "precision": PRECISIONS,
 }
 
 
@@ -51,6 +53,8 @@ class Experiment:
     """`imagenet`: subtract ImageNet's mean, divide by its deviation; `unit`: leave pixels in [0, 1]."""
     oversample: float = 0.0
     """Power of an image's sampling weight, in [0, 1]; see seg.oversample. 0: every image once an epoch."""
+    precision: str = "auto"
+    """Of convolutions and products of matrices, see seg.precision; weights are float32."""
     seed: int = 0
 
     def __post_init__(self) -> None:

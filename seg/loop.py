@@ -4,6 +4,7 @@ run = start(experiment, data, device)
 for result in epochs(run): ...
 """
 
+import dataclasses
 import hashlib
 import math
 import time
@@ -15,9 +16,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from seg import allocator, augment, batches, losses, metrics, models, optim, oversample, pixels
+from seg import allocator, augment, batches, losses, metrics, models, optim, oversample, pixels, precision
 from seg.batches import normalise
-from seg.evaluate import Evaluation, evaluate, precision, predict_classes
+from seg.evaluate import Evaluation, evaluate, predict_classes
 from seg.experiment import Experiment
 from seg.features import FeatureStore, Frozen, Slots, name_of
 from seg.metrics import Counts
@@ -70,6 +71,7 @@ class Run:
     """An experiment under way. `epoch` counts the finished ones."""
 
     experiment: Experiment
+    """With the precision that `auto` means here."""
     data: Data
     device: torch.device
     ranks: Ranks
@@ -94,7 +96,8 @@ class Run:
         """A frozen encoder at work on the training and on the validation images; None where it is not frozen."""
         if not (self.experiment.frozen_in(self.epoch + 1) and self.model.separable):
             return None
-        on = self.experiment.model, self.experiment.normalize, self.encoder_digest, self.data.key, self.device.type
+        chosen = self.experiment
+        on = chosen.model, chosen.normalize, chosen.precision, self.encoder_digest, self.data.key, self.device.type
 
         # A trial that ran out of a GPU's memory has none to spare.
         spare = self.device.type == "cpu" or self.microbatches == 1
@@ -187,12 +190,15 @@ def start(
     if data.features and (microbatches > 1 or not experiment.frozen_in(1)):
         data.features.forget()
     ranks = ranks or Ranks.current()
+    of_first = ranks.all(precision.resolve(experiment.precision, device))[0]  # nodes may differ
+    experiment = dataclasses.replace(experiment, precision=of_first)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(batches.seed_of(experiment.seed, "model"))
         pretrained = experiment.encoder_weights == "imagenet"
         model = models.build(experiment.model, data.classes, weights_dir if pretrained else None)
     if ranks.world > 1 and device.type == "cuda":
         nn.SyncBatchNorm.convert_sync_batchnorm(model)  # in place: the model itself is no BatchNorm
+    precision.prepare(model, device)
     model.to(device).to(memory_format=torch.channels_last)
     learning = [] if experiment.encoder_freeze else [p for p in model.encoder.parameters() if p.requires_grad]
     if experiment.frozen_in(1):
@@ -314,7 +320,7 @@ def _step(
 def _accumulate(run: Run, images: Tensor, target: Tensor, weight: float, slots: Tensor | None) -> tuple[Tensor, Tensor]:
     """Forward and backward: gradients of the mean loss times `weight` are added up; the loss and the counts."""
     images = normalise(images, run.experiment.normalize)
-    with precision(run.device):
+    with precision.autocast(run.experiment.precision, run.device):
         features = [run.encoders[0](images, slots)] if run.encoders and slots is not None else []
         logits = run.wrapped(images, *features)
     logits = logits.float()

@@ -24,8 +24,9 @@ from seg.batches import normalise
 from seg.checkpoint import CheckpointError
 from seg.data.image_file import read_image
 from seg.data.sample import DataError
-from seg.evaluate import precision, probabilities
+from seg.evaluate import probabilities
 from seg.experiment import Experiment
+from seg.precision import autocast
 from seg.redact import redact
 from seg.resample import resize_image
 
@@ -57,7 +58,7 @@ class Predictor:
     @torch.inference_mode()
     def small_probabilities(self, images_N3HW: Tensor) -> Tensor:
         """(N, classes, H, W) float of images in [0, 1] at the training size."""
-        with precision(self.device):
+        with autocast(self.experiment.precision, self.device):
             logits = self.model(normalise(images_N3HW, self.experiment.normalize))
         return probabilities(logits.float())
 

@@ -86,6 +86,8 @@ class Started:
     files: dict[str, str] = field(default_factory=dict)
     """Of the best epoch among `rows`, as records name them."""
     microbatches: int = 1
+    precision: str = ""
+    """That it trains in."""
     nodes: tuple[str, ...] = ()
     """Host name of each rank's node."""
 

@@ -115,6 +115,7 @@ class Recorder(Callback):
             record.device = started.device
             record.params_trainable, record.params_frozen = started.params_trainable, started.params_frozen
             record.extra["sampling"] = started.sampling
+            record.extra["precision"] = started.precision
             record.extra["nodes"], record.extra["lane"] = list(started.nodes), result.get("lane")
             if started.microbatches > 1:
                 record.extra["microbatches"] = started.microbatches

@@ -11,6 +11,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -63,7 +64,7 @@ def _run(rank: int, record: Record, pack_folder: Path, weights_dir: Path | None,
             world_size=record.workers,
         )
     run = loop.start(
-        Experiment.from_json(record.experiment),
+        experiment_of(record),
         loop.load(pack.open_pack(pack_folder, verify=False), device),
         device,
         weights_dir,
@@ -75,6 +76,12 @@ def _run(rank: int, record: Record, pack_folder: Path, weights_dir: Path | None,
             out.write_bytes(counts.to_parquet(counts.to_table(run.data.val.ids, result.validation.counts)))
     if record.workers > 1:
         dist.destroy_process_group()
+
+
+def experiment_of(record: Record) -> Experiment:
+    """In the precision that the trial was trained in; before records said so, that was bf16 on GPUs, fp32 on CPUs."""
+    trained_in = record.extra.get("precision") or ("bf16" if record.gpus else "fp32")
+    return replace(Experiment.from_json(record.experiment), precision=trained_in)
 
 
 def differences(recorded: pd.DataFrame, again: pd.DataFrame) -> int:

@@ -81,6 +81,7 @@ class Fixed(Strict):
     augment: str | None = None
     normalize: str | None = None
     oversample: float | None = None
+    precision: str | None = None
 
 
 def _parameters_of_losses(value: object) -> object:
@@ -109,6 +110,7 @@ class Search(Strict):
     augment: Names | None = None
     normalize: Names | None = None
     oversample: Numbers | None = None
+    precision: Names | None = None
 
 
 class Baseline(Fixed):
@@ -136,7 +138,9 @@ class Baseline(Fixed):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        optional = {"oversample", "encoder_frozen_epochs"} | ({"encoder_lr"} if self.encoder_freeze else set())
+        optional = {"oversample", "precision", "encoder_frozen_epochs"} | (
+            {"encoder_lr"} if self.encoder_freeze else set()
+        )
         missing = [name for name in Fixed.model_fields if getattr(self, name) is None and name not in optional]
         if missing:
             raise refusal([(name, "missing; a baseline states every choice") for name in missing])

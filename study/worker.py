@@ -119,6 +119,7 @@ class Worker:
             rows=list(self._attempt.rows),
             files=dict(self._attempt.files),
             microbatches=run.microbatches,
+            precision=run.experiment.precision,
             nodes=self._nodes,
         )
 

@@ -88,7 +88,13 @@ def test_two_ranks_train_as_one(
     """The same global batch, odd ones and a short odd last one included: equal within floating-point noise, also where
     each rank computes its share in parts."""
     assert len(tiny_pack.indices("train")) % 11 == 3
-    choices = {"batch_size": batch_size, "oversample": oversample, "epochs": 1, "optimizer": "adam"}
+    choices = {
+        "batch_size": batch_size,
+        "oversample": oversample,
+        "epochs": 1,
+        "optimizer": "adam",
+        "precision": "fp32",
+    }
     chosen = make_experiment(model="mobilenetv2_plain", **choices)
     alone = results(tiny_pack.folder, chosen, Ranks())
     ranks = on_two_ranks(tiny_pack, chosen, tmp_path, microbatches)
@@ -111,7 +117,9 @@ def test_two_ranks_train_as_one(
 def test_two_ranks_freeze_and_thaw_as_one(
     tiny_pack: Pack, make_experiment: Any, tmp_path: Path, encoder: dict[str, Any]
 ) -> None:
-    chosen = make_experiment(model="mobilenetv2_plain", epochs=2, optimizer="adam", batch_size=9, **encoder)
+    chosen = make_experiment(
+        model="mobilenetv2_plain", epochs=2, optimizer="adam", batch_size=9, precision="fp32", **encoder
+    )
     alone = results(tiny_pack.folder, chosen, Ranks())
     for rank in on_two_ranks(tiny_pack, chosen, tmp_path):
         for name, value in alone["weights"].items():

@@ -27,7 +27,7 @@ class NoBatchNorm(nn.Module):
 
 
 def start(tiny: Data, make_experiment: Any, microbatches: int, **changes: Any) -> Run:
-    run = loop.start(make_experiment(**changes), tiny, CPU, microbatches=microbatches)
+    run = loop.start(make_experiment(precision="fp32", **changes), tiny, CPU, microbatches=microbatches)
     torch.manual_seed(0)
     run.model = run.wrapped = NoBatchNorm()  # type: ignore[assignment]
     run.optimizer = optim.build(run.model, run.experiment)

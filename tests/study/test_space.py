@@ -133,6 +133,7 @@ COMMON = {
     "dataset": "isic2016",
     "image_size": 128,
     "epochs": 50,
+    "precision": "auto",
     "seed": 0,
     "encoder_weights": "imagenet",
     "optimizer": "adam",
