@@ -21,16 +21,19 @@ def normalise(images_N3HW: Tensor, normalize: str) -> Tensor:
     images = unit(images_N3HW) if whole else images_N3HW
     if normalize == "unit":
         return images
-    mean, std = _imagenet(images.device, images.dtype)
-    return images.sub_(mean).div_(std) if whole else (images - mean) / std
+    # Line by line: over three channels alone, which are neighbours in memory, a CPU takes ten times as long.
+    lines = images.permute(0, 2, 3, 1).flatten(2)
+    mean, std = _imagenet(images.device, images.dtype, images.shape[-1])
+    normalised = lines.sub_(mean).div_(std) if whole else (lines - mean) / std
+    return normalised.unflatten(2, (-1, 3)).permute(0, 3, 1, 2)
 
 
 @functools.cache
-def _imagenet(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Mean and deviation (1, 3, 1, 1), copied to a device once: every copy makes the host wait for the device."""
+def _imagenet(device: torch.device, dtype: torch.dtype, width: int) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of a line's values (3 · width,), copied to a device once: every copy makes the host wait."""
     with torch.inference_mode(False):  # training uses them too, whoever came first
-        mean, std = (torch.tensor(values, device=device, dtype=dtype) for values in (IMAGENET_MEAN, IMAGENET_STD))
-    return mean.view(1, 3, 1, 1), std.view(1, 3, 1, 1)
+        mean, std = (torch.tensor(values, dtype=dtype) for values in (IMAGENET_MEAN, IMAGENET_STD))
+        return mean.repeat(width).to(device), std.repeat(width).to(device)
 
 
 def seed_of(*parts: int | str) -> int:

@@ -22,8 +22,7 @@ import ray.train
 import ray.train.torch
 import torch
 
-from seg import batches, data, loop, optim, pack
-from seg.evaluate import precision
+from seg import batches, data, loop, optim, pack, precision
 from seg.experiment import Experiment
 from study.cluster import ray_session
 from study.messages import LaneSettings, StartTrial, TrainEpoch
@@ -112,7 +111,7 @@ def images_per_second_of_one_batch(run: loop.Run) -> float:
     images.cpu()  # a GPU has made them then
     began = time.perf_counter()
     for _ in range(plan.steps):
-        with precision(run.device):
+        with precision.autocast(run.experiment.precision, run.device):
             logits = run.model(images)
         loss = run.loss(logits.float(), target)
         run.optimizer.zero_grad(set_to_none=True)

@@ -2,15 +2,17 @@
 
     python tests/benchmarks/bench_peers.py [--rounds N] [--epochs N] [--batch-size N] [--threads N]
 
-Same model, weights, images, batch, epochs, optimiser and threads. Each side is a process of its own, in turn, round by
-round; what is timed begins before the model is built, with PyTorch imported, and ends with the last validation. Ours
-reads a pack that was made before, as every trial of a study but the first does. The peers' loader is tuned first.
+Same model, weights, images, batch, epochs, optimiser and threads; the peer's model is written as its report
+describes it. Each side is a process of its own, in turn, round by round; what is timed begins before the model is
+built, with PyTorch imported, and ends with the last validation. Ours reads a pack that was made before, as every trial
+of a study but the first does. The peers' memory layout, precision and loader are tuned first.
 
 Needs isic2016 and mobilenet_v2.pth under $STUDY_DATA or ../shared/data.
 """
 
 import argparse
 import dataclasses
+import itertools
 import json
 import os
 import statistics
@@ -19,12 +21,14 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import figures
 import peers
 import torch
+from as_published import published
 
 from seg import augment, batches, data, features, loop, metrics, models, pack
 from seg.experiment import Experiment
@@ -85,7 +89,7 @@ def peer(given: argparse.Namespace) -> dict[str, Any]:
     files = peers.files(data.load("isic2016", data_dir()))
     torch.zeros(1, device=figures.device()).cpu()  # a GPU is awake then, as it is for ours
     began = time.perf_counter()
-    model = models.build(given.model, 2, data_dir() / "weights")
+    model = published(models.build(given.model, 2, data_dir() / "weights"))
     iou = peers.train(
         model.to(figures.device()),
         files,
@@ -136,15 +140,21 @@ def run(side: str, given: argparse.Namespace, **changes: Any) -> dict[str, Any]:
     return found
 
 
-def tuned(given: argparse.Namespace, trial: str, model: str) -> tuple[int, bool]:
-    """The loader's workers and the memory layout with which two epochs are fastest."""
+def tuned(given: argparse.Namespace, trial: str, model: str) -> peers.Tuning:
+    """How two epochs are fastest: the memory layout and precision first, then the number of the loader's workers."""
     seconds: dict[peers.Tuning, float] = {}
-    for tuning in peers.TUNINGS:
-        told = {"trial": trial, "model": model, "epochs": 2, "tuning": [tuning.workers, tuning.channels_last]}
-        (seconds[tuning],) = run("peer", given, **told)["seconds"]
-        print(f"{model} {trial}, two epochs of the peer's: {seconds[tuning]:.1f} s with {tuning}", flush=True)
-    best = min(seconds, key=lambda tuning: seconds[tuning])
-    return best.workers, best.channels_last
+
+    def best(tunings: Iterable[peers.Tuning]) -> peers.Tuning:
+        for tuning in tunings:
+            if tuning not in seconds:
+                told = {"trial": trial, "model": model, "epochs": 2, "tuning": dataclasses.astuple(tuning)}
+                (seconds[tuning],) = run("peer", given, **told)["seconds"]
+                print(f"{model} {trial}, two epochs of the peer's: {seconds[tuning]:.1f} s with {tuning}", flush=True)
+        return min(seconds, key=lambda tuning: seconds[tuning])
+
+    layouts = itertools.product((False, True), ("fp32", "bf16"))
+    found = best(peers.Tuning(0, *layout) for layout in layouts)
+    return best(dataclasses.replace(found, workers=workers) for workers in sorted({1, 2, peers.CORES}))
 
 
 def measure(given: argparse.Namespace) -> None:
@@ -153,7 +163,7 @@ def measure(given: argparse.Namespace) -> None:
     goals = [1.6, 3.0, None]
     for (trial, model), goal in zip(cases, goals, strict=True):
         tuning = tuned(given, trial, model)
-        told = {"trial": trial, "model": model, "tuning": tuning}
+        told = {"trial": trial, "model": model, "tuning": dataclasses.astuple(tuning)}
         rounds = []
         for number in range(given.rounds):
             sides = ("ours", "peer") if number % 2 else ("peer", "ours")
@@ -171,7 +181,7 @@ def measure(given: argparse.Namespace) -> None:
                         "seconds_peer": [one["peer"]["seconds"][0] for one in rounds],
                         "iou_ours": rounds[0]["ours"]["iou"],
                         "iou_peer": rounds[0]["peer"]["iou"],
-                        "peer": dict(zip(("workers", "channels_last"), tuning, strict=True)),
+                        "peer": dataclasses.asdict(tuning),
                     }
                 }
             )
@@ -200,7 +210,7 @@ def main() -> int:
     if not (data_dir() / "isic2016").is_dir():
         print(f"skipped: no isic2016 in {data_dir()}; name its folder in STUDY_DATA")
         return 0
-    given.trial, given.model, given.tuning = "fine-tuned", "mobilenetv2_skip", [0, False]
+    given.trial, given.model, given.tuning = "fine-tuned", "mobilenetv2_skip", dataclasses.astuple(peers.Tuning())
     measure(given)
     return 0
 

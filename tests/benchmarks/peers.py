@@ -19,9 +19,9 @@ from torch.utils.data import DataLoader, Dataset
 from seg import optim, split
 from seg.batches import IMAGENET_MEAN, IMAGENET_STD
 from seg.data.file_sample import FileSample
-from seg.evaluate import precision
 from seg.experiment import Experiment
 from seg.models.segmenter import Segmenter
+from seg.precision import autocast
 
 
 class Files(Dataset[tuple[Tensor, Tensor]]):
@@ -49,14 +49,11 @@ class Files(Dataset[tuple[Tensor, Tensor]]):
 class Tuning:
     workers: int = 0
     channels_last: bool = False
+    precision: str = "fp32"
+    """Of autocast, as it comes with PyTorch."""
 
 
 CORES = os.cpu_count() or 1
-TUNINGS = [
-    Tuning(workers, channels_last)
-    for workers in sorted({0, 1, 2, CORES // 2, CORES})
-    for channels_last in (False, True)
-]
 
 
 def files(dataset: Any) -> dict[str, list[tuple[Path, Path]]]:
@@ -99,7 +96,7 @@ def train(
         optim.train_mode(model, chosen.encoder_freeze)
         for images, masks in training:
             images, masks = _there(model, tuning, images, masks)
-            with precision(images.device):
+            with autocast(tuning.precision, images.device):
                 logits = model(images)
             loss = F.binary_cross_entropy_with_logits(logits.float(), masks)
             optimizer.zero_grad()
@@ -118,7 +115,7 @@ def _validate(model: nn.Module, validation: Any, tuning: Tuning) -> float:
     scores, losses = [], []
     for images, masks in validation:
         images, masks = _there(model, tuning, images, masks)
-        with precision(images.device):
+        with autocast(tuning.precision, images.device):
             logits = model(images).float()
         losses.append(float(F.binary_cross_entropy_with_logits(logits, masks)))
         predicted, wanted = logits.flatten(1) > 0, masks.flatten(1) > 0.5
