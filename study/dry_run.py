@@ -10,7 +10,7 @@ import torch
 from seg import data, models, split
 from seg.data import Dataset
 from study import space
-from study.preparation import check_objective, weights_folder
+from study.preparation import check_costs, check_objective, weights_folder
 from study.progress import duration
 from study.redact import redact
 from study.resources import Allotment, Cluster, allot
@@ -27,6 +27,7 @@ def show(spec: Spec, store: Store, data_dir: Path, weights_dir: Path | None, clu
     dataset = data.load(spec.dataset, data_dir, download=False)
     check_objective(spec, dataset.classes)
     allotment = allot(spec, cluster)
+    check_costs(spec, allotment)
     images = _images(dataset)
     lines = {
         "study": redact(store.uri),
@@ -37,8 +38,9 @@ def show(spec: Spec, store: Store, data_dir: Path, weights_dir: Path | None, clu
         "trials": f"{spec.trials}, of which {len(spec.baselines)} published baselines",
         "epochs": f"{spec.epochs} a trial",
         "early stopping": _stopping(spec),
-        "objective": f"{spec.objective.mode} {spec.objective.metric} on the validation split",
-        "finalists": f"{spec.finalists}, and finished baselines, on the sealed test split",
+        "objective": _objectives(spec),
+        "finalists": f"{spec.finalists}{' of the Pareto set' if len(spec.objectives) > 1 else ''}, and finished "
+        "baselines, on the sealed test split",
         "machines": str(cluster),
         "lanes": str(allotment),
         "estimated time": _estimate(spec, images, allotment),
@@ -63,6 +65,12 @@ def weights_there(spec: Spec, folder: Path) -> str:
 def _images(dataset: Dataset) -> dict[str, int]:
     assigned = list(split.assign(dataset.samples).values())
     return {name: assigned.count(name) for name in ("train", "val", "test")}
+
+
+def _objectives(spec: Spec) -> str:
+    first, *others = [f"{objective.mode} {objective.metric}" for objective in spec.objectives]
+    more = "".join(f", {other}" for other in others)
+    return f"{first} on the validation split{more}" + ("; early stopping goes by the first alone" if more else "")
 
 
 def _stopping(spec: Spec) -> str:

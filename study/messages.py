@@ -88,6 +88,8 @@ class Started:
     microbatches: int = 1
     nodes: tuple[str, ...] = ()
     """Host name of each rank's node."""
+    latency_ms: float | None = None
+    """Of one image through the model, on rank 0's device."""
 
 
 @dataclass(frozen=True)

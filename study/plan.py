@@ -34,7 +34,7 @@ class Plan:
 
     @property
     def objective(self) -> Objective:
-        return Objective(self.spec.objective.metric, self.spec.objective.mode)
+        return self.spec.objective
 
     @property
     def settings(self) -> LaneSettings:

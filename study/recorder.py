@@ -3,7 +3,8 @@
 import copy
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from ray.tune import Callback
@@ -12,6 +13,7 @@ from study import leaders
 from study.blobs import BackgroundWriter
 from study.lane import GivenBack, NotStarted
 from study.messages import Failure, LaneSettings
+from study.objective import Objective
 from study.records import Record, State, encode_record, now, record_name
 from study.search import OptunaStudy, Proposal, StudySearcher
 from study.store import Store
@@ -46,6 +48,7 @@ class Recorder(Callback):
         earlier: list[Record],
         searcher: StudySearcher,
         optuna_study: OptunaStudy,
+        objectives: Sequence[Objective],
         finalists: int,
         on_change: Callable[[Record], None],
         check_session: Callable[[], None] = lambda: None,
@@ -53,7 +56,8 @@ class Recorder(Callback):
         say: Callable[[str], None] = lambda line: None,
     ):
         self.records = {record.trial: record for record in earlier}
-        self._store, self._settings, self._finalists = store, settings, finalists
+        self._store, self._settings = store, settings
+        self._contenders = partial(leaders.contenders, objectives=objectives, count=finalists)
         self._searcher, self._optuna = searcher, optuna_study
         self._on_change, self._check_session = on_change, check_session
         self._checked = time.monotonic()
@@ -62,7 +66,7 @@ class Recorder(Callback):
         self._not_started: list[str] = []
         """Why, of the last lanes in a row."""
         self._writer = BackgroundWriter(store)
-        self._kept = self._finalists_now()
+        self._kept = self._contenders(earlier)
         searcher.on_proposal = self._proposed
 
     def __getstate__(self) -> dict[str, Any]:
@@ -114,6 +118,7 @@ class Recorder(Callback):
             self._not_started = []
             record.device = started.device
             record.params_trainable, record.params_frozen = started.params_trainable, started.params_frozen
+            record.latency_ms = started.latency_ms
             record.extra["sampling"] = started.sampling
             record.extra["nodes"], record.extra["lane"] = list(started.nodes), result.get("lane")
             if started.microbatches > 1:
@@ -171,11 +176,11 @@ class Recorder(Callback):
     ) -> None:
         record.state, record.reason, record.traceback = state, reason, traceback
         record.finished = now()
-        kept = self._finalists_now()
-        fallen = [self.records[trial] for trial in self._kept - kept]
+        kept = self._contenders([*self._kept, record])
+        fallen = [one for one in self._kept if one not in kept]
         self._kept = kept
         for one in [record, *fallen]:
-            if one.trial not in kept:
+            if one not in kept:
                 one.files.pop("best", None)
             self._end_in_store(one, LATE_SECONDS if late_seconds is None else late_seconds)
         self._on_change(record)
@@ -190,10 +195,6 @@ class Recorder(Callback):
             end_in_store(self._store, final, late_seconds)
 
         self._writer.then(record_name(record.trial), end)
-
-    def _finalists_now(self) -> set[int]:
-        """Who could be scored at the end. Trials yet to end only push others out: who has fallen stays out."""
-        return {r.trial for r in leaders.finalists(self.records.values(), self._settings.objective, self._finalists)}
 
     def _write(self, record: Record) -> None:
         content = encode_record(record)

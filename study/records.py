@@ -84,6 +84,8 @@ class Record:
     device: str = ""
     params_trainable: int | None = None
     params_frozen: int | None = None
+    latency_ms: float | None = None
+    """Of one image through the model, see seg.latency."""
     test: dict[str, float] | None = None
     """Scores on the sealed test split; finalists only. `native_*` at the masks' own size."""
     files: dict[str, str] = field(default_factory=dict)
@@ -109,6 +111,15 @@ class Record:
     @property
     def train_seconds(self) -> float:
         return sum(row["seconds"] for row in self.epochs)
+
+    @property
+    def gpu_seconds(self) -> float:
+        return self.train_seconds * self.gpus
+
+    @property
+    def params_total(self) -> int | None:
+        known = self.params_trainable, self.params_frozen
+        return None if None in known else sum(filter(None, known))
 
 
 def now() -> str:

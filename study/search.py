@@ -19,7 +19,7 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from seg.experiment import Experiment
-from study import space
+from study import objective, space
 from study.objective import Objective
 from study.records import Record, State
 from study.spec import Spec
@@ -44,11 +44,9 @@ class OptunaStudy:
     def __init__(self, spec: Spec, seed: int):
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # multivariate, group
-        direction = StudyDirection.MAXIMIZE if spec.objective.mode == "max" else StudyDirection.MINIMIZE
         self._spec = spec
-        self._objective = Objective(spec.objective.metric, spec.objective.mode)
         self._seed = seed
-        self._study = optuna.create_study(direction=direction)
+        self._study = optuna.create_study(directions=directions(spec))
         self._asked: dict[int, optuna.Trial] = {}
 
     def ask(self, trial: int) -> Experiment:
@@ -62,38 +60,47 @@ class OptunaStudy:
         return space.suggest(asked, self._spec)
 
     def tell(self, record: Record) -> None:
-        """An ended trial: its intermediate values, its state, and its score where it has one."""
+        """An ended trial: its intermediate values, its state, and its scores where it has them."""
+        scores = objective.values(record, self._spec.objectives)
+        state = OUTCOMES.get(record.state, TrialState.FAIL) if scores else TrialState.FAIL
         values = self._values(record)
-        state = OUTCOMES.get(record.state, TrialState.FAIL) if values else TrialState.FAIL
         if asked := self._asked.pop(record.trial, None):
             for epoch, value in values.items():
                 asked.report(value, epoch)
-            self._study.tell(asked, self._score(record) if state == TrialState.COMPLETE else None, state)
-        elif (frozen := self._frozen(record, state, values)) is not None:
+            self._study.tell(asked, scores if state == TrialState.COMPLETE else None, state)
+        elif (frozen := self._frozen(record, state, scores)) is not None:
             self._study.add_trial(frozen)
 
-    def _frozen(self, record: Record, state: TrialState, values: dict[int, float]) -> FrozenTrial | None:
+    def _frozen(self, record: Record, state: TrialState, scores: list[float] | None) -> FrozenTrial | None:
         """None where the experiment lies outside the search space: it teaches the sampler nothing."""
         told = space.told(Experiment.from_json(record.experiment), self._spec)
         if told is None:
             return None
         params, distributions = told
+        values = self._values(record)
         # A pruned trial's value is its last intermediate one, as Study.tell has it.
-        scores = {TrialState.COMPLETE: self._score(record), TrialState.PRUNED: next(reversed(values.values()), None)}
+        told_values = {TrialState.COMPLETE: scores, TrialState.PRUNED: list(values.values())[-1:] or None}
         return optuna.trial.create_trial(
             params=params,
             distributions=distributions,
             state=state,
-            value=scores.get(state),
+            values=told_values.get(state),
             intermediate_values=values,
             user_attrs={"trial": record.trial},
         )
 
     def _values(self, record: Record) -> dict[int, float]:
-        return {row["epoch"]: row[self._objective.metric] for row in record.epochs if self._objective.scored(row)}
+        """By epoch; none where there are several objectives, of which Optuna takes no intermediate values."""
+        if len(self._spec.objectives) > 1:
+            return {}
+        one = self._spec.objective
+        return {row["epoch"]: row[one.metric] for row in record.epochs if one.scored(row)}
 
-    def _score(self, record: Record) -> float | None:
-        return record.best.get(self._objective.metric)
+
+def directions(spec: Spec) -> list[StudyDirection]:
+    """Of each objective."""
+    by_mode = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
+    return [by_mode[one.mode] for one in spec.objectives]
 
 
 class StudySearcher(Searcher):
@@ -163,7 +170,7 @@ class AllEpochs(EachItsLane, FIFOScheduler):
 
 
 class Rungs(EachItsLane, ASHAScheduler):
-    """ASHA (Li et al. 2020, arXiv:1810.05934) on the reported epoch and the best objective so far."""
+    """ASHA (Li et al. 2020, arXiv:1810.05934) on the reported epoch and the best of the first objective so far."""
 
     def __init__(self, spec: Spec):
         stopping = spec.early_stopping
@@ -175,7 +182,7 @@ class Rungs(EachItsLane, ASHAScheduler):
             grace_period=stopping.min_epochs,
             reduction_factor=stopping.reduction_factor,
         )
-        self._objective = Objective(spec.objective.metric, spec.objective.mode)
+        self._objective = spec.objective
         self._sign = 1.0 if spec.objective.mode == "max" else -1.0
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:

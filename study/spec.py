@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError, model_validator
 
-from study import spec_file
+from study import objective, spec_file
 from study.dimension import Counts, Dimension, Flags, Names, Numbers, Strict
 from study.spec_error import SpecError, did_you_mean, from_pydantic, refusal, shown
 
@@ -20,6 +20,17 @@ class Objective(Strict):
 
     metric: str = "val_iou"
     mode: Literal["max", "min"] = "max"
+
+
+def _number(value: object) -> str:
+    return "several" if isinstance(value, list | tuple) else "one"
+
+
+Objectives = Annotated[
+    Annotated[Objective, Tag("one")]
+    | Annotated[tuple[Objective, ...], Field(strict=False, min_length=1), Tag("several")],
+    Discriminator(_number),
+]
 
 
 class EarlyStopping(Strict):
@@ -152,7 +163,8 @@ class Spec(Strict):
     """Baselines included."""
     epochs: int = Field(ge=1)
     seed: int = Field(default=0, ge=0)
-    objective: Objective = Objective()
+    given_objectives: Objectives = Field(default=Objective(), alias="objective")
+    """A list is searched for its Pareto set. The first one is that of early stopping and of a trial's best epoch."""
     early_stopping: EarlyStopping = EarlyStopping()
     finalists: int = Field(default=1, ge=0)
     """Best trials that are scored on the sealed test split."""
@@ -162,6 +174,17 @@ class Spec(Strict):
     search: Search | None = None
     """Only a study of nothing but baselines needs none."""
     baselines: Annotated[tuple[Baseline, ...], Field(strict=False)] = ()
+
+    @property
+    def objectives(self) -> tuple[objective.Objective, ...]:
+        given = self.given_objectives
+        several = given if isinstance(given, tuple) else (given,)
+        return tuple(objective.Objective(one.metric, one.mode) for one in several)
+
+    @property
+    def objective(self) -> objective.Objective:
+        """The first one."""
+        return self.objectives[0]
 
     @property
     def models(self) -> list[str]:

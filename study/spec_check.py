@@ -13,6 +13,7 @@ from seg.experiment import Experiment
 from seg.losses import DEFAULTS
 from study.conditions import by_field, determine, first, parameter, published
 from study.dimension import Dimension, Value, ends
+from study.objective import COSTS, Objective
 from study.spec_error import did_you_mean
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def problems(spec: "Spec") -> list[Problem]:
     return [
         *_budget(spec),
         *_data(spec),
-        *_objective(spec),
+        *_objectives(spec),
         *_searched(spec),
         *_baselines(spec),
     ]
@@ -93,17 +94,28 @@ def _is_known(model: str) -> bool:
     return True
 
 
-def _objective(spec: "Spec") -> Iterator[Problem]:
-    metric, mode = spec.objective.metric, spec.objective.mode
-    if not metric.startswith("val_"):
-        yield (
-            "objective.metric",
-            f"{metric!r} given; must be a validation column, such as val_iou, val_dice or val_loss",
-        )
+def _objectives(spec: "Spec") -> Iterator[Problem]:
+    metrics = [objective.metric for objective in spec.objectives]
+    for number, objective in enumerate(spec.objectives):
+        place = f"objective.{number}" if len(metrics) > 1 else "objective"
+        yield from _objective(objective, place, first=number == 0)
+        if objective.metric in metrics[:number]:
+            yield f"{place}.metric", f"{objective.metric!r} is given twice; each objective must be another column"
+
+
+def _objective(objective: Objective, place: str, first: bool) -> Iterator[Problem]:
+    metric, mode = objective.metric, objective.mode
+    if metric not in COSTS and not metric.startswith("val_"):
+        costs = "" if first else f", or one of {', '.join(COSTS)}"
+        problem = f"{metric!r} given; must be a validation column, such as val_iou, val_dice or val_loss{costs}"
+        yield f"{place}.metric", problem
         return
-    right = "min" if metric == "val_loss" else "max"
+    if first and metric in COSTS:
+        problem = f"{metric!r} given; the first objective must be a validation column, such as val_iou"
+        yield f"{place}.metric", f"{problem}: early stopping and best epochs go by it"
+    right = "min" if metric == "val_loss" or metric in COSTS else "max"
     if mode != right:
-        yield "objective.mode", f"{mode!r} given; must be {right} for {metric}"
+        yield f"{place}.mode", f"{mode!r} given; must be {right} for {metric}"
 
 
 def _searched(spec: "Spec") -> list[Problem]:

@@ -16,6 +16,7 @@ import torch.distributed as dist
 
 from seg import loop, oversample
 from seg.experiment import Experiment
+from seg.latency import median_ms
 from seg.loop import Diverged
 from seg.ranks import Ranks
 from study import sigterm, supplies
@@ -120,6 +121,7 @@ class Worker:
             files=dict(self._attempt.files),
             microbatches=run.microbatches,
             nodes=self._nodes,
+            latency_ms=median_ms(run.model, experiment.image_size, self.device) if self.ranks.rank == 0 else None,
         )
 
     def _train_epoch(self) -> EpochDone:

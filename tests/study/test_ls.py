@@ -76,7 +76,7 @@ def test_top(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 160])
 def test_a_terminal_shows_whole_columns_that_fit(records: list[Record], objective: Objective, width: int) -> None:
     ranked = [record for record in records if record.epochs]
-    whole, narrow = (ls.leaderboard(ranked, objective, columns) for columns in (None, width))
+    whole, narrow = (ls.leaderboard(ranked, [objective], columns) for columns in (None, width))
     assert all(len(line) <= width for line in narrow)
     assert not any("…" in line for line in narrow)
     shown = narrow[0].split()

@@ -40,7 +40,15 @@ def row(epoch: int, val_iou: float) -> dict[str, Any]:
 
 
 def started(rows: list[dict[str, Any]] | None = None) -> Started:
-    return Started("cpu", params_trainable=10, params_frozen=5, build_seconds=0.1, sampling=SAMPLING, rows=rows or [])
+    return Started(
+        "cpu",
+        params_trainable=10,
+        params_frozen=5,
+        build_seconds=0.1,
+        sampling=SAMPLING,
+        rows=rows or [],
+        latency_ms=2.5,
+    )
 
 
 class Tune:
@@ -58,7 +66,9 @@ class Tune:
         self.searcher = StudySearcher(given, range(len(earlier), spec.trials), self.optuna, {}, lambda: 100)
         self.rungs = scheduler(spec, ended, OBJECTIVE)
         settings = LaneSettings(store.uri, "pack", None, OBJECTIVE, workers=2, gpus_per_worker=0.5, threads=3)
-        self.recorder = Recorder(store, settings, earlier, self.searcher, self.optuna, finalists, on_change=self._show)
+        self.recorder = Recorder(
+            store, settings, earlier, self.searcher, self.optuna, [OBJECTIVE], finalists, on_change=self._show
+        )
         self._ids = iter(range(99))
 
     def _show(self, record: Record) -> None:
@@ -120,7 +130,7 @@ def test_every_epoch_is_in_the_store_while_the_trial_runs(tune: Tune, store: Sto
     record = read(tune, store)
     assert record.state is State.RUNNING and record.epochs == [row(1, 0.5), row(2, 0.4)]
     assert (record.best_epoch, record.device) == (1, "cpu")
-    assert (record.params_trainable, record.params_frozen) == (10, 5)
+    assert (record.params_trainable, record.params_frozen, record.latency_ms) == (10, 5, 2.5)
 
 
 def test_complete(tune: Tune, store: Store) -> None:

@@ -14,6 +14,7 @@ from ray.tune.search import Searcher
 
 from seg.experiment import Experiment
 from study import space
+from study.leaders import on_front
 from study.objective import Objective
 from study.records import Record, State
 from study.search import AllEpochs, OptunaStudy, Proposal, Rungs, StudySearcher, scheduler
@@ -370,3 +371,52 @@ def test_epochs_without_a_score_reach_no_rung(spec: Spec, objective: Objective) 
 def test_scheduler_none_stops_nobody(spec: Spec, objective: Objective, make_record: Any) -> None:
     spec = load_spec("isic", ["early_stopping.scheduler=none"])
     assert type(scheduler(spec, [make_record(0)], objective)) is AllEpochs
+
+
+# Several objectives
+
+
+@pytest.fixture
+def two() -> Spec:
+    return load_spec("isic", ["objective=[{metric: val_iou}, {metric: latency_ms, mode: min}]"])
+
+
+def test_optuna_searches_for_all_objectives(two: Spec, make_record: Any) -> None:
+    """Told live and after a restart alike; a trial that lacks one is no score; Optuna's front is the study's own."""
+    live, resumed = OptunaStudy(two, seed=0), OptunaStudy(two, seed=0)
+    states = [State.COMPLETE] * 4 + [State.PRUNED, State.FAILED, State.COMPLETE]
+    values = [[0.2, 0.7, 0.6], [0.9], [0.8], [0.5], [0.3], [], [0.99]]
+    latencies = [2.0, 9.0, 9.0, 3.0, 2.0, None, None]
+    records = [asked_record(live, make_record, n, *told) for n, told in enumerate(zip(states, values, strict=True))]
+    for record, latency_ms in zip(records, latencies, strict=True):
+        record.latency_ms = latency_ms
+        live.tell(record)
+        resumed.tell(record)
+    for study in (live, resumed):
+        told = [frozen(study)[trial] for trial in range(7)]
+        assert [t.values for t in told[:4]] == [[0.7, 2.0], [0.9, 9.0], [0.8, 9.0], [0.5, 3.0]]
+        assert [t.state.name for t in told[4:]] == ["PRUNED", "FAIL", "FAIL"]
+        assert all(t.values is None and not t.intermediate_values for t in told[4:])
+        front = sorted(t.user_attrs["trial"] for t in study._study.best_trials)
+        assert front == sorted(r.trial for r in on_front(records, two.objectives)) == [0, 1]
+
+
+def test_the_search_goes_on_after_pruned_trials_with_several_objectives(two: Spec, make_record: Any) -> None:
+    """More than the sampler's random start: what it proposes then rests on trials of every state."""
+    study, rng = OptunaStudy(two, seed=0), random.Random(1)
+    for trial in range(24):
+        state = rng.choice([State.COMPLETE, State.PRUNED, State.FAILED])
+        record = asked_record(study, make_record, trial, state, [rng.random()])
+        record.latency_ms = rng.random()
+        study.tell(record)
+    told = space.told(study.ask(24), two)
+    assert told is not None and "decoder_lr" in told[0]
+
+
+def test_early_stopping_goes_by_the_first_objective(two: Spec) -> None:
+    rungs = scheduler(two, [], two.objective)
+    assert isinstance(rungs, Rungs)
+    for trial, value in enumerate([0.5, 0.6, 0.7]):
+        rungs.remember(str(trial), [{"epoch": 5, "val_iou": value, "latency_ms": value}], two.objective)
+    slow_and_bad = [{"epoch": 5, "val_iou": 0.1, "latency_ms": 0.0}]
+    assert rungs.stops(slow_and_bad)

@@ -196,6 +196,30 @@ def refusal_of(*overrides: str, source: str = "own.yaml") -> str:
             "objective.metric=iou",
             "objective.metric: 'iou' given; must be a validation column, such as val_iou, val_dice or val_loss",
         ),
+        (
+            "objective=[{metric: val_iou}, {metric: latency, mode: min}]",
+            "objective.1.metric: 'latency' given; must be a validation column, such as val_iou, val_dice or val_loss, "
+            "or one of latency_ms, params_total, params_trainable, train_seconds, gpu_seconds",
+        ),
+        (
+            "objective=[{metric: latency_ms, mode: min}, {metric: val_iou}]",
+            "objective.0.metric: 'latency_ms' given; the first objective must be a validation column, such as val_iou: "
+            "early stopping and best epochs go by it",
+        ),
+        (
+            "objective=[{metric: val_iou}, {metric: params_total}]",
+            "objective.1.mode: 'max' given; must be min for params_total",
+        ),
+        (
+            "objective=[{metric: val_iou}, {metric: val_iou}]",
+            "objective.1.metric: 'val_iou' is given twice; each objective must be another column",
+        ),
+        (
+            "objective=[{metric: val_iou}, {metrik: val_dice}]",
+            "objective.1.metrik: unknown key; did you mean metric? (allowed: metric, mode)",
+        ),
+        ("objective=[]", "objective: [] given; must have at least 1"),
+        ("objective=val_iou", "objective: 'val_iou' given; must be keys and values"),
         ("objective.mode=biggest", "objective.mode: 'biggest' given; choose from 'max' or 'min'"),
         ("objective.mode=min", "objective.mode: 'min' given; must be max for val_iou"),
         ("objective.metric=val_loss", "objective.mode: 'max' given; must be min for val_loss"),
@@ -373,3 +397,12 @@ def test_a_spec_of_baselines_alone_needs_no_search():
     assert Spec.from_json(spec.to_json()) == spec
     with pytest.raises(SpecError, match="search: missing; must be given for 2 trials, of which 1 are baselines"):
         load_spec("published/r3-frozen", ["trials=2"])
+
+
+def test_several_objectives_keep_their_order() -> None:
+    listed = [{"metric": "val_iou", "mode": "max"}, {"metric": "latency_ms", "mode": "min"}]
+    spec = load_spec("phantom", [f"objective={json.dumps(listed)}"])
+    assert [(one.metric, one.mode) for one in spec.objectives] == [("val_iou", "max"), ("latency_ms", "min")]
+    assert spec.objective == spec.objectives[0]
+    assert spec.to_json()["objective"] == listed and Spec.from_json(spec.to_json()) == spec
+    assert load_spec("phantom").objectives == (spec.objective,)
