@@ -163,6 +163,7 @@ def _round(
         optuna_study,
         plan.spec.objectives,
         plan.spec.finalists,
+        plan.spec.compare,
         changed,
         partial(session.check, plan, store),
         last,
@@ -229,7 +230,7 @@ def _trial_name(study: str, trial: Any) -> str:
 
 def _score_finalists(plan: Plan, store: Store, records: list[Record]) -> None:
     """Those not scored yet: the sealed test split is opened once for each."""
-    chosen = leaders.finalists(records, plan.spec.objectives, plan.spec.finalists)
+    chosen = leaders.finalists(records, plan.spec.objectives, plan.spec.finalists, plan.spec.compare)
     if lost := [record.trial for record in chosen if not {"best", "val_counts"} <= set(record.files)]:
         print(f"trials {', '.join(map(str, lost))} are not scored: their weights are lost; see study.retry", flush=True)
     chosen = [record for record in chosen if record.trial not in lost]

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from study.arguments import ArgumentParser, at_least_one
-from study.leaders import on_front, ranked
+from study.best_of import Standing, standings
+from study.leaders import ended_by_value, on_front, ranked
 from study.objective import COSTS, Objective, objectives
 from study.progress import duration
 from study.records import FormatError, Record, State, read_records, read_study
 from study.redact import complain, redact
+from study.resources import plural
 from study.store import Store, StoreError
 
 COLUMNS = {
@@ -48,7 +50,9 @@ def show(store: Store, top: int) -> None:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     order = front + [record for record in ranked(records, aims[0], tuple(State)) if record not in front]
     board = leaderboard(order[:top], aims, width, {record.trial for record in front})
-    for line in [_headline(study, records), *board, *_on_front(front, aims), *_more(store, records)]:
+    compare = study["spec"].get("compare")
+    found = [*_on_front(front, aims), *(_compared(records, compare, aims[0]) if compare else [])]
+    for line in [_headline(study, records), *board, *found, *_more(store, records)]:
         print(redact(line))
 
 
@@ -99,6 +103,29 @@ def _on_front(front: list[Record], aims: Sequence[Objective]) -> list[str]:
     of = ", ".join(f"{objective.mode} {objective.metric}" for objective in aims)
     trials = ", ".join(str(record.trial) for record in front)
     return [f"pareto: no other finished trial is as good in all of {of}, and better in one: trials {trials}"]
+
+
+def _compared(records: list[Record], compare: str, by: Objective) -> list[str]:
+    """Each value's best, where the study compares those of a choice."""
+    found = standings(ended_by_value(records, compare, by), by.mode)
+    if not found:
+        return []
+    draws = plural(found[0].draws, "trial")
+    title = compare, "trials", by.metric, "trial", "expected", "95 %", "luck"
+    rows = [title, *(_standing(one) for one in found)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [
+        f"the best of each {compare}; expected: of {draws}; luck: the chance of such a lead, were both alike",
+        *table,
+    ]
+
+
+def _standing(one: Standing) -> tuple[str, ...]:
+    luck = "" if math.isnan(one.luck) else f"{one.luck:.2g}"
+    trials = f"{one.trials}" + (f" ({one.failed} failed)" if one.failed else "")
+    interval = f"{one.low:.4f}-{one.high:.4f}"
+    return str(one.value), trials, f"{one.best:.4f}", str(one.trial), f"{one.expected:.4f}", interval, luck
 
 
 def _row(record: Record, aims: Sequence[Objective], pareto: bool) -> dict[str, str]:

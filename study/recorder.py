@@ -50,6 +50,7 @@ class Recorder(Callback):
         optuna_study: OptunaStudy,
         objectives: Sequence[Objective],
         finalists: int,
+        compare: str | None,
         on_change: Callable[[Record], None],
         check_session: Callable[[], None] = lambda: None,
         last_round: bool = True,
@@ -57,7 +58,7 @@ class Recorder(Callback):
     ):
         self.records = {record.trial: record for record in earlier}
         self._store, self._settings = store, settings
-        self._contenders = partial(leaders.contenders, objectives=objectives, count=finalists)
+        self._contenders = partial(leaders.contenders, objectives=objectives, count=finalists, compare=compare)
         self._searcher, self._optuna = searcher, optuna_study
         self._on_change, self._check_session = on_change, check_session
         self._checked = time.monotonic()

@@ -167,7 +167,9 @@ class Spec(Strict):
     """A list is searched for its Pareto set. The first one is that of early stopping and of a trial's best epoch."""
     early_stopping: EarlyStopping = EarlyStopping()
     finalists: int = Field(default=1, ge=0)
-    """Best trials that are scored on the sealed test split."""
+    """Best trials that are scored on the sealed test split: of all, or of each value that is compared."""
+    compare: str | None = None
+    """A choice whose values are to be compared, `model` for one: see study.comparison."""
     encoder: Encoder = Encoder()
     resources: Resources = Resources()
     fixed: Fixed = Fixed()

@@ -11,6 +11,7 @@ from seg import models
 from seg.data import DATASETS
 from seg.experiment import Experiment
 from seg.losses import DEFAULTS
+from study import comparison
 from study.conditions import by_field, determine, first, parameter, published
 from study.dimension import Dimension, Value, ends
 from study.objective import COSTS, Objective
@@ -31,7 +32,8 @@ def problems(spec: "Spec") -> list[Problem]:
         *_budget(spec),
         *_data(spec),
         *_objectives(spec),
-        *_searched(spec),
+        *(searched := _searched(spec)),
+        *([] if searched else _compared(spec)),
         *_baselines(spec),
     ]
 
@@ -116,6 +118,21 @@ def _objective(objective: Objective, place: str, first: bool) -> Iterator[Proble
     right = "min" if metric == "val_loss" or metric in COSTS else "max"
     if mode != right:
         yield f"{place}.mode", f"{mode!r} given; must be {right} for {metric}"
+
+
+def _compared(spec: "Spec") -> Iterator[Problem]:
+    if spec.compare is None:
+        return
+    choices = comparison.comparable(spec)
+    if spec.compare not in choices:
+        allowed = ", ".join(choices) or "none of this spec"
+        yield "compare", f"{spec.compare!r} given; must be a choice of every trial with several values: {allowed}"
+        return
+    values, searched = len(choices[spec.compare]), spec.trials - len(spec.baselines)
+    if over := searched % values:
+        fewer = f"{spec.trials - over} or " if searched > values else ""
+        problem = f"{searched} searched trials are to be shared by {values} values of {spec.compare}"
+        yield "trials", f"{spec.trials} given; {problem}: give {fewer}{spec.trials - over + values}"
 
 
 def _searched(spec: "Spec") -> list[Problem]:

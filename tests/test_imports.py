@@ -35,7 +35,7 @@ RULES = {
         frozenset({"ray", "optuna", "torch", "torchvision", "segmentation_models_pytorch", "seg"}),
         {
             "study": frozenset(
-                f"study.{name}" for name in ("records", "store", "names", "arguments", "redact", "pareto")
+                f"study.{name}" for name in ("records", "store", "names", "arguments", "redact", "pareto", "best_of")
             )
         },
     ),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from study.leaders import contenders, finalists, on_front, ranked
+from study.leaders import contenders, ended_by_value, finalists, on_front, ranked
 from study.objective import Objective
 from study.records import Record, State
 
@@ -102,19 +102,48 @@ def test_finalists_are_of_the_front(make_record: Any, objective: Objective) -> N
     assert [numbers(finalists(records, aims, count)) for count in (0, 1, 2)] == [[], [0], [0, 2]]
     assert numbers(finalists(records, aims, 9)) == [0, 1, 2, 3]
     records[4].source = "R1"
-    assert numbers(finalists(records, aims, 2)) == [0, 2, 4], "a baseline is scored wherever it stands"
+    assert numbers(finalists(records, aims, 2)) == [0, 4, 2], "a baseline is scored wherever it stands"
 
 
 @pytest.mark.parametrize("seed", range(40))
 def test_whoever_is_chosen_of_the_front_has_kept_its_weights(make_record: Any, seed: int) -> None:
     rng = random.Random(seed)
     aims = [Objective("val_iou", "max"), FAST, Objective("train_seconds", "min")][: rng.choice([1, 2, 3])]
+    compare = rng.choice([None, "model"])
     records = costing(make_record, *((rng.randrange(9) / 8, rng.randrange(9)) for _ in range(30)), state=State.RUNNING)
     kept: list[Record] = []
     for record in rng.sample(records, 30):
         record.epochs[0]["seconds"] = float(rng.randrange(9))
         record.state = rng.choice([State.COMPLETE, State.COMPLETE, State.PRUNED, State.FAILED])
         record.source = rng.choice(["search", "search", "R1"])
-        kept = contenders([*kept, record], aims, 3)
-    assert {record.trial for record in finalists(records, aims, 3)} <= {record.trial for record in kept}
-    assert numbers(kept) == numbers(contenders(records, aims, 3)), "one by one as all at once"
+        record.experiment["model"] = rng.choice("ab")
+        kept = contenders([*kept, record], aims, 3, compare)
+        assert numbers(kept) == numbers(contenders(records, aims, 3, compare)), "one by one as all at once"
+    assert {record.trial for record in finalists(records, aims, 3, compare)} <= {record.trial for record in kept}
+
+
+# Values compared
+
+
+def of_models(make_record: Any, *told: tuple[str, float]) -> list[Record]:
+    records = [make_record(trial, values=[value]) for trial, (_, value) in enumerate(told)]
+    for record, (model, _) in zip(records, told, strict=True):
+        record.experiment["model"] = model
+    return records
+
+
+def test_each_value_has_its_finalists(make_record: Any, objective: Objective) -> None:
+    records = of_models(make_record, ("a", 0.9), ("a", 0.8), ("a", 0.7), ("b", 0.5), ("b", 0.6), ("c", 0.75))
+    assert numbers(finalists(records, [objective], 1, "model")) == [0, 5, 4]
+    assert numbers(finalists(records, [objective], 2, "model")) == [0, 1, 5, 4, 3]
+    assert numbers(finalists(records, [objective], 2)) == [0, 1]
+
+
+def test_what_standings_are_made_of(make_record: Any, objective: Objective) -> None:
+    """Searched trials that have ended; what a failed one had reached is no score."""
+    records = of_models(make_record, ("b", 0.9), ("a", 0.8), ("a", 0.7), ("a", 0.6), ("a", 0.5), ("b", 0.4))
+    records[0].source = "R1"
+    states = (State.COMPLETE, State.COMPLETE, State.PRUNED, State.FAILED, State.RUNNING, State.INFEASIBLE)
+    for record, state in zip(records, states, strict=True):
+        record.state = state
+    assert ended_by_value(records, "model", objective) == {"a": [(1, 0.8), (2, 0.7), (3, None)], "b": [(5, None)]}

@@ -67,7 +67,7 @@ class Tune:
         self.rungs = scheduler(spec, ended, OBJECTIVE)
         settings = LaneSettings(store.uri, "pack", None, OBJECTIVE, workers=2, gpus_per_worker=0.5, threads=3)
         self.recorder = Recorder(
-            store, settings, earlier, self.searcher, self.optuna, [OBJECTIVE], finalists, on_change=self._show
+            store, settings, earlier, self.searcher, self.optuna, [OBJECTIVE], finalists, None, on_change=self._show
         )
         self._ids = iter(range(99))
 

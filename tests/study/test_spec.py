@@ -15,7 +15,7 @@ from seg.models.smp import FORM
 from study.spec import Spec, SpecError, bundled, load_spec
 
 KEYS = (
-    "description, dataset, image_size, trials, epochs, seed, objective, early_stopping, finalists, encoder, "
+    "description, dataset, image_size, trials, epochs, seed, objective, early_stopping, finalists, compare, encoder, "
     "resources, fixed, search, baselines"
 )
 
@@ -220,6 +220,16 @@ def refusal_of(*overrides: str, source: str = "own.yaml") -> str:
         ),
         ("objective=[]", "objective: [] given; must have at least 1"),
         ("objective=val_iou", "objective: 'val_iou' given; must be keys and values"),
+        # a comparison
+        (
+            "compare=decoder_lr",
+            "compare: 'decoder_lr' given; must be a choice of every trial with several values: "
+            "model, loss, encoder_freeze, batch_size",
+        ),
+        (
+            "compare=model",
+            "trials: 4 given; 3 searched trials are to be shared by 2 values of model: give 3 or 5",
+        ),
         ("objective.mode=biggest", "objective.mode: 'biggest' given; choose from 'max' or 'min'"),
         ("objective.mode=min", "objective.mode: 'min' given; must be max for val_iou"),
         ("objective.metric=val_loss", "objective.mode: 'max' given; must be min for val_loss"),
@@ -406,3 +416,16 @@ def test_several_objectives_keep_their_order() -> None:
     assert spec.objective == spec.objectives[0]
     assert spec.to_json()["objective"] == listed and Spec.from_json(spec.to_json()) == spec
     assert load_spec("phantom").objectives == (spec.objective,)
+
+
+def test_where_some_model_is_never_frozen_freezing_is_not_compared() -> None:
+    more = ["search.model=[unet, mobilenetv2_plain]", "compare=encoder_freeze"]
+    assert "several values: model, loss" in refusal_of(*more, source="phantom")
+    assert load_spec("phantom", more[1:]).compare == "encoder_freeze"
+
+
+def test_a_comparison_without_a_search() -> None:
+    message = refusal_of("compare=model", source="published/r4-unet")
+    assert message.endswith(
+        "compare: 'model' given; must be a choice of every trial with several values: none of this spec"
+    )
