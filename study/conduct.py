@@ -24,6 +24,7 @@ from seg import data
 from seg.experiment import Experiment
 from study import finalists, leaders, session, space
 from study.cluster import Room
+from study.compared_search import early_stopping, optuna_study
 from study.gauges import Gauges
 from study.lane import GivenBack, Lane, NotStarted
 from study.optuna_mirror import mirrored
@@ -31,7 +32,7 @@ from study.plan import Plan
 from study.progress import Progress, Tally
 from study.recorder import Recorder, stopped_at
 from study.records import Record, State, now, read_records, write_record
-from study.search import OptunaStudy, Proposal, Rungs, StudySearcher, scheduler
+from study.search import Proposal, StudySearcher
 from study.spec import Spec
 from study.store import Store
 from study.tidy import begin_again, end_in_store, remove_unnamed
@@ -147,20 +148,20 @@ def _round(
     last: bool,
 ) -> list[Record]:
     ended = [record for record in earlier if record.state.ended]
-    optuna_study = OptunaStudy(plan.spec, seed=plan.spec.seed)
+    asked = optuna_study(plan.spec, seed=plan.spec.seed)
     for record in ended:
-        optuna_study.tell(record)
+        asked.tell(record)
     begun = {record.trial for record in earlier}  # one may be missing in between: its first record was not yet sent
     free = [trial for trial in range(len(space.baselines(plan.spec)), plan.spec.trials) if trial not in begun]
     config = {"settings": plan.settings, "scratch": scratch}
-    searcher = StudySearcher(_given(plan.spec, earlier), free, optuna_study, config, room.lanes)
-    stopping = scheduler(plan.spec, ended, plan.objective)
+    searcher = StudySearcher(_given(plan.spec, earlier), free, asked, config, room.lanes)
+    stopping = early_stopping(plan.spec, ended)
     recorder = Recorder(
         store,
         plan.settings,
         earlier,
         searcher,
-        optuna_study,
+        asked,
         plan.spec.objectives,
         plan.spec.finalists,
         plan.spec.compare,
@@ -179,9 +180,9 @@ def _round(
 
 def _end_the_stopped(plan: Plan, store: Store, earlier: list[Record]) -> None:
     """Killed between a rung's decision and its record, a trial would train an epoch more than it should have."""
-    stopping = scheduler(plan.spec, [record for record in earlier if record.state.ended], plan.objective)
+    stopping = early_stopping(plan.spec, [record for record in earlier if record.state.ended])
     for record in earlier:
-        if record.state.ended or not isinstance(stopping, Rungs) or not stopping.stops(record.epochs):
+        if record.state.ended or not stopping.stops(record):
             continue
         if set(record.files.values()) <= set(store.names(record.folder)):
             record.state, record.reason, record.finished = State.PRUNED, stopped_at(record), now()

@@ -15,7 +15,7 @@ from study.lane import GivenBack, NotStarted
 from study.messages import Failure, LaneSettings
 from study.objective import Objective
 from study.records import Record, State, encode_record, now, record_name
-from study.search import OptunaStudy, Proposal, StudySearcher
+from study.search import Asked, Proposal, StudySearcher
 from study.store import Store
 from study.tidy import LATE_SECONDS, end_in_store, remove_unnamed
 
@@ -47,7 +47,7 @@ class Recorder(Callback):
         settings: LaneSettings,
         earlier: list[Record],
         searcher: StudySearcher,
-        optuna_study: OptunaStudy,
+        optuna_study: Asked,
         objectives: Sequence[Objective],
         finalists: int,
         compare: str | None,

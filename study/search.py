@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Protocol
 
 import optuna
 from optuna.study import StudyDirection
@@ -36,6 +36,14 @@ class Proposal:
     source: str
     experiment: Experiment
     record: Record | None = None
+
+
+class Asked(Protocol):
+    """What proposes trials, and learns of every one that has ended."""
+
+    def ask(self, trial: int) -> Experiment: ...
+
+    def tell(self, record: Record) -> None: ...
 
 
 class OptunaStudy:
@@ -110,7 +118,7 @@ class StudySearcher(Searcher):
         self,
         given: Iterable[Proposal],
         free: Iterable[int],
-        optuna_study: OptunaStudy,
+        optuna_study: Asked,
         config: dict[str, Any],
         lanes: Callable[[], int],
     ):
@@ -168,6 +176,9 @@ class EachItsLane(TrialScheduler):
 class AllEpochs(EachItsLane, FIFOScheduler):
     """No early stopping."""
 
+    def stops(self, record: Record) -> bool:
+        return False
+
 
 class Rungs(EachItsLane, ASHAScheduler):
     """ASHA (Li et al. 2020, arXiv:1810.05934) on the reported epoch and the best of the first objective so far."""
@@ -192,9 +203,9 @@ class Rungs(EachItsLane, ASHAScheduler):
             return str(TrialScheduler.STOP)  # it was killed at a rung, before anybody judged it there
         return super().on_trial_result(tune_controller, trial, result)
 
-    def stops(self, rows: list[dict[str, Any]]) -> bool:
-        """Whether a trial is to end after the last of these epochs, of which nothing is remembered."""
-        asked = copy.deepcopy(self)
+    def stops(self, record: Record) -> bool:
+        """Whether a trial, of which nothing is remembered, is to end after its last epoch so far."""
+        rows, asked = record.epochs, copy.deepcopy(self)
         return bool(rows) and asked.remember("asked", rows, self._objective) == TrialScheduler.STOP
 
     def remember(self, key: str, rows: list[dict[str, Any]], objective: Objective) -> str:
@@ -210,7 +221,7 @@ class Rungs(EachItsLane, ASHAScheduler):
         return decision
 
 
-def scheduler(spec: Spec, ended: list[Record], objective: Objective) -> TrialScheduler:
+def scheduler(spec: Spec, ended: list[Record], objective: Objective) -> AllEpochs | Rungs:
     """As the spec says; knows the rungs of the trials that ended in an earlier session."""
     if spec.early_stopping.scheduler == "none":
         return AllEpochs()

@@ -1,11 +1,13 @@
-"""What a study searches for: several objectives."""
+"""What a study searches for: several objectives; each of two models."""
 
 import io
+import signal
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from test_study_e2e import wait_for
 
 from study.leaders import on_front
 from study.objective import Objective
@@ -37,3 +39,26 @@ def test_quality_against_parameters_and_latency(shell: Any) -> None:
     assert {r.trial for r in records if "best" in r.files} == {r.trial for r in front}
     rows = table(shell, study)
     assert rows.loc[rows["pareto"], "trial"].tolist() == sorted(record.trial for record in front)
+
+
+def test_two_models_compared_and_resumed(shell: Any) -> None:
+    """Trial by trial in turn, two of each; interrupted in between; each one's best is scored on the test split."""
+    arguments = (*SMALL, "--set", "compare=model", "--set", "finalists=1", "--seed", 2, "--name", "compared")
+    refused = shell.study(*arguments, "--trials", 3, status=2)
+    assert "3 searched trials are to be shared by 2 values of model: give 2 or 4" in refused
+    process = shell.start_study(*arguments, "--trials", 4)
+    store = Store(str(shell.storage / "compared"))
+    wait_for(lambda: "trials" in store.names("") and any(r.state.ended for r in read_records(store)), process)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, out
+
+    out = shell.study("phantom", "--no-report", "--name", "compared", "--resume")
+    records = read_records(store)
+    assert [record.experiment["model"] for record in records] == ["mobilenetv2_plain", "mobilenetv2_skip"] * 2
+    assert sorted(r.experiment["model"] for r in records if r.test) == ["mobilenetv2_plain", "mobilenetv2_skip"]
+    assert "the best of each model; expected: of 2 trials; luck:" in out
+    rows = pd.read_csv(io.StringIO(shell.run("analysis.table", store.uri, "--compare")))
+    assert rows["trials"].tolist() == [2, 2] and rows["luck"].iloc[1] <= 1
+    best = {model: max(r.best["val_iou"] for r in records if r.experiment["model"] == model) for model in rows["model"]}
+    assert rows["val_iou"].tolist() == pytest.approx(list(best.values()))

@@ -356,9 +356,15 @@ def test_whether_a_killed_trial_was_to_stop(spec: Spec, make_record: Any, object
     assert isinstance(rungs, Rungs)
     before = rungs.debug_string()
     bad, good = ([{"epoch": e, "val_iou": v} for e in (1, 2, 3)] for v in (0.1, 0.9))
-    assert rungs.stops(bad[:1]) and not rungs.stops(good[:1])
-    assert not rungs.stops([]) and not rungs.stops(bad[:2]), "epoch 2 is no rung"
-    assert rungs.stops(bad)
+
+    def stops(rows: list[dict[str, Any]]) -> bool:
+        record: Record = make_record(9, State.RUNNING)
+        record.epochs = rows
+        return rungs.stops(record)
+
+    assert stops(bad[:1]) and not stops(good[:1])
+    assert not stops([]) and not stops(bad[:2]), "epoch 2 is no rung"
+    assert stops(bad)
     assert rungs.debug_string() == before
 
 
@@ -413,10 +419,11 @@ def test_the_search_goes_on_after_pruned_trials_with_several_objectives(two: Spe
     assert told is not None and "decoder_lr" in told[0]
 
 
-def test_early_stopping_goes_by_the_first_objective(two: Spec) -> None:
+def test_early_stopping_goes_by_the_first_objective(two: Spec, make_record: Any) -> None:
     rungs = scheduler(two, [], two.objective)
     assert isinstance(rungs, Rungs)
     for trial, value in enumerate([0.5, 0.6, 0.7]):
         rungs.remember(str(trial), [{"epoch": 5, "val_iou": value, "latency_ms": value}], two.objective)
-    slow_and_bad = [{"epoch": 5, "val_iou": 0.1, "latency_ms": 0.0}]
-    assert rungs.stops(slow_and_bad)
+    fast_and_bad: Record = make_record(9, State.RUNNING)
+    fast_and_bad.epochs, fast_and_bad.latency_ms = [{"epoch": 5, "val_iou": 0.1}], 0.0
+    assert rungs.stops(fast_and_bad)
