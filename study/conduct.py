@@ -23,10 +23,12 @@ from ray.exceptions import RayActorError
 from seg import data
 from seg.experiment import Experiment
 from study import finalists, leaders, session, space
+from study.budget import Account
 from study.cluster import Room
 from study.compared_search import early_stopping, optuna_study
 from study.gauges import Gauges
 from study.lane import GivenBack, Lane, NotStarted
+from study.meter import Meter, read_used
 from study.optuna_mirror import mirrored
 from study.plan import Plan
 from study.progress import Progress, Tally
@@ -120,20 +122,28 @@ def _search(plan: Plan, records: list[Record], scratch: str, mirror: Callable[[R
     with Progress(tally) as progress:
         store = plan.patient_store(progress.say)
         room = Room(plan.prepared.allotment, plan.prepared.cluster, plan.most_lanes, progress.say)
+        meter = Meter(read_used(store), room.nodes)
+        account = tally.account = plan.account(meter, records, progress.say)
         gauges = Gauges(plan.name, tally, room.lanes)
 
         def changed(record: Record) -> None:
+            account.change(record)
             progress.change(record)
             gauges.change(record)
             mirror(record)
 
         for left in reversed(range(ROUNDS)):
-            _end_the_stopped(plan, store, records)
-            records = _round(plan, store, records, scratch, room, changed, progress.say, last=left == 0)
+            for record in _end_the_stopped(plan, store, records, account):
+                changed(record)
+            if all(record.state.ended for record in records) and not account.holds_another():
+                break
+            records = _round(plan, store, records, scratch, room, account, changed, progress.say, last=left == 0)
             if unfinished := [str(record.trial) for record in records if not record.state.ended]:
                 progress.say(f"lanes were lost: trials {', '.join(unfinished)} go on from their last epochs")
             elif len(records) >= plan.spec.trials:
                 break
+        session.check(plan, store)
+        meter.save(store)
     return records
 
 
@@ -143,6 +153,7 @@ def _round(
     earlier: list[Record],
     scratch: str,
     room: Room,
+    account: Account,
     changed: Callable[[Record], None],
     say: Callable[[str], None],
     last: bool,
@@ -154,7 +165,7 @@ def _round(
     begun = {record.trial for record in earlier}  # one may be missing in between: its first record was not yet sent
     free = [trial for trial in range(len(space.baselines(plan.spec)), plan.spec.trials) if trial not in begun]
     config = {"settings": plan.settings, "scratch": scratch}
-    searcher = StudySearcher(_given(plan.spec, earlier), free, asked, config, room.lanes)
+    searcher = StudySearcher(_given(plan.spec, earlier), free, asked, config, room.lanes, account.holds_another)
     stopping = early_stopping(plan.spec, ended)
     recorder = Recorder(
         store,
@@ -166,27 +177,41 @@ def _round(
         plan.spec.finalists,
         plan.spec.compare,
         changed,
-        partial(session.check, plan, store),
+        partial(_check_and_note, plan, store, account),
         last,
         say,
+        partial(_why_stopped, account),
     )
     try:
-        _tune(plan, searcher, stopping, recorder, plan.spec.trials - len(ended), scratch)
+        _tune(plan, searcher, stopping, recorder, account, plan.spec.trials - len(ended), scratch)
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # once more, and what is left is not waited for
         recorder.close(lambda: say("sending the last records; Ctrl-C leaves them to be trained again"))
     return sorted(recorder.records.values(), key=lambda record: record.trial)
 
 
-def _end_the_stopped(plan: Plan, store: Store, earlier: list[Record]) -> None:
-    """Killed between a rung's decision and its record, a trial would train an epoch more than it should have."""
+def _check_and_note(plan: Plan, store: Store, account: Account) -> None:
+    """Many times while a study runs, on another thread: what it has used is not lost with its process."""
+    session.check(plan, store)
+    account.meter.save_at_times(store)
+
+
+def _why_stopped(account: Account, record: Record) -> str:
+    account.change(record)
+    return f"stopped at epoch {len(record.epochs)}: {account} spent" if account.exhausted() else stopped_at(record)
+
+
+def _end_the_stopped(plan: Plan, store: Store, earlier: list[Record], account: Account) -> Iterator[Record]:
+    """Killed between a rung's decision and its record, a trial would train an epoch more than it should have; so would
+    one that is taken up again with nothing left of the budget."""
     stopping = early_stopping(plan.spec, [record for record in earlier if record.state.ended])
     for record in earlier:
-        if record.state.ended or not stopping.stops(record):
+        if record.state.ended or not (account.exhausted() or stopping.stops(record)):
             continue
         if set(record.files.values()) <= set(store.names(record.folder)):
-            record.state, record.reason, record.finished = State.PRUNED, stopped_at(record), now()
+            record.state, record.reason, record.finished = State.PRUNED, _why_stopped(account, record), now()
             end_in_store(store, record)
+            yield record
 
 
 def _given(spec: Spec, earlier: list[Record]) -> Iterator[Proposal]:
@@ -200,7 +225,32 @@ def _given(spec: Spec, earlier: list[Record]) -> Iterator[Proposal]:
             yield Proposal(trial, name, experiment)
 
 
-def _tune(plan: Plan, searcher: StudySearcher, stopping: Any, recorder: Recorder, samples: int, scratch: str) -> None:
+class BudgetSpent(tune.Stopper):
+    """Ends each trial with its epoch where nothing of the budget is left."""
+
+    def __init__(self, account: Account):
+        self._account = account
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: see StudySearcher.__getstate__."""
+        return {}
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return self._account.exhausted(more_seconds=(result.get("row") or {}).get("seconds", 0.0))
+
+    def stop_all(self) -> bool:
+        return False
+
+
+def _tune(
+    plan: Plan,
+    searcher: StudySearcher,
+    stopping: Any,
+    recorder: Recorder,
+    account: Account,
+    samples: int,
+    scratch: str,
+) -> None:
     tune.Tuner(
         Lane,
         tune_config=tune.TuneConfig(
@@ -216,6 +266,7 @@ def _tune(plan: Plan, searcher: StudySearcher, stopping: Any, recorder: Recorder
             name=plan.name,
             storage_path=scratch,
             callbacks=[recorder],
+            stop=BudgetSpent(account),
             failure_config=tune.FailureConfig(max_failures=LANE_RESTARTS),
             # Trials' checkpoints are their workers'. Tune would look for the driver's folder on the lane's node.
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),

@@ -1,5 +1,6 @@
 """The plan of a study before it starts: `python -m study.run SPEC --dry-run`. Nothing of Ray is started."""
 
+import math
 import statistics
 import time
 from collections.abc import Iterator
@@ -9,11 +10,13 @@ import torch
 
 from seg import data, models, split
 from seg.data import Dataset
-from study import space
+from study import comparison, space
+from study.budget import parse
+from study.meter import price
 from study.preparation import check_costs, check_objective, weights_folder
 from study.progress import duration
 from study.redact import redact
-from study.resources import Allotment, Cluster, allot
+from study.resources import Allotment, Cluster, allot, plural
 from study.spec import Spec
 from study.store import Store
 
@@ -29,6 +32,7 @@ def show(spec: Spec, store: Store, data_dir: Path, weights_dir: Path | None, clu
     allotment = allot(spec, cluster)
     check_costs(spec, allotment)
     images = _images(dataset)
+    least, full = _seconds(spec, images, allotment)
     lines = {
         "study": redact(store.uri),
         "data": f"{dataset.name}: {', '.join(f'{count} {name}' for name, count in images.items())} images"
@@ -39,12 +43,15 @@ def show(spec: Spec, store: Store, data_dir: Path, weights_dir: Path | None, clu
         "epochs": f"{spec.epochs} a trial",
         "early stopping": _stopping(spec),
         "objective": _objectives(spec),
-        "finalists": f"{spec.finalists}{' of the Pareto set' if len(spec.objectives) > 1 else ''}, and finished "
-        "baselines, on the sealed test split",
+        "finalists": _finalists(spec),
         "machines": str(cluster),
         "lanes": str(allotment),
-        "estimated time": _estimate(spec, images, allotment),
+        "estimated time": _estimate(least, full),
     }
+    if spec.compare:
+        lines["compare"] = _shares(spec)
+    if spec.budget:
+        lines["budget"] = budget_room(spec, cluster, allotment, least, full)
     for title, text in lines.items():
         print(f"{title:15s} {text}")
     for place, line in enumerate(space.describe(spec)):
@@ -73,6 +80,18 @@ def _objectives(spec: Spec) -> str:
     return f"{first} on the validation split{more}" + ("; early stopping goes by the first alone" if more else "")
 
 
+def _finalists(spec: Spec) -> str:
+    which = " of the Pareto set" if len(spec.objectives) > 1 else ""
+    which += f" of each {spec.compare}" if spec.compare else ""
+    return f"{spec.finalists}{which}, and finished baselines, on the sealed test split"
+
+
+def _shares(spec: Spec) -> str:
+    values = comparison.comparable(spec)[str(spec.compare)]
+    each = plural((spec.trials - len(spec.baselines)) / len(values), "searched trial")
+    return f"{spec.compare}: {each} of each of {', '.join(map(str, values))}"
+
+
 def _stopping(spec: Spec) -> str:
     if spec.early_stopping.scheduler == "none":
         return "none"
@@ -88,16 +107,34 @@ def _rungs(spec: Spec) -> Iterator[int]:
         rung *= spec.early_stopping.reduction_factor
 
 
-def _estimate(spec: Spec, images: dict[str, int], allotment: Allotment) -> str:
-    """From a few timed training steps of each architecture on this machine, one lane's threads; each is taken to have
-    its share of the trials."""
+def _seconds(spec: Spec, images: dict[str, int], allotment: Allotment) -> tuple[float, float]:
+    """That the study takes where every trial is stopped as early as it can be, and where none is: from a few timed
+    training steps of each architecture on this machine, one lane's threads; each is taken to have its share of the
+    trials."""
     pace = statistics.mean(seconds_per_image(name, spec.image_size, allotment.threads) for name in spec.models)
     # Validation costs about a third of a training step an image: no backward pass.
     epoch_seconds = pace * (images["train"] + images["val"] / 3)
     full = spec.trials * spec.epochs * epoch_seconds / allotment.lanes
-    least = _least_epochs(spec) * epoch_seconds / allotment.lanes
+    return _least_epochs(spec) * epoch_seconds / allotment.lanes, full
+
+
+def _estimate(least: float, full: float) -> str:
     between = f"between {duration(least)} (every trial stopped as early as it can be) and "
     return (between if least < full else "") + f"{duration(full)} (none stopped), timed on this machine"
+
+
+def budget_room(spec: Spec, cluster: Cluster, allotment: Allotment, least: float, full: float) -> str:
+    """How many trials the budget holds; `least` and `full`, the seconds of all of them."""
+    budget, prices = parse(str(spec.budget)), spec.resources.price_per_hour or {}
+    each = {"hours": 1.0, "GPU-hours": allotment.lanes * allotment.workers * allotment.gpus_per_worker}
+    if budget.unit == "usd":
+        each["usd"] = sum(price(prices, node.kind) for node in cluster.all)
+    seconds = 3600 * budget.amount / each[budget.unit] if each[budget.unit] else math.inf
+    few, many = (int(min(spec.trials, spec.trials * seconds / all)) for all in (full, least))
+    which = f"about {few} (none stopped)" + (f" to {many} (all as early as can be)" if many > few else "")
+    rate = "" if budget.unit == "hours" else f", at {each[budget.unit]:.4g} an hour"
+    held = f"all {spec.trials} trials" if few == spec.trials else f"{which} of {spec.trials} trials"
+    return f"{budget}{rate}: {held}; finalists are scored beyond it"
 
 
 def _least_epochs(spec: Spec) -> float:

@@ -14,7 +14,9 @@ from typing import Any
 
 from study.arguments import ArgumentParser, at_least_one
 from study.best_of import Standing, standings
+from study.budget import Account, parse
 from study.leaders import ended_by_value, on_front, ranked
+from study.meter import Meter, read_used
 from study.objective import COSTS, Objective, objectives
 from study.progress import duration
 from study.records import FormatError, Record, State, read_records, read_study
@@ -52,7 +54,8 @@ def show(store: Store, top: int) -> None:
     board = leaderboard(order[:top], aims, width, {record.trial for record in front})
     compare = study["spec"].get("compare")
     found = [*_on_front(front, aims), *(_compared(records, compare, aims[0]) if compare else [])]
-    for line in [_headline(study, records), *board, *found, *_more(store, records)]:
+    spent = _spent(store, study["spec"], records)
+    for line in [_headline(study, records), *board, *found, *spent, *_more(store, records)]:
         print(redact(line))
 
 
@@ -126,6 +129,15 @@ def _standing(one: Standing) -> tuple[str, ...]:
     trials = f"{one.trials}" + (f" ({one.failed} failed)" if one.failed else "")
     interval = f"{one.low:.4f}-{one.high:.4f}"
     return str(one.value), trials, f"{one.best:.4f}", str(one.trial), f"{one.expected:.4f}", interval, luck
+
+
+def _spent(store: Store, spec: dict[str, Any], records: list[Record]) -> list[str]:
+    """What of the budget is."""
+    if not spec.get("budget"):
+        return []
+    prices = spec["resources"].get("price_per_hour", {})
+    still = Meter(read_used(store), list, clock=lambda: 0.0)
+    return [f"budget: {Account(parse(spec['budget']), prices, 0.0, still, records)} spent"]
 
 
 def _row(record: Record, aims: Sequence[Objective], pareto: bool) -> dict[str, str]:

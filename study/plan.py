@@ -2,12 +2,15 @@
 
 import math
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from study.budget import Account, parse
 from study.messages import LaneSettings
+from study.meter import Meter
 from study.objective import Objective
 from study.preparation import Prepared
+from study.records import Record
 from study.spec import Spec
 from study.store import Store
 
@@ -62,6 +65,12 @@ class Plan:
         """However large the cluster grows."""
         fixed = self.spec.resources.lanes != "auto" or not self.prepared.cluster.joined
         return self.prepared.allotment.lanes if fixed else self.spec.trials
+
+    def account(self, meter: Meter, records: Iterable[Record], say: Callable[[str], None]) -> Account:
+        """Of the study's budget; `records`: what earlier sessions have come to."""
+        budget = parse(self.spec.budget) if self.spec.budget else None
+        gpus = self.prepared.allotment.workers * self.prepared.allotment.gpus_per_worker
+        return Account(budget, self.spec.resources.price_per_hour or {}, gpus, meter, records, say)
 
     def patient_store(self, notice: Callable[[str], None]) -> Store:
         """The store that outlasts a bad connection; `notice` is told of it, line by line."""

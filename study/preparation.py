@@ -8,7 +8,7 @@ import torch
 
 from seg import data, metrics, models, pack
 from seg.pack import Pack
-from study import packs, supplies
+from study import budget, packs, supplies
 from study.messages import Elsewhere
 from study.objective import COSTS
 from study.resources import Allotment, Cluster, Machine, allot
@@ -69,7 +69,9 @@ def check_objective(spec: Spec, classes: int) -> None:
 
 
 def check_costs(spec: Spec, allotment: Allotment) -> None:
-    """SpecError where an objective would be the same for all trials."""
+    """SpecError where there is no GPU to be searched for, or paid."""
+    if spec.budget and budget.parse(spec.budget).unit == "GPU-hours" and not allotment.gpus_per_worker:
+        raise SpecError("spec", "budget", f"{spec.budget!r} given, but there is no GPU; give hours, as in 2h")
     if "gpu_seconds" in (objective.metric for objective in spec.objectives) and not allotment.gpus_per_worker:
         problem = "'gpu_seconds' is 0 for every trial where there is no GPU; use train_seconds"
         raise SpecError("spec", "objective.metric", problem)

@@ -12,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from study.budget import Account
 from study.leaders import ranked
 from study.objective import Objective
 from study.records import Record, State
@@ -30,8 +31,15 @@ def duration(seconds: float) -> str:
 class Tally:
     """The numbers behind the display, from records alone."""
 
-    def __init__(self, trials: int, lanes: int, objective: Objective, earlier: Iterable[Record] = ()):
-        self.trials, self.lanes, self.objective = trials, lanes, objective
+    def __init__(
+        self,
+        trials: int,
+        lanes: int,
+        objective: Objective,
+        earlier: Iterable[Record] = (),
+        account: Account | None = None,
+    ):
+        self.trials, self.lanes, self.objective, self.account = trials, lanes, objective, account
         self._records = {record.trial: record for record in earlier}
         self._began = time.monotonic()
         self._ended_before = self.ended
@@ -71,9 +79,12 @@ class Tally:
 
     @property
     def remaining_seconds(self) -> float | None:
-        """At the pace of this session; None before a trial has ended."""
+        """At the pace of this session, or until the budget ends; None before a trial has ended."""
         ended_now = self.ended - self._ended_before
-        return self.elapsed_seconds / ended_now * (self.trials - self.ended) if ended_now else None
+        if not ended_now:
+            return None
+        left = self.elapsed_seconds / ended_now * (self.trials - self.ended)
+        return min(left, 3600 * self.account.hours_left) if self.account else left
 
     def summary(self) -> str:
         """`12/40 trials (9 COMPLETE, 3 PRUNED), 310 epochs, best val_iou 0.8123 (trial 7), 3 min 20 s left`."""
@@ -83,6 +94,8 @@ class Tally:
             parts.append(f"best {score_text(self.best, self.objective)} (trial {self.best.trial})")
         if (left := self.remaining_seconds) is not None:
             parts.append(f"about {duration(left)} left" if left else "all trials done")
+        if self.account and (spent := str(self.account)):
+            parts.append(f"{spent} spent")
         return ", ".join(parts)
 
 

@@ -55,6 +55,7 @@ class Recorder(Callback):
         check_session: Callable[[], None] = lambda: None,
         last_round: bool = True,
         say: Callable[[str], None] = lambda line: None,
+        why_stopped: Callable[[Record], str] = stopped_at,
     ):
         self.records = {record.trial: record for record in earlier}
         self._store, self._settings = store, settings
@@ -64,6 +65,7 @@ class Recorder(Callback):
         self._checked = time.monotonic()
         self._last_round = last_round
         self._say, self._said = say, set[int]()
+        self._why_stopped = why_stopped
         self._not_started: list[str] = []
         """Why, of the last lanes in a row."""
         self._writer = BackgroundWriter(store)
@@ -148,7 +150,7 @@ class Recorder(Callback):
         elif record.epochs and record.epochs[-1]["epoch"] >= record.experiment["epochs"]:
             self._end(record, State.COMPLETE)
         else:
-            self._end(record, State.PRUNED, stopped_at(record))
+            self._end(record, State.PRUNED, self._why_stopped(record))
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """A trial that its lane gave back has not failed: Tune counts it among the deaths that it bounds."""

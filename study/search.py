@@ -121,11 +121,13 @@ class StudySearcher(Searcher):
         optuna_study: Asked,
         config: dict[str, Any],
         lanes: Callable[[], int],
+        room: Callable[[], bool] = lambda: True,
     ):
-        """`free`: the numbers of the trials to propose. `lanes`: how many trials may run now."""
+        """`free`: the numbers of the trials to propose. `lanes`: how many trials may run now. `room`: whether the
+        study's budget holds one more; once it does not, no other is begun."""
         super().__init__()
         self._given, self._free = deque(given), deque(free)
-        self._optuna, self._config, self._lanes = optuna_study, config, lanes
+        self._optuna, self._config, self._lanes, self._room = optuna_study, config, lanes, room
         self._running: set[str] = set()
         self.proposals: dict[str, Proposal] = {}
         """By Tune's trial id."""
@@ -138,10 +140,13 @@ class StudySearcher(Searcher):
     def suggest(self, trial_id: str) -> Any:
         """The next trial's config, None while every lane has one, or Searcher.FINISHED, a text that the base class does
         not declare."""
+        begun = bool(self._given and self._given[0].record)
         if not (self._given or self._free):
             return Searcher.FINISHED
         if len(self._running) >= self._lanes():
             return None
+        if not begun and not self._room():
+            return Searcher.FINISHED
         proposal = self._propose()
         self._running.add(trial_id)
         self.proposals[trial_id] = proposal

@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError, model_validator
 
-from study import objective, spec_file
+from study import budget, objective, spec_file
 from study.dimension import Counts, Dimension, Flags, Names, Numbers, Strict
+from study.meter import DEFAULT
 from study.spec_error import SpecError, did_you_mean, from_pydantic, refusal, shown
 
 __all__ = ["Baseline", "EarlyStopping", "Objective", "Resources", "Search", "Spec", "SpecError", "bundled", "load_spec"]
@@ -52,6 +53,12 @@ def _lanes(value: object) -> object:
     return value
 
 
+def _of_every_node(value: object) -> object:
+    """A single price is that of every machine."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return {DEFAULT: value} if is_number else value
+
+
 class Resources(Strict):
     workers_per_trial: int = Field(default=1, ge=1)
     gpus_per_worker: float = Field(default=1.0, ge=0)
@@ -62,6 +69,9 @@ class Resources(Strict):
     """A trial that makes no step for so long is ended as FAILED, its workers replaced. Longer than any step takes."""
     store_minutes: float = Field(default=15, ge=0)
     """For so long a store that cannot be reached is tried again, while training goes on; then the study stops."""
+
+    price_per_hour: Annotated[dict[str, Annotated[float, Field(ge=0)]], BeforeValidator(_of_every_node)] | None = None
+    """Of a machine, by node type; `default`: of all others. For budgets in money: any currency, called usd."""
 
     feature_cache_gb: float | None = Field(default=None, ge=0)
     """Of what frozen encoders make of the images, kept for the trials that follow: in the memory of each node, or in
@@ -75,6 +85,8 @@ class Resources(Strict):
     def _check(self) -> Self:
         if self.gpus_per_worker > 1 and not self.gpus_per_worker.is_integer():
             raise refusal([("gpus_per_worker", f"{self.gpus_per_worker} given; above 1 it must be whole")])
+        if self.price_per_hour is not None and DEFAULT not in self.price_per_hour:
+            raise refusal([(f"price_per_hour.{DEFAULT}", "missing; must be given for nodes of any other type")])
         return self
 
 
@@ -154,6 +166,14 @@ class Baseline(Fixed):
         return self
 
 
+def _budget(value: object) -> object:
+    """`none` lifts it, in a study that has one."""
+    if value is None or value == "none":
+        return None
+    budget.parse(str(value))
+    return value
+
+
 class Spec(Strict):
     description: str = ""
     dataset: str
@@ -162,6 +182,8 @@ class Spec(Strict):
     trials: int = Field(ge=1)
     """Baselines included."""
     epochs: int = Field(ge=1)
+    budget: Annotated[str | None, BeforeValidator(_budget)] = None
+    """What the study may cost at most, as in 2h, 40gpu-hours or 25usd: see study.budget."""
     seed: int = Field(default=0, ge=0)
     given_objectives: Objectives = Field(default=Objective(), alias="objective")
     """A list is searched for its Pareto set. The first one is that of early stopping and of a trial's best epoch."""

@@ -12,6 +12,7 @@ from seg.data import DATASETS
 from seg.experiment import Experiment
 from seg.losses import DEFAULTS
 from study import comparison
+from study.budget import parse
 from study.conditions import by_field, determine, first, parameter, published
 from study.dimension import Dimension, Value, ends
 from study.objective import COSTS, Objective
@@ -39,6 +40,9 @@ def problems(spec: "Spec") -> list[Problem]:
 
 
 def _budget(spec: "Spec") -> Iterator[Problem]:
+    if spec.budget and parse(spec.budget).unit == "usd" and spec.resources.price_per_hour is None:
+        problem = f"missing; must be given for a budget of {spec.budget}, as in {{default: 1.2, g6.12xlarge: 4.6}}"
+        yield "resources.price_per_hour", problem
     if spec.trials < len(spec.baselines):
         yield "trials", f"{spec.trials} given; must be at least {len(spec.baselines)}, the number of baselines"
     stopping = spec.early_stopping

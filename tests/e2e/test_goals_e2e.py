@@ -1,4 +1,4 @@
-"""What a study searches for: several objectives; each of two models."""
+"""What a study searches for, and for how much: several objectives; each of two models; within a budget."""
 
 import io
 import signal
@@ -10,6 +10,7 @@ import pytest
 from test_study_e2e import wait_for
 
 from study.leaders import on_front
+from study.meter import read_used
 from study.objective import Objective
 from study.records import State, read_records
 from study.store import Store
@@ -62,3 +63,36 @@ def test_two_models_compared_and_resumed(shell: Any) -> None:
     assert rows["trials"].tolist() == [2, 2] and rows["luck"].iloc[1] <= 1
     best = {model: max(r.best["val_iou"] for r in records if r.experiment["model"] == model) for model in rows["model"]}
     assert rows["val_iou"].tolist() == pytest.approx(list(best.values()))
+
+
+def test_a_study_ends_with_its_budget_and_goes_on_with_a_larger_one(shell: Any) -> None:
+    """A dollar a minute, the start of the lanes among it."""
+    price = ("--set", "resources.price_per_hour={default: 60}", "--set", "finalists=1")
+    plan = shell.study(*SMALL, *price, "--trials", 40, "--budget", "0.8usd", "--dry-run")
+    assert "budget          0.8 usd, at 60 an hour: about " in plan
+    out = shell.study(*SMALL, *price, "--trials", 40, "--budget", "0.8usd", "--name", "bounded")
+    store = Store(str(shell.storage / "bounded"))
+    records = read_records(store)
+    assert 1 <= len(records) < 40 and {record.state for record in records} == {State.COMPLETE}
+    assert "the budget holds no further trial: 0." in out and " of 0.8 usd spent" in out
+    assert sum(record.test is not None for record in records) == 1, "finalists are scored all the same"
+    spent = read_used(store).usd({"default": 60.0})
+
+    resume = ("phantom", "--no-report", "--name", "bounded", "--resume")
+    shell.study(*resume)
+    assert read_records(store) == records, "nothing is left for another trial"
+    shell.study(*resume, "--budget", "60usd", "--trials", len(records) + 1)
+    more = read_records(store)
+    assert len(more) == len(records) + 1 and more[-1].state is State.COMPLETE
+    assert read_used(store).usd({"default": 60.0}) > spent + 0.1
+
+
+def test_a_trial_that_runs_beyond_the_budget_ends_with_its_epoch(shell: Any) -> None:
+    out = shell.study(*SMALL, "--epochs", 200, "--trials", 3, "--budget", "0.7min", "--name", "cut")
+    records = read_records(Store(str(shell.storage / "cut")))
+    assert records and {record.state for record in records} == {State.PRUNED}
+    for record in records:
+        assert 1 <= len(record.epochs) < 200
+        assert record.reason.startswith(f"stopped at epoch {len(record.epochs)}: 0.0")
+        assert record.reason.endswith(" of 0.01167 hours spent")
+    assert f"{len(records)}/3 trials" in out

@@ -15,8 +15,8 @@ from seg.models.smp import FORM
 from study.spec import Spec, SpecError, bundled, load_spec
 
 KEYS = (
-    "description, dataset, image_size, trials, epochs, seed, objective, early_stopping, finalists, compare, encoder, "
-    "resources, fixed, search, baselines"
+    "description, dataset, image_size, trials, epochs, budget, seed, objective, early_stopping, finalists, compare, "
+    "encoder, resources, fixed, search, baselines"
 )
 
 MOBILENETS = "mobilenetv2_plain, mobilenetv2_skip"
@@ -220,6 +220,14 @@ def refusal_of(*overrides: str, source: str = "own.yaml") -> str:
         ),
         ("objective=[]", "objective: [] given; must have at least 1"),
         ("objective=val_iou", "objective: 'val_iou' given; must be keys and values"),
+        # a budget
+        ("budget=7200", "budget: '7200' given; must be an amount and its unit, as in 90min, 2h, 40gpu-hours or 25usd"),
+        (
+            "resources.price_per_hour={g6.xlarge: 0.8}",
+            "resources.price_per_hour.default: missing; must be given for nodes of any other type",
+        ),
+        ("resources.price_per_hour=-1", "resources.price_per_hour.default: -1 given; must be at least 0.0"),
+        ("resources.price_per_hour=cheap", "resources.price_per_hour: 'cheap' given; must be keys and values"),
         # a comparison
         (
             "compare=decoder_lr",
