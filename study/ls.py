@@ -71,7 +71,7 @@ def _fitting(widths: dict[str, int], width: int | None) -> list[str]:
 
 
 def _headline(study: dict[str, Any], records: list[Record]) -> str:
-    states = ", ".join(f"{count} {state}" for state, count in sorted(Counter(r.state for r in records).items()))
+    states = ", ".join(f"{count} {state}" for state, count in sorted(Counter(r.standing for r in records).items()))
     data = study["dataset"]
     synthetic = " (SYNTHETIC)" if data["synthetic"] else ""
     trials = f"{len(records)} trial{'' if len(records) == 1 else 's'}"
@@ -83,7 +83,7 @@ def _row(record: Record, objective: Objective) -> dict[str, str]:
     e, test = record.experiment, record.test or {}
     return {
         "trial": str(record.trial),
-        "state": record.state,
+        "state": record.standing,
         "score": f"{record.best[objective.metric]:.4f}",
         "epoch": f"{record.best_epoch}/{e['epochs']}",
         "test_iou": f"{test['iou']:.4f}" if test else "",

@@ -4,14 +4,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ray.tune.search import Searcher
 
 from study import conduct
 from study.plan import Plan
 from study.preparation import Prepared
+from study.recorder import Recorder
 from study.records import State, read_records
 from study.resources import Allotment, Cluster, Machine
 from study.spec import load_spec
 from study.store import Store
+from study.tune_loop import Events, Results, Trials
 
 
 class FailingTune:
@@ -20,19 +23,19 @@ class FailingTune:
     def __init__(self, failures: int):
         self.failures, self.asked = failures, list[list[int]]()
 
-    def __call__(self, plan: Plan, searcher: Any, stopping: Any, recorder: Any, samples: int, scratch: str) -> None:
+    def __call__(self, plan: Plan, trials: Trials, events: Events, recorder: Recorder, scratch: str) -> None:
         self.asked.append([])
-        for number in range(samples):
-            config = searcher.suggest(f"{len(self.asked)}-{number}")
+        results = Results(recorder, trials.numbers, events)
+        while (config := trials.suggest(id := f"{len(self.asked)}-{len(self.asked[-1])}")) != Searcher.FINISHED:
             self.asked[-1].append(config["trial"])
-            trial = _Trial(f"{len(self.asked)}-{number}")
+            trial = _Trial(id)
             if config["trial"] == 2 and len(self.asked) <= self.failures:
-                recorder.on_trial_error(0, [], trial)
+                events.on_trial_error(0, [], trial)
             else:
                 row = {"epoch": 1, "val_iou": 0.5, "seconds": 1.0, "images_per_second": 1.0}
-                recorder.on_trial_result(0, [], trial, {"row": row, "files": {}, "done": True})
-                recorder.on_trial_complete(0, [], trial)
-            searcher.on_trial_complete(trial.trial_id)
+                assert results(id, {"row": row, "files": {}, "done": True})
+                events.on_trial_complete(0, [], trial)
+            trials.on_trial_complete(id)
 
 
 class _Trial:
