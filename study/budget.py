@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from study.meter import Meter
+from study.meter import Meter, Used
 from study.records import Record, State
 
 Unit = Literal["hours", "GPU-hours", "usd"]
@@ -74,6 +74,8 @@ class Account:
             self.change(record)
 
     def change(self, record: Record) -> None:
+        if self._budget is None:
+            return
         hours = gpu_hours(record)
         self._total_gpu_hours += hours - self._gpu_hours.get(record.trial, 0.0)
         self._gpu_hours[record.trial] = hours
@@ -94,12 +96,9 @@ class Account:
         used = self.meter.read()
         return used.hours if self._budget.unit == "hours" else used.usd(self._prices)
 
-    def exhausted(self, more_seconds: float = 0.0) -> bool:
-        """Whether nothing is left, once a trial has trained so much longer than `change` was told of."""
-        if self._budget is None:
-            return False
-        more = self._gpus * more_seconds / 3600 if self._budget.unit == "GPU-hours" else 0.0
-        return self.spent + more >= self._budget.amount
+    @property
+    def exhausted(self) -> bool:
+        return self._budget is not None and self.spent >= self._budget.amount
 
     def holds_another(self) -> bool:
         """Whether one more trial would end before the budget does, as long as those so far on average. Before any has
@@ -135,3 +134,6 @@ class Account:
     def __str__(self) -> str:
         """`1.25 of 2 hours`; empty without a budget."""
         return f"{self.spent:.3g} of {self._budget}" if self._budget else ""
+
+
+UNBOUNDED = Account(None, {}, 0.0, Meter(Used(), list))

@@ -1,79 +1,87 @@
-"""The search of a study that compares the values of a choice: of each value its own sampler and its own rungs."""
+"""The search of a study that compares the values of a choice: of each its own searcher and its own scheduler, which
+know of no other value's trials."""
 
-from collections import defaultdict
-from typing import Any
-
-from ray.tune.schedulers import TrialScheduler
+import dataclasses
+from collections.abc import Sequence
+from typing import Protocol
 
 from seg.experiment import Experiment
-from study.comparison import comparable, narrowed, value_of
+from study import schedulers
+from study.comparison import Shares
 from study.dimension import Value
 from study.records import Record
-from study.search import AllEpochs, EachItsLane, OptunaStudy, Rungs, scheduler
+from study.schedulers import Decision, Scheduler
+from study.searcher import Searcher
 from study.spec import Spec
 
 
-def optuna_study(spec: Spec, seed: int) -> "OptunaStudy | EachItsStudy":
-    return EachItsStudy(spec, seed) if spec.compare else OptunaStudy(spec, seed)
+class Asked(Protocol):
+    """A searcher, or several."""
+
+    def ask(self, trial: int) -> Experiment: ...
+
+    def begin(self, trial: int, experiment: Experiment) -> None: ...
+
+    def tell(self, record: Record) -> None: ...
 
 
-class EachItsStudy:
-    """As OptunaStudy; no value learns from another's trials."""
+def searcher(spec: Spec) -> Asked:
+    return EachItsSearcher(Shares(spec)) if spec.compare else Searcher(spec)
 
-    def __init__(self, spec: Spec, seed: int):
-        self._spec, self._compare = spec, str(spec.compare)
-        self._studies = {value: OptunaStudy(narrowed(spec, value), seed) for value in comparable(spec)[self._compare]}
+
+def scheduler(spec: Spec) -> Scheduler:
+    return EachItsScheduler(Shares(spec)) if spec.compare else schedulers.build(spec)
+
+
+class EachItsSearcher:
+    """The n-th trial of one value is drawn by the same random numbers as the n-th of another: where nothing is known
+    yet, all values begin with the same choices otherwise."""
+
+    def __init__(self, shares: Shares):
+        self._shares = shares
+        self._each = {value: Searcher(shares.alone(value)) for value in shares.values}
 
     def ask(self, trial: int) -> Experiment:
-        return self._studies[value_of(self._spec, trial)].ask(trial)
+        return self._each[self._shares.value(trial)].ask(self._shares.number(trial))
+
+    def begin(self, trial: int, experiment: Experiment) -> None:
+        self._each[self._shares.value(trial)].begin(self._shares.number(trial), experiment)
 
     def tell(self, record: Record) -> None:
-        """A baseline of a value that is not searched teaches nobody."""
-        study = self._studies.get(record.experiment[self._compare])
-        if study is not None:
-            study.tell(record)
+        own = dataclasses.replace(record, trial=self._shares.number(record.trial))
+        self._each[self._shares.value(record.trial)].tell(own)
 
 
-def early_stopping(spec: Spec, ended: list[Record]) -> "AllEpochs | Rungs | EachItsRungs":
-    """As the spec says; knows the rungs of the trials that ended in an earlier session."""
-    if spec.compare and spec.early_stopping.scheduler != "none":
-        return EachItsRungs(spec, ended)
-    return scheduler(spec, ended, spec.objective)
+class EachItsScheduler:
+    """Trials stop, pause and go on for what others of their own value have done."""
 
+    def __init__(self, shares: Shares):
+        self._shares = shares
+        self._each = {value: schedulers.build(shares.alone(value)) for value in shares.values}
+        self._trials: dict[tuple[Value, int], int] = {}
+        """By value, and number of its own study."""
+        self.pauses = any(one.pauses for one in self._each.values())
 
-class EachItsRungs(EachItsLane, TrialScheduler):
-    """Trials are stopped for what others of their own value have done."""
+    def judge(self, trial: int, scores: Sequence[float]) -> Decision:
+        value, number = self._place(trial)
+        return self._each[value].judge(number, scores)
 
-    def __init__(self, spec: Spec, ended: list[Record]):
-        super().__init__()
-        self._compare, self._objective = str(spec.compare), spec.objective
-        self._rungs: dict[Value, Rungs] = defaultdict(lambda: Rungs(spec))
-        """By value: of baselines that may be one that is not searched."""
-        for record in ended:
-            rungs = self._rungs[record.experiment[self._compare]]
-            rungs.remember(f"earlier-{record.trial}", record.epochs, spec.objective)
+    def remember(self, trial: int, scores: Sequence[float]) -> None:
+        value, number = self._place(trial)
+        self._each[value].remember(number, scores)
 
-    def stops(self, record: Record) -> bool:
-        """See Rungs.stops."""
-        return self._rungs[record.experiment[self._compare]].stops(record)
+    def promotable(self, last: bool = False) -> int | None:
+        found = ((value, one.promotable(last)) for value, one in self._each.items())
+        return next((self._trials[value, number] for value, number in found if number is not None), None)
 
-    def _of(self, trial: Any) -> Rungs:
-        return self._rungs[trial.config["experiment"][self._compare]]
+    def promote(self, trial: int) -> None:
+        value, number = self._place(trial)
+        self._each[value].promote(number)
 
-    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        self._of(trial).on_trial_add(tune_controller, trial)
+    def settle(self) -> list[int]:
+        return [self._trials[value, number] for value, one in self._each.items() for number in one.settle()]
 
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        return self._of(trial).on_trial_result(tune_controller, trial, result)
-
-    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        self._of(trial).on_trial_complete(tune_controller, trial, result)
-
-    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        self._of(trial).on_trial_error(tune_controller, trial)
-
-    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
-        self._of(trial).on_trial_remove(tune_controller, trial)
-
-    def debug_string(self) -> str:
-        return "\n".join(f"{value}: {rungs.debug_string()}" for value, rungs in self._rungs.items())
+    def _place(self, trial: int) -> tuple[Value, int]:
+        place = self._shares.value(trial), self._shares.number(trial)
+        self._trials[place] = trial
+        return place

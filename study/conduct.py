@@ -21,23 +21,21 @@ from ray import tune
 from ray.exceptions import RayActorError
 
 from seg import data
-from seg.experiment import Experiment
-from study import finalists, leaders, session, space
+from study import finalists, leaders, session
 from study.budget import Account
 from study.cluster import Room
-from study.compared_search import early_stopping, optuna_study
 from study.gauges import Gauges
 from study.lane import GivenBack, Lane, NotStarted
 from study.meter import Meter, read_used
 from study.optuna_mirror import mirrored
 from study.plan import Plan
 from study.progress import Progress, Tally
-from study.recorder import Recorder, stopped_at
-from study.records import Record, State, now, read_records, write_record
-from study.search import Proposal, StudySearcher
-from study.spec import Spec
+from study.recorder import Recorder
+from study.records import Record, now, read_records, write_record
+from study.search import Search
 from study.store import Store
-from study.tidy import begin_again, end_in_store, remove_unnamed
+from study.tidy import begin_again, remove_unnamed
+from study.tune_loop import EachItsLane, Events, Results, Trials
 
 ROUNDS = 5
 """Times that Tune is run before a trial whose lanes keep dying is FAILED."""
@@ -133,14 +131,10 @@ def _search(plan: Plan, records: list[Record], scratch: str, mirror: Callable[[R
             mirror(record)
 
         for left in reversed(range(ROUNDS)):
-            for record in _end_the_stopped(plan, store, records, account):
-                changed(record)
-            if all(record.state.ended for record in records) and not account.holds_another():
-                break
             records = _round(plan, store, records, scratch, room, account, changed, progress.say, last=left == 0)
             if unfinished := [str(record.trial) for record in records if not record.state.ended]:
                 progress.say(f"lanes were lost: trials {', '.join(unfinished)} go on from their last epochs")
-            elif len(records) >= plan.spec.trials:
+            elif len(records) >= plan.spec.trials or account.closed:
                 break
         session.check(plan, store)
         meter.save(store)
@@ -158,32 +152,13 @@ def _round(
     say: Callable[[str], None],
     last: bool,
 ) -> list[Record]:
-    ended = [record for record in earlier if record.state.ended]
-    asked = optuna_study(plan.spec, seed=plan.spec.seed)
-    for record in ended:
-        asked.tell(record)
-    begun = {record.trial for record in earlier}  # one may be missing in between: its first record was not yet sent
-    free = [trial for trial in range(len(space.baselines(plan.spec)), plan.spec.trials) if trial not in begun]
-    config = {"settings": plan.settings, "scratch": scratch}
-    searcher = StudySearcher(_given(plan.spec, earlier), free, asked, config, room.lanes, account.holds_another)
-    stopping = early_stopping(plan.spec, ended)
-    recorder = Recorder(
-        store,
-        plan.settings,
-        earlier,
-        searcher,
-        asked,
-        plan.spec.objectives,
-        plan.spec.finalists,
-        plan.spec.compare,
-        changed,
-        partial(_check_and_note, plan, store, account),
-        last,
-        say,
-        partial(_why_stopped, account),
-    )
+    search = Search(plan.spec, earlier, partial(_is_sent, store), account)
+    check_session = partial(_check_and_note, plan, store, account)
+    recorder = Recorder(store, plan.settings, earlier, search, plan.contenders, changed, check_session)
+    trials = Trials(search, recorder, {"settings": plan.settings, "scratch": scratch}, room.lanes)
     try:
-        _tune(plan, searcher, stopping, recorder, account, plan.spec.trials - len(ended), scratch)
+        if not search.finished:
+            _tune(plan, trials, Events(recorder, trials.numbers, last, say), recorder, scratch)
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # once more, and what is left is not waited for
         recorder.close(lambda: say("sending the last records; Ctrl-C leaves them to be trained again"))
@@ -196,67 +171,17 @@ def _check_and_note(plan: Plan, store: Store, account: Account) -> None:
     account.meter.save_at_times(store)
 
 
-def _why_stopped(account: Account, record: Record) -> str:
-    account.change(record)
-    return f"stopped at epoch {len(record.epochs)}: {account} spent" if account.exhausted() else stopped_at(record)
+def _is_sent(store: Store, record: Record) -> bool:
+    return set(record.files.values()) <= set(store.names(record.folder))
 
 
-def _end_the_stopped(plan: Plan, store: Store, earlier: list[Record], account: Account) -> Iterator[Record]:
-    """Killed between a rung's decision and its record, a trial would train an epoch more than it should have; so would
-    one that is taken up again with nothing left of the budget."""
-    stopping = early_stopping(plan.spec, [record for record in earlier if record.state.ended])
-    for record in earlier:
-        if record.state.ended or not (account.exhausted() or stopping.stops(record)):
-            continue
-        if set(record.files.values()) <= set(store.names(record.folder)):
-            record.state, record.reason, record.finished = State.PRUNED, _why_stopped(account, record), now()
-            end_in_store(store, record)
-            yield record
-
-
-def _given(spec: Spec, earlier: list[Record]) -> Iterator[Proposal]:
-    """What needs no searching: trials of an earlier session that had not ended, and baselines not yet begun."""
-    begun = {record.trial for record in earlier}
-    for record in earlier:
-        if not record.state.ended:
-            yield Proposal(record.trial, record.source, Experiment.from_json(record.experiment), record)
-    for trial, (name, experiment) in enumerate(space.baselines(spec)):
-        if trial not in begun:
-            yield Proposal(trial, name, experiment)
-
-
-class BudgetSpent(tune.Stopper):
-    """Ends each trial with its epoch where nothing of the budget is left."""
-
-    def __init__(self, account: Account):
-        self._account = account
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing: see StudySearcher.__getstate__."""
-        return {}
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return self._account.exhausted(more_seconds=(result.get("row") or {}).get("seconds", 0.0))
-
-    def stop_all(self) -> bool:
-        return False
-
-
-def _tune(
-    plan: Plan,
-    searcher: StudySearcher,
-    stopping: Any,
-    recorder: Recorder,
-    account: Account,
-    samples: int,
-    scratch: str,
-) -> None:
+def _tune(plan: Plan, trials: Trials, events: Events, recorder: Recorder, scratch: str) -> None:
     tune.Tuner(
         Lane,
         tune_config=tune.TuneConfig(
-            search_alg=searcher,
-            scheduler=stopping,
-            num_samples=samples,
+            search_alg=trials,
+            scheduler=EachItsLane(),
+            num_samples=-1,  # until the search has finished: a trial that goes on after a pause is a new one to Tune
             max_concurrent_trials=min(plan.most_lanes, MOST_LANES),
             reuse_actors=True,
             trial_name_creator=partial(_trial_name, plan.name),
@@ -265,8 +190,8 @@ def _tune(
         run_config=tune.RunConfig(
             name=plan.name,
             storage_path=scratch,
-            callbacks=[recorder],
-            stop=BudgetSpent(account),
+            stop=Results(recorder, trials.numbers, events),
+            callbacks=[events],
             failure_config=tune.FailureConfig(max_failures=LANE_RESTARTS),
             # Trials' checkpoints are their workers'. Tune would look for the driver's folder on the lane's node.
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),

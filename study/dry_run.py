@@ -3,7 +3,7 @@
 import math
 import statistics
 import time
-from collections.abc import Iterator
+from collections import Counter
 from pathlib import Path
 
 import torch
@@ -17,6 +17,8 @@ from study.preparation import check_costs, check_objective, weights_folder
 from study.progress import duration
 from study.redact import redact
 from study.resources import Allotment, Cluster, allot, plural
+from study.schedulers.hyperband import Hyperband
+from study.schedulers.rung import milestones
 from study.spec import Spec
 from study.store import Store
 
@@ -41,6 +43,7 @@ def show(spec: Spec, store: Store, data_dir: Path, weights_dir: Path | None, clu
         "encoder weights": weights_there(spec, weights_folder(data_dir, weights_dir)),
         "trials": f"{spec.trials}, of which {len(spec.baselines)} published baselines",
         "epochs": f"{spec.epochs} a trial",
+        "sampler": spec.sampler,
         "early stopping": _stopping(spec),
         "objective": _objectives(spec),
         "finalists": _finalists(spec),
@@ -93,18 +96,15 @@ def _shares(spec: Spec) -> str:
 
 
 def _stopping(spec: Spec) -> str:
-    if spec.early_stopping.scheduler == "none":
-        return "none"
-    rungs = ", ".join(map(str, _rungs(spec)))
-    keep = spec.early_stopping.reduction_factor
-    return f"{spec.early_stopping.scheduler}: at epoch {rungs} only the best 1/{keep} so far go on"
-
-
-def _rungs(spec: Spec) -> Iterator[int]:
-    rung = spec.early_stopping.min_epochs
-    while rung < spec.epochs:
-        yield rung
-        rung *= spec.early_stopping.reduction_factor
+    stopping = spec.early_stopping
+    rungs = ", ".join(map(str, milestones(stopping.min_epochs, stopping.reduction_factor, spec.epochs)))
+    texts = {
+        "asha": f"at epoch {rungs} only the best 1/{stopping.reduction_factor} so far go on",
+        "promoting_asha": f"trials pause at epoch {rungs}; the best 1/{stopping.reduction_factor} go on",
+        "hyperband": f"brackets of promoting_asha, whose first rungs are at epoch {rungs}; one without any",
+        "median": f"from epoch {stopping.min_epochs} on, trials below the median of the others stop",
+    }
+    return f"{stopping.scheduler}: {texts[stopping.scheduler]}" if stopping.scheduler in texts else "none"
 
 
 def _seconds(spec: Spec, images: dict[str, int], allotment: Allotment) -> tuple[float, float]:
@@ -139,12 +139,24 @@ def budget_room(spec: Spec, cluster: Cluster, allotment: Allotment, least: float
 
 def _least_epochs(spec: Spec) -> float:
     """Epochs of all trials where each rung lets only its share through."""
-    if spec.early_stopping.scheduler == "none":
+    stopping = spec.early_stopping
+    first, factor = stopping.min_epochs, stopping.reduction_factor
+    if stopping.scheduler == "none":
         return spec.trials * spec.epochs
-    total, before, alive = 0.0, 0, float(spec.trials)
-    for rung in [*_rungs(spec), spec.epochs]:
+    if stopping.scheduler == "median":
+        return spec.trials * first
+    if stopping.scheduler != "hyperband":
+        return _least_of_bracket(first, factor, spec.epochs, spec.trials)
+    brackets = Hyperband(first, factor, spec.epochs, spec.trials)
+    members = Counter(map(brackets.bracket, range(spec.trials)))
+    return sum(_least_of_bracket(first * factor**s, factor, spec.epochs, count) for s, count in members.items())
+
+
+def _least_of_bracket(first: int, factor: int, epochs: int, trials: int) -> float:
+    total, before, alive = 0.0, 0, float(trials)
+    for rung in [*milestones(first, factor, epochs), epochs]:
         total += alive * (rung - before)
-        before, alive = rung, max(alive / spec.early_stopping.reduction_factor, 1)
+        before, alive = rung, max(alive / factor, 1)
     return total
 
 

@@ -92,7 +92,7 @@ def _fitting(widths: dict[str, int], columns: dict[str, int], width: int | None)
 
 
 def _headline(study: dict[str, Any], records: list[Record]) -> str:
-    states = ", ".join(f"{count} {state}" for state, count in sorted(Counter(r.state for r in records).items()))
+    states = ", ".join(f"{count} {state}" for state, count in sorted(Counter(r.standing for r in records).items()))
     data = study["dataset"]
     synthetic = " (SYNTHETIC)" if data["synthetic"] else ""
     trials = f"{len(records)} trial{'' if len(records) == 1 else 's'}"
@@ -146,7 +146,7 @@ def _row(record: Record, aims: Sequence[Objective], pareto: bool) -> dict[str, s
         **{other.metric: _value(other, record) for other in aims[1:]},
         "pareto": "yes" if pareto else "",
         "trial": str(record.trial),
-        "state": record.state,
+        "state": record.standing,
         "score": f"{record.best[objective.metric]:.4f}",
         "epoch": f"{record.best_epoch}/{e['epochs']}",
         "test_iou": f"{test['iou']:.4f}" if test else "",

@@ -59,6 +59,8 @@ class StartTrial:
     experiment: dict[str, Any]
     microbatches: int = 1
     """Parts of each batch, see seg.loop.start: more of them need less memory."""
+    paused_at: int = 0
+    """The epoch whose checkpoint another lane has sent, or is sending, so that the trial goes on here; 0: none."""
 
 
 @dataclass(frozen=True)

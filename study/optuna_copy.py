@@ -12,7 +12,7 @@ from study.optuna_storage import connect, refusal
 from study.optuna_trials import as_trial, continues, same
 from study.records import Record
 from study.redact import redact
-from study.search import directions
+from study.samplers.ask import directions
 from study.spec import Spec
 
 

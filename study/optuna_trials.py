@@ -9,9 +9,10 @@ from seg.experiment import Experiment
 from study import objective, space
 from study.conditions import parameter
 from study.records import Record, State
-from study.search import OUTCOMES
 from study.spec import Spec
 
+OUTCOMES = {State.COMPLETE: TrialState.COMPLETE, State.PRUNED: TrialState.PRUNED}
+"""What Optuna is told of a trial with a score; every other end is a FAIL, which is never a score."""
 NEW = -1
 """Number and id of a trial that no storage has yet."""
 

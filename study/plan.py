@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from study import leaders
 from study.budget import Account, parse
 from study.messages import LaneSettings
 from study.meter import Meter
@@ -65,6 +66,10 @@ class Plan:
         """However large the cluster grows."""
         fixed = self.spec.resources.lanes != "auto" or not self.prepared.cluster.joined
         return self.prepared.allotment.lanes if fixed else self.spec.trials
+
+    def contenders(self, records: Iterable[Record]) -> list[Record]:
+        """Who may be scored at the end; see leaders.contenders."""
+        return leaders.contenders(records, self.spec.objectives, self.spec.finalists, self.spec.compare)
 
     def account(self, meter: Meter, records: Iterable[Record], say: Callable[[str], None]) -> Account:
         """Of the study's budget; `records`: what earlier sessions have come to."""

@@ -109,6 +109,16 @@ class Record:
         return next((row for row in self.epochs if row["epoch"] == self.best_epoch), {})
 
     @property
+    def paused_at(self) -> int:
+        """The epoch at which it waits to go on; 0 where it does not."""
+        return int(self.extra.get("paused_at", 0))
+
+    @property
+    def standing(self) -> str:
+        """Its state for people: `paused` where it is RUNNING and waits."""
+        return "paused" if self.paused_at else str(self.state)
+
+    @property
     def train_seconds(self) -> float:
         return sum(row["seconds"] for row in self.epochs)
 

@@ -179,7 +179,7 @@ def _there(store: Store) -> bool:
 def _conduct(
     given: argparse.Namespace, name: str, spec: Spec, store: Store, again: Collection[int] = frozenset()
 ) -> int:
-    from study import cluster, conduct, optuna_mirror, preparation, recorder, session
+    from study import cluster, conduct, optuna_mirror, preparation, session, tune_loop
     from study.plan import Plan
 
     if given.optuna_storage is not None:
@@ -205,7 +205,7 @@ def _conduct(
         except session.StudyTaken as error:
             complain(error)
             return BAD_INPUT
-        except (StoreError, recorder.LanesError) as error:
+        except (StoreError, tune_loop.LanesError) as error:
             complain(error)
             print(f"what the store has is safe. Go on with:\n  {_resume_line(given, name)}", file=sys.stderr)
             return FAILED

@@ -35,10 +35,10 @@ Objectives = Annotated[
 
 
 class EarlyStopping(Strict):
-    """`asha`: of the trials that reach a rung, all but the best 1 / `reduction_factor` are stopped (Li et al. 2020,
-    arXiv:1810.05934). The first rung is at `min_epochs`, each next one at `reduction_factor` times as many."""
+    """`scheduler`: a name in study.schedulers.SCHEDULERS. Rungs are at `min_epochs`, and each next one at
+    `reduction_factor` times as many epochs; about the best 1 / `reduction_factor` go on from each."""
 
-    scheduler: Literal["asha", "none"] = "asha"
+    scheduler: Literal["asha", "promoting_asha", "hyperband", "median", "none"] = "asha"
     min_epochs: int = Field(default=1, ge=1)
     reduction_factor: int = Field(default=3, ge=2)
 
@@ -187,6 +187,8 @@ class Spec(Strict):
     seed: int = Field(default=0, ge=0)
     given_objectives: Objectives = Field(default=Objective(), alias="objective")
     """A list is searched for its Pareto set. The first one is that of early stopping and of a trial's best epoch."""
+    sampler: Literal["tpe", "gp", "cmaes", "random", "qmc"] = "tpe"
+    """What proposes the next trial: a name in study.samplers.SAMPLERS."""
     early_stopping: EarlyStopping = EarlyStopping()
     finalists: int = Field(default=1, ge=0)
     """Best trials that are scored on the sealed test split: of all, or of each value that is compared."""

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from seg.experiment import Experiment
 from seg.losses import DEFAULTS
 from study import comparison
 from study.budget import parse
-from study.conditions import by_field, determine, first, parameter, published
+from study.conditions import by_field, determine, first, flat, parameter, published
 from study.dimension import Dimension, Value, ends
 from study.objective import COSTS, Objective
 from study.spec_error import did_you_mean
@@ -21,6 +22,8 @@ from study.spec_error import did_you_mean
 if TYPE_CHECKING:
     from study.spec import Spec
 
+NEEDED = {"gp": "scipy", "cmaes": "cmaes"}
+"""By sampler, the package that comes with an extra of this one."""
 DEFAULT_BATCH = Experiment.batch_size
 LARGEST = 1024
 """Of the image sizes that are tried to suggest one, in pixels."""
@@ -33,8 +36,7 @@ def problems(spec: "Spec") -> list[Problem]:
         *_budget(spec),
         *_data(spec),
         *_objectives(spec),
-        *(searched := _searched(spec)),
-        *([] if searched else _compared(spec)),
+        *(_searched(spec) or [*_sampler(spec), *_compared(spec)]),
         *_baselines(spec),
     ]
 
@@ -146,6 +148,22 @@ def _searched(spec: "Spec") -> list[Problem]:
         count = f"{spec.trials} trials, of which {len(spec.baselines)} are baselines"
         return [("search", f"missing; must be given for {count}: what the others try")]
     return []
+
+
+def _sampler(spec: "Spec") -> Iterator[Problem]:
+    searched = flat(spec)
+    # Of what is compared, each value has a search of its own.
+    choices = [name for name, of in searched.items() if isinstance(ends(of)[0], str | bool) and name != spec.compare]
+    needed = NEEDED.get(spec.sampler)
+    if len(spec.objectives) > 1 and spec.sampler in ("gp", "cmaes"):
+        yield "sampler", f"{spec.sampler} searches for one objective alone; for several, give tpe, random or qmc"
+    elif spec.sampler == "cmaes" and choices:
+        names = ", ".join(choices)
+        yield "sampler", f"cmaes searches numbers alone; give {names} a single value each, or tpe or gp as sampler"
+    elif spec.sampler == "cmaes" and not searched:
+        yield "sampler", "cmaes has no number to search; give a range in search, or another sampler"
+    elif needed and not find_spec(needed):
+        yield "sampler", f"{spec.sampler} needs the package {needed}: pip install 'segstudy[samplers]'; or give tpe"
 
 
 def _structure(spec: "Spec") -> list[Problem]:

@@ -108,7 +108,8 @@ class Worker:
         built = time.perf_counter() - began
         with self._pulse.bounded():
             self._writer.flush()
-            self._attempt = Attempt(run, command.trial, self.settings.objective, self._store, self._writer)
+            objective, paused_at = self.settings.objective, command.paused_at
+            self._attempt = Attempt(run, command.trial, objective, self._store, self._writer, paused_at)
         self._epochs, self._begins = experiment.epochs, True
         trainable, frozen = run.params
         return Started(

@@ -102,13 +102,13 @@ def test_hours_hold_another_trial_as_long_as_those_before(make_record: Any, cloc
     clock.hours(1.25)
     assert account.holds_another() and account.hours_left == 0.75 and not said, "exactly the mean of 0.75 h"
     clock.hours(0.01)
-    assert not account.holds_another() and not account.exhausted()
+    assert not account.holds_another() and not account.exhausted
     assert said == ["the budget holds no further trial: 2.26 of 3 hours spent; those that run may end within it"]
     for trial in range(3, 50):
         account.change(trained(make_record, trial, State.PRUNED, 0.01))
     assert not account.holds_another() and len(said) == 1, "once it is said, no further trial is begun"
     clock.hours(0.74)
-    assert account.exhausted() and account.hours_left == 0
+    assert account.exhausted and account.hours_left == 0
 
 
 def test_dollars_are_those_of_all_nodes(make_record: Any, clock: Clock) -> None:
@@ -119,9 +119,9 @@ def test_dollars_are_those_of_all_nodes(make_record: Any, clock: Clock) -> None:
     clock.hours(2.4)
     assert account.spent == pytest.approx(20) and account.holds_another() and str(account) == "20 of 25 usd"
     clock.hours(0.01)
-    assert not account.holds_another() and not account.exhausted()
+    assert not account.holds_another() and not account.exhausted
     clock.hours(1)
-    assert account.exhausted()
+    assert account.exhausted
 
 
 def test_gpu_hours_are_those_of_the_trials_and_the_running_ones_need_theirs(make_record: Any, clock: Clock) -> None:
@@ -137,7 +137,7 @@ def test_gpu_hours_are_those_of_the_trials_and_the_running_ones_need_theirs(make
     assert account.holds_another(), "1 for the running one, 2 for the next"
     account.change(trained(make_record, 3, State.RUNNING, 1.5, gpus=2))
     assert account.spent == 8 and not account.holds_another()
-    assert not account.exhausted(3599) and account.exhausted(3600), "with the epoch that has just ended"
+    assert not account.exhausted
     running.state = State.PRUNED
     account.change(running)
     assert account.spent == 8, "counted once"
@@ -151,4 +151,4 @@ def test_what_was_trained_in_vain_was_paid_too(make_record: Any) -> None:
 
 def test_without_a_budget_there_is_always_room(make_record: Any, clock: Clock) -> None:
     account = Account(None, {}, 1.0, Meter(Used(1e9), list, clock))
-    assert account.holds_another() and not account.exhausted(1e9) and str(account) == ""
+    assert account.holds_another() and not account.exhausted and str(account) == ""

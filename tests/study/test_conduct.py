@@ -1,7 +1,6 @@
 """Rounds of a search: what Tune leaves unfinished is taken up again."""
 
 import dataclasses
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +8,15 @@ import pytest
 from ray.tune.search import Searcher
 
 from study import conduct
-from study.meter import Used, read_used
+from study.meter import read_used
 from study.plan import Plan
 from study.preparation import Prepared
+from study.recorder import Recorder
 from study.records import Record, State, read_records
 from study.resources import Allotment, Cluster, Machine
 from study.spec import load_spec
 from study.store import Store
+from study.tune_loop import Events, Results, Trials
 
 
 class FailingTune:
@@ -24,23 +25,21 @@ class FailingTune:
     def __init__(self, failures: int):
         self.failures, self.asked = failures, list[list[int]]()
 
-    def __call__(
-        self, plan: Plan, searcher: Any, stopping: Any, recorder: Any, account: Any, samples: int, scratch: str
-    ) -> None:
+    def __call__(self, plan: Plan, trials: Trials, events: Events, recorder: Recorder, scratch: str) -> None:
         self.asked.append([])
-        for number in range(samples):
-            config = searcher.suggest(f"{len(self.asked)}-{number}")
-            if config == Searcher.FINISHED:
-                return
+        results = Results(recorder, trials.numbers, events)
+        while (config := trials.suggest(id := f"{len(self.asked)}-{len(self.asked[-1])}")) != Searcher.FINISHED:
+            if config is None:
+                continue  # none for now: Tune asks again
             self.asked[-1].append(config["trial"])
-            trial = _Trial(f"{len(self.asked)}-{number}")
+            trial = _Trial(id)
             if config["trial"] == 2 and len(self.asked) <= self.failures:
-                recorder.on_trial_error(0, [], trial)
+                events.on_trial_error(0, [], trial)
             else:
                 row = {"epoch": 1, "val_iou": 0.5, "seconds": 1.0, "images_per_second": 1.0}
-                recorder.on_trial_result(0, [], trial, {"row": row, "files": {}, "done": True})
-                recorder.on_trial_complete(0, [], trial)
-            searcher.on_trial_complete(trial.trial_id)
+                assert results(id, {"row": row, "files": {}, "done": True})
+                events.on_trial_complete(0, [], trial)
+            trials.on_trial_complete(id)
 
 
 class _Trial:
@@ -101,7 +100,7 @@ def test_trials_are_begun_as_long_as_the_budget_holds_them(
     monkeypatch.setattr(conduct, "_tune", tune := FailingTune(0))
     records = conduct._search(with_budget(plan, "epochs=1", "budget=0.015min"), [], "", lambda record: None)
     assert tune.asked == [[0]] and [record.trial for record in records] == [0]
-    assert "the budget holds no further trial" in capsys.readouterr().out
+    assert capsys.readouterr().out.count("the budget holds no further trial") == 1
     assert 0 < read_used(plan.store).hours < 0.01
 
 
@@ -127,25 +126,3 @@ def test_a_larger_budget_goes_on(plan: Plan, monkeypatch: pytest.MonkeyPatch, ma
     records = conduct._search(with_budget(plan, "epochs=1", "budget=3h"), [make_record(0)], "", lambda record: None)
     assert tune.asked == [[1, 2, 3, 4]] and len(records) == 5
     assert read_used(plan.store).hours > 2 and read_used(plan.store).usd({"default": 1.5}) > 3
-
-
-def test_a_trial_that_the_budget_ends_says_so(plan: Plan, make_record: Any) -> None:
-    """Of GPU-hours, the epoch that has just ended is counted before anything else is told of it."""
-    spec = with_budget(plan, "budget=1gpu-hours").spec
-    prepared = dataclasses.replace(plan.prepared, allotment=Allotment(1, 1, 1.0, 2))
-    plan = dataclasses.replace(plan, spec=spec, prepared=prepared)
-    record: Record = make_record(0, State.RUNNING, [0.5], epochs=3)
-    record.gpus, record.epochs[0]["seconds"] = 1.0, 1800.0
-    account = plan.account(conduct.Meter(Used(), list), [record], print)
-    stopper = conduct.BudgetSpent(account)
-    assert not stopper("tune-0", {"row": {"seconds": 1799.0}}) and not stopper("tune-0", {"failure": "out of memory"})
-    assert stopper("tune-0", {"row": {"seconds": 1800.0}}) and not stopper.stop_all()
-    record.epochs.append(record.epochs[0] | {"epoch": 2})
-    assert conduct._why_stopped(account, record) == "stopped at epoch 2: 1 of 1 GPU-hours spent"
-    assert "not among the best" in conduct._why_stopped(
-        plan.account(conduct.Meter(Used(), list), [], print), make_record(1)
-    )
-
-
-def test_tune_keeps_no_copy_of_the_account(plan: Plan) -> None:
-    pickle.dumps(conduct.BudgetSpent(plan.account(conduct.Meter(Used(), list), [], print)))

@@ -15,8 +15,8 @@ from seg.models.smp import FORM
 from study.spec import Spec, SpecError, bundled, load_spec
 
 KEYS = (
-    "description, dataset, image_size, trials, epochs, budget, seed, objective, early_stopping, finalists, compare, "
-    "encoder, resources, fixed, search, baselines"
+    "description, dataset, image_size, trials, epochs, budget, seed, objective, sampler, early_stopping, finalists, "
+    "compare, encoder, resources, fixed, search, baselines"
 )
 
 MOBILENETS = "mobilenetv2_plain, mobilenetv2_skip"
@@ -241,7 +241,17 @@ def refusal_of(*overrides: str, source: str = "own.yaml") -> str:
         ("objective.mode=biggest", "objective.mode: 'biggest' given; choose from 'max' or 'min'"),
         ("objective.mode=min", "objective.mode: 'min' given; must be max for val_iou"),
         ("objective.metric=val_loss", "objective.mode: 'max' given; must be min for val_loss"),
-        ("early_stopping.scheduler=pbt", "early_stopping.scheduler: 'pbt' given; choose from 'asha' or 'none'"),
+        (
+            "early_stopping.scheduler=pbt",
+            "early_stopping.scheduler: 'pbt' given; choose from "
+            "'asha', 'promoting_asha', 'hyperband', 'median' or 'none'",
+        ),
+        ("sampler=annealing", "sampler: 'annealing' given; choose from 'tpe', 'gp', 'cmaes', 'random' or 'qmc'"),
+        (
+            "sampler=cmaes",
+            "sampler: cmaes searches numbers alone; give model, loss, encoder_freeze a single value each, "
+            "or tpe or gp as sampler",
+        ),
         ("early_stopping.reduction_factor=1", "early_stopping.reduction_factor: 1 given; must be at least 2"),
         ("encoder.weights=coco", "encoder.weights: 'coco' given; choose from 'imagenet' or 'none'"),
         ("encoder=none", "encoder: 'none' given; must be keys and values"),
@@ -331,6 +341,17 @@ class TestRefusals:
 
     def test_override_that_is_no_yaml(self):
         assert refusal_of("epochs=[1").startswith("own.yaml: epochs: '[1' given; line 1: not valid YAML: ")
+
+    @pytest.mark.parametrize(("sampler", "package"), [("gp", "scipy"), ("cmaes", "cmaes")])
+    def test_a_sampler_whose_package_is_not_installed(self, monkeypatch, sampler, package):
+        monkeypatch.setattr("study.spec_check.find_spec", lambda name: None)
+        numbers = "search={model: unet, loss: bce, decoder_lr: {low: 0.001, high: 0.01}, encoder_lr: 0.001}"
+        problem = f"sampler: {sampler} needs the package {package}: pip install 'segstudy[samplers]'; or give tpe"
+        assert refusal_of(f"sampler={sampler}", numbers, "baselines=[]").endswith(problem)
+
+    def test_cmaes_without_a_number_to_search(self):
+        nothing = "search={model: unet, loss: bce, decoder_lr: 0.001, encoder_lr: 0.001}"
+        assert "cmaes has no number to search" in refusal_of("sampler=cmaes", nothing, "baselines=[]")
 
     def test_neither_name_nor_file(self):
         message = f"isik: neither a bundled study nor a file; did you mean isic? (bundled: {', '.join(bundled())})"
