@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from seg import models
-from seg.latency import PASSES, WARM_UPS, median_ms
+from seg import latency, models
+from seg.latency import FEWEST, PASSES, WARM_UPS, median_ms
 
 CPU = torch.device("cpu")
 
@@ -32,6 +32,13 @@ def test_the_median_of_passes_once_warm() -> None:
     sleeper = Sleeper()
     assert 2 <= median_ms(sleeper, 96, CPU) < 20
     assert sleeper.shapes == [(1, 3, 96, 96)] * (WARM_UPS + PASSES) and not sleeper.trained
+
+
+def test_a_slow_model_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latency, "BOUND_SECONDS", 0.001)
+    sleeper = Sleeper()
+    assert 2 <= median_ms(sleeper, 64, CPU) < 40
+    assert len(sleeper.shapes) == WARM_UPS + FEWEST
 
 
 @pytest.mark.parametrize("name", ["mobilenetv2_skip", "deeplabv3_mobilenetv3"])
