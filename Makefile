@@ -44,5 +44,5 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "installing into $(VENV) (about 2 minutes, 7 GB) ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP_INSTALL) torch torchvision
-	@$(PIP_INSTALL) -e '.[test,zoo,dashboard,export]'
+	@$(PIP_INSTALL) -e '.[test,zoo,samplers,dashboard,export]'
 	@touch $(STAMP)

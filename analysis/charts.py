@@ -7,7 +7,7 @@ from functools import partial
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis import classes, compare, effects, figures, finalists, load
+from analysis import classes, compare, comparison, effects, figures, finalists, load
 from analysis import importance as importances
 from analysis.finalists import Finalist
 from analysis.finalists_text import PLACES
@@ -46,6 +46,8 @@ def of_search(trials: pd.DataFrame, epochs: pd.DataFrame) -> Iterator[Chart]:
     if len(importances.importance(trials)):
         why = "How much each choice decides whether a searched trial is among the best (PED-ANOVA). Not its direction."
         yield _chart("importance", trials, "What mattered", why)
+    if len(said := comparison.sentences(trials)) > 1:
+        yield _chart("best_of", trials, f"The best of each {comparison.choice(trials)}", " ".join(said), wide=True)
     yield from _of_choices(trials, epochs)
     yield from _of_costs(trials)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.columns import HYPERPARAMETERS
+from study import pareto
 
 SEARCH = "search"
 ENDED_WITH_SCORE = ("COMPLETE", "PRUNED")
@@ -28,10 +29,27 @@ class Objective:
         return self.mode == "min"
 
 
-def objective(table: pd.DataFrame) -> Objective:
-    """The study's own; validation IoU where the table remembers no study, as one read from CSV."""
+def objectives(table: pd.DataFrame) -> list[Objective]:
+    """The study's own, those it had first in front; validation IoU where the table remembers no study, as one read
+    from CSV."""
     spec = table.attrs.get("study", {}).get("spec", {})
-    return Objective(**spec.get("objective", {"metric": "val_iou", "mode": "max"}))
+    given = spec.get("objective", {"metric": "val_iou", "mode": "max"})
+    return [Objective(**one) for one in (given if isinstance(given, list) else [given])]
+
+
+def objective(table: pd.DataFrame) -> Objective:
+    """The first one."""
+    return objectives(table)[0]
+
+
+def on_front(trials: pd.DataFrame) -> pd.Series:
+    """Whether a trial is of the Pareto set: no other finished trial is as good in every objective and better in one."""
+    aims = objectives(trials)
+    values = trials[[aim.metric for aim in aims]].astype(float) * [1 if aim.ascending else -1 for aim in aims]
+    competes = (trials["state"] == "COMPLETE") & values.notna().all(axis=1)
+    found = pd.Series(False, index=trials.index)
+    found[competes] = pareto.front(values[competes].to_numpy())
+    return found
 
 
 def baselines(trials: pd.DataFrame) -> pd.DataFrame:
@@ -40,9 +58,10 @@ def baselines(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def ranked(trials: pd.DataFrame) -> pd.DataFrame:
-    """Best first, whatever the state; ties by number; those without a score last."""
-    aim = objective(trials)
-    return trials.sort_values([aim.metric, "trial"], ascending=[aim.ascending, True], na_position="last")
+    """Best first, whatever the state; ties by the other objectives, then by number; those without a score last."""
+    aims = [aim for aim in objectives(trials) if aim.metric in trials]  # epochs have scores alone
+    order = [aim.ascending for aim in aims]
+    return trials.sort_values([*(aim.metric for aim in aims), "trial"], ascending=[*order, True], na_position="last")
 
 
 def best(trials: pd.DataFrame) -> pd.Series | None:
@@ -133,23 +152,25 @@ def interval(values: pd.Series, draws: int = 2000) -> tuple[float, float]:
 COSTS = {
     "train_seconds": "training (s)",
     "gpu_seconds": "GPU-seconds",
-    "params": "parameters",
+    "params_total": "parameters",
+    "latency_ms": "latency of an image (ms)",
 }
 """What a score may be weighed against, and its unit."""
 
 
 def costs(trials: pd.DataFrame) -> pd.DataFrame:
-    """Finished trials: `trial`, `score`, each of COSTS that is known and not the same for all (`params`: all of the
-    model's), and for each `<cost>_efficient`: whether no other has a score as good for less."""
+    """Finished trials: `trial`, `score`, each of COSTS and of the study's further objectives that is known and not the
+    same for all, and for each `<cost>_efficient`: whether no other has a score as good for less (of an objective that
+    is to be large: for more)."""
     aim = objective(trials)
     finished = trials[(trials["state"] == "COMPLETE") & trials[aim.metric].notna()]
     found = finished[["trial"]].assign(score=finished[aim.metric].astype(float))
-    known = finished.assign(params=finished["params_trainable"] + finished["params_frozen"])
-    for name in COSTS:
-        values = known[name].astype(float)
+    signs = dict.fromkeys(COSTS, 1) | {one.metric: 1 if one.ascending else -1 for one in objectives(trials)[1:]}
+    for name in [name for name in signs if name in finished]:
+        values = finished[name].astype(float)
         if values.notna().all() and values.nunique() > 1:
             found[name] = values
-            found[f"{name}_efficient"] = _efficient(values, found["score"], aim.ascending)
+            found[f"{name}_efficient"] = _efficient(signs[name] * values, found["score"], aim.ascending)
     return found
 
 

@@ -265,7 +265,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def default_score(opened: load.Study, found: Sequence[Finalist]) -> str:
     """The objective's, where it is a score of test images that has an interval."""
-    objective = opened.info["spec"].get("objective", {})
+    given = opened.info["spec"].get("objective", {})
+    objective = given[0] if isinstance(given, list) else given
     name = str(objective.get("metric", SCORE)).removeprefix("val_")
     if not found:
         return name

@@ -19,6 +19,9 @@ HEADINGS = {
     "source": "source",
     "best_epoch": "best epoch",
     "train_seconds": "training",
+    "params_total": "parameters",
+    "latency_ms": "latency",
+    "pareto": "Pareto set",
     "encoder_freeze": "frozen",
     "loss_dice_weight": "Dice weight",
     "loss_power": "weight power",
@@ -26,12 +29,22 @@ HEADINGS = {
     "loss_gamma": "focal γ",
     "batch_size": "batch",
 }
+UNITS = {
+    "train_seconds": "{:.0f} s",
+    "gpu_seconds": "{:.0f} s",
+    "latency_ms": "{:.1f} ms",
+    "params_total": "{:,}",
+    "params_trainable": "{:,}",
+}
 HINTS = {
     "trial": "Number of the trial, from 0, in the order they began.",
     "state": "COMPLETE, PRUNED (stopped early at a rung), FAILED, INFEASIBLE (does not fit) or RUNNING.",
     "source": "search, or the name of the published configuration.",
     "best_epoch": "Epoch with the best objective, of the epochs that ran; scores and weights are of that epoch.",
     "train_seconds": "Seconds in all its epochs, validation included.",
+    "params_total": "Parameters of the model, frozen ones included.",
+    "latency_ms": "Milliseconds that the model takes for one image of the training size, where it was trained.",
+    "pareto": "No other finished trial is as good in every objective of the study and better in one.",
     "model": "Architecture of the network.",
     "loss": "What training minimises.",
     "encoder_frozen_epochs": "For so many epochs the encoder is frozen, then fine-tuned.",
@@ -89,7 +102,10 @@ def leaderboard(trials: pd.DataFrame) -> Board:
     varied = compare.varied(trials)
     first = [name for name in ("model", "loss") if name in varied]
     rest = [name for name in varied if name not in first]
-    names = [*scores[:1], "source", *first, *scores[1:], "state", "best_epoch", *rest, "train_seconds"]
+    other = [aim.metric for aim in compare.objectives(trials)[1:] if aim.metric not in scores]
+    front = ["pareto"] if "pareto" in trials else []
+    names = [*scores[:1], *other, *front, "source", *first, *scores[1:], "state", "best_epoch", *rest, "train_seconds"]
+    names = list(dict.fromkeys(names))
     looks, leader = theme.looks(trials), compare.best(trials)
     best = None if leader is None else int(leader["trial"])
     rows = [
@@ -104,14 +120,15 @@ def leaderboard(trials: pd.DataFrame) -> Board:
         )
         for row in compare.ranked(trials).to_dict("records")
     ]
-    numeric = {*scores, "best_epoch", "train_seconds"}
+    numeric = {*scores, *other, "best_epoch", "train_seconds"}
     said = labels(trials)
     headings = [_heading(name, said, name in numeric or pd.api.types.is_float_dtype(trials[name])) for name in names]
     return Board(headings, rows, scores)
 
 
 def _scores(trials: pd.DataFrame) -> list[str]:
-    wanted = [compare.objective(trials).metric, "val_iou", "val_dice", *TESTS]
+    aims = [aim.metric for aim in compare.objectives(trials) if aim.metric.startswith("val_")]
+    wanted = [*aims, "val_iou", "val_dice", *TESTS]
     return [name for name in dict.fromkeys(wanted) if name in trials]
 
 
@@ -128,4 +145,5 @@ def _cell(row: Mapping[Any, Any], name: str, scores: list[str]) -> str:
         return f"{value:.4f}"
     if name == "best_epoch":
         return f"{value} of {row['epochs']}"
-    return f"{value:.0f} s" if name == "train_seconds" else compare.text(value)
+    unit = UNITS.get(name)
+    return unit.format(value) if unit else compare.text(value)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import columns
+from analysis import columns, compare
 from study.names import is_file_name
 from study.records import FormatError, Record, read_records
 from study.redact import redact
@@ -83,12 +83,16 @@ def study_info(study: str | Study) -> dict[str, Any]:
 
 def trials(study: str | Study) -> pd.DataFrame:
     """One row a trial, by number. Scores (0 to 1, losses aside) are those of its best epoch; `*_seconds` are in
-    seconds; `test_*` are there only where a finalist was scored. What a trial does not have is missing.
+    seconds; `test_*` are there only where a finalist was scored, `pareto` only where there are several objectives.
+    What a trial does not have is missing.
     StudyNotFound where there is no study.
     """
     opened = open_study(study)
     rows = [_trial_row(record) for record in opened.records]
-    return columns.frame(rows, columns.trial_columns(rows), opened.info)
+    table = columns.frame(rows, columns.trial_columns(rows), opened.info)
+    if len(compare.objectives(table)) > 1:
+        table["pareto"] = compare.on_front(table)
+    return table
 
 
 def epochs(study: str | Study) -> pd.DataFrame:
@@ -203,8 +207,10 @@ def _costs(record: Record) -> dict[str, Any]:
         "best_epoch": record.best_epoch,
         "params_trainable": record.params_trainable,
         "params_frozen": record.params_frozen,
+        "params_total": record.params_total,
+        "latency_ms": record.latency_ms,
         "train_seconds": seconds if record.epochs else None,
-        "gpu_seconds": seconds * record.gpus if record.epochs else None,
+        "gpu_seconds": record.gpu_seconds if record.epochs else None,
         "images_per_second": images / seconds if seconds else None,
         "device": record.device,
         "precision": record.extra.get("precision") or record.experiment.get("precision", ""),

@@ -1,8 +1,9 @@
 """A study's trials as a table.
 
-python -m analysis.table STUDY [--format csv|json|md|parquet] [--epochs]
+python -m analysis.table STUDY [--format csv|json|md|parquet] [--epochs | --compare]
 """
 
+import argparse
 import io
 import json
 import os
@@ -12,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import columns, load
+from analysis import columns, comparison, load
 from study.arguments import ArgumentParser
 from study.redact import complain
 
@@ -71,7 +72,9 @@ def parser() -> ArgumentParser:
     p = ArgumentParser(prog="python -m analysis.table", description="A study's trials, one row each.")
     p.add_argument("study", metavar="STUDY", help="<storage>/<name>, a folder or s3://...")
     p.add_argument("--format", choices=list(FORMATS), default="csv", help="default: csv")
-    p.add_argument("--epochs", action="store_true", help="one row a trial and epoch")
+    rows = p.add_mutually_exclusive_group()
+    rows.add_argument("--epochs", action="store_true", help="one row a trial and epoch")
+    rows.add_argument("--compare", action="store_true", help="one row a value of what the study compares")
     return p
 
 
@@ -81,11 +84,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain("--format parquet: is not for a terminal; write it to a file: > trials.parquet")
         return 2
     try:
-        table = load.epochs(given.study)[list(columns.EPOCH)] if given.epochs else load.trials(given.study)
-    except load.StudyNotFound as error:
+        table = _table(given)
+    except (load.StudyNotFound, comparison.NothingCompared) as error:
         complain(error)
         return 2
     return write(FORMATS[given.format](table))
+
+
+def _table(given: argparse.Namespace) -> pd.DataFrame:
+    if given.epochs:
+        return load.epochs(given.study)[list(columns.EPOCH)]
+    trials = load.trials(given.study)
+    return comparison.table(trials) if given.compare else trials
 
 
 def write(content: str | bytes) -> int:

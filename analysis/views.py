@@ -109,8 +109,13 @@ def _sentences(trials: pd.DataFrame, leader: pd.Series | None, counts: pd.DataFr
     if leader is None:
         return
     metric = compare.objective(trials).metric
-    score = f"{labels(trials)(metric)} {leader[metric]:.4f}"
+    said = labels(trials)
+    score = f"{said(metric)} {leader[metric]:.4f}"
     yield f"{score} at epoch {leader['best_epoch']} of {leader['epochs']}{_spread(counts)}."
+    if "pareto" in trials:
+        front = ", ".join(map(str, compare.ranked(trials[trials["pareto"]])["trial"]))
+        aims = ", ".join(f"{aim.mode} {said(aim.metric)}" for aim in compare.objectives(trials))
+        yield f"The Pareto set of {aims}: trials {front}."
     if "test_iou" in trials and pd.notna(leader["test_iou"]):
         native = f", {leader['test_native_iou']:.4f} at the masks' own size" if "test_native_iou" in trials else ""
         yield f"On the sealed test split: IoU {leader['test_iou']:.4f} at training size{native}."

@@ -6,6 +6,7 @@ experiment, every row so far and the names of the best epoch's files, so that a 
 
 import contextlib
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -19,6 +20,7 @@ from study.messages import EpochDone
 from study.objective import Objective
 from study.records import trial_folder
 from study.store import Store
+from study.tidy import LATE_SECONDS, POLL_SECONDS
 
 CHECKPOINT = "checkpoint-"
 LISTINGS = 3
@@ -26,9 +28,15 @@ LISTINGS = 3
 
 
 class Attempt:
-    """Goes on from the store's newest checkpoint of the trial, where there is one; every rank from the same."""
+    """Goes on from the store's newest checkpoint of the trial, where there is one; every rank from the same.
 
-    def __init__(self, run: Run, trial: int, objective: Objective, store: Store, writer: BackgroundWriter):
+    Of a trial that was paused, the lane before may still be sending it: it is waited for. Else that lane might remove
+    what this one stands on.
+    """
+
+    def __init__(
+        self, run: Run, trial: int, objective: Objective, store: Store, writer: BackgroundWriter, paused_at: int = 0
+    ):
         self._run, self._objective, self._writer = run, objective, writer
         self._folder = trial_folder(trial)
         self._token = secrets.token_hex(3)
@@ -38,11 +46,13 @@ class Attempt:
         """What the newest checkpoint stands on, itself included: replaced once the next one is written."""
         self._best: Snapshot | None = None
         """Of the best epoch, whose weights no file has yet: the newest checkpoint holds them."""
-        self._restore(store)
+        self._restore(store, paused_at)
         self._results: Iterator[EpochResult] = loop.epochs(run)
 
-    def _restore(self, store: Store) -> None:
+    def _restore(self, store: Store, paused_at: int) -> None:
         ranks = self._run.ranks
+        if ranks.rank == 0 and paused_at:
+            await_checkpoint(store, self._folder, paused_at)
         name, content = newest_checkpoint(store, self._folder) if ranks.rank == 0 else (None, b"")
         name = ranks.first(name)
         if name is None:
@@ -111,6 +121,16 @@ class Attempt:
 
     def _at(self, name: str) -> str:
         return f"{self._folder}/{name}"
+
+
+def await_checkpoint(store: Store, folder: str, epoch: int) -> None:
+    """Until the checkpoint of that epoch is there, or of a later one; but not for ever: its lane may have died."""
+    first = f"{CHECKPOINT}{epoch:05d}"
+    end = time.monotonic() + LATE_SECONDS
+    while not any(name >= first for name in store.names(folder) if name.startswith(CHECKPOINT)):
+        if time.monotonic() > end:
+            return
+        time.sleep(POLL_SECONDS)
 
 
 def newest_checkpoint(store: Store, folder: str) -> tuple[str | None, bytes]:

@@ -20,6 +20,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from study.resources import Allotment, Cluster, Machine, ResourceError, plural
 
+NODE_TYPE = "ray.io/node-group"
+"""The label that has a node's type: KubeRay's group, or the autoscaler's."""
 LOOK_SECONDS = 3.0
 """Between two looks at which nodes are there."""
 QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -81,7 +83,7 @@ def draining() -> set[str]:
 
 
 def nodes() -> list[Machine]:
-    return [_machine(node["Resources"]) for node in alive()]
+    return [_machine(node["Resources"], node.get("Labels", {}).get(NODE_TYPE, "")) for node in alive()]
 
 
 def check_seen(folder: Path, cluster: Cluster) -> None:
@@ -127,7 +129,7 @@ def _added_types() -> list[tuple[Machine, int]]:
     config = _launched_with()
     types = dict(config.get("available_node_types", {}))
     types.pop(config.get("head_node_type"), None)
-    kinds = [(_machine(kind.get("resources", {})), kind.get("max_workers", 0)) for kind in types.values()]
+    kinds = [(_machine(kind.get("resources", {}), name), kind.get("max_workers", 0)) for name, kind in types.items()]
     return [(one, most) for one, most in kinds if most]
 
 
@@ -140,8 +142,8 @@ def _launched_with() -> dict[str, Any]:
     return dict(yaml.safe_load(left.read_text()))
 
 
-def _machine(resources: dict[str, float]) -> Machine:
-    return Machine(cpus=int(resources.get("CPU", 0)), gpus=int(resources.get("GPU", 0)))
+def _machine(resources: dict[str, float], kind: str) -> Machine:
+    return Machine(cpus=int(resources.get("CPU", 0)), gpus=int(resources.get("GPU", 0)), kind=kind)
 
 
 class Room:
@@ -161,11 +163,16 @@ class Room:
         self._nodes = list(cluster.nodes)
         self._looked = time.monotonic()
 
-    def lanes(self) -> int:
-        """Asked for many times a second; it looks every few."""
+    def nodes(self) -> list[Machine]:
+        """Those that are there now. Asked for many times a second; it looks every few."""
         if self._cluster.joined and time.monotonic() - self._looked > LOOK_SECONDS:
             self._looked = time.monotonic()
             self._see(self._look())
+        return self._nodes
+
+    def lanes(self) -> int:
+        """As many as these hold."""
+        self.nodes()
         return self._allotment.lanes if self._cluster.elastic else self._now
 
     @property

@@ -1,15 +1,17 @@
 """Which choices an experiment of a study makes, and which of them only under a condition."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from seg import models
 from seg.experiment import Experiment
-from study.dimension import Dimension, Value, ends
+from study.dimension import Dimension, Value, ends, fixed_value
 
 if TYPE_CHECKING:
     from study.spec import Baseline, Spec
 
+WHERE_TRAINED = ("encoder_lr", "encoder_frozen_epochs")
+"""Choices that exist only where the encoder is trained."""
 Choose = Callable[[str, Dimension], Value]
 """(name, dimension) -> one value of the dimension."""
 
@@ -23,7 +25,7 @@ def determine(spec: "Spec", choose: Choose) -> Experiment:
     The seed is the study's for every trial, so that trials differ by their choices alone.
     """
     dimensions = by_field(spec)
-    trained = {name: dimensions.pop(name) for name in ("encoder_lr", "encoder_frozen_epochs") if name in dimensions}
+    trained = {name: dimensions.pop(name) for name in WHERE_TRAINED if name in dimensions}
     freeze = dimensions.pop("encoder_freeze", None)
     fields = {name: choose(name, dimension) for name, dimension in dimensions.items()}
     if freeze is not None:
@@ -60,6 +62,26 @@ def by_field(spec: "Spec") -> dict[str, Dimension]:
         elif fixed is not None:
             found[name] = (fixed,)
     return found
+
+
+def flat(spec: "Spec") -> dict[str, Dimension]:
+    """Every dimension of which there is a choice, those that exist only under a condition too."""
+    dimensions = by_field(spec)
+    if dimensions.get("encoder_freeze") == (True,):
+        dimensions = {name: of for name, of in dimensions.items() if name not in WHERE_TRAINED}
+    for loss, parameters in spec.losses.items():
+        dimensions |= {parameter(loss, name): of for name, of in parameters.items()}
+    return {name: dimension for name, dimension in dimensions.items() if fixed_value(dimension) is None}
+
+
+def at(spec: "Spec", values: Mapping[str, Value]) -> Experiment:
+    """The experiment that has these of all dimensions of `flat`; what its conditions do not ask for is left out."""
+
+    def look_up(name: str, dimension: Dimension) -> Value:
+        fixed = fixed_value(dimension)
+        return values[name] if fixed is None else fixed
+
+    return determine(spec, look_up)
 
 
 def parameter(loss: str, name: str) -> str:

@@ -21,20 +21,21 @@ from ray import tune
 from ray.exceptions import RayActorError
 
 from seg import data
-from seg.experiment import Experiment
-from study import finalists, leaders, session, space
+from study import finalists, leaders, session
+from study.budget import Account
 from study.cluster import Room
 from study.gauges import Gauges
 from study.lane import GivenBack, Lane, NotStarted
+from study.meter import Meter, read_used
 from study.optuna_mirror import mirrored
 from study.plan import Plan
 from study.progress import Progress, Tally
-from study.recorder import Recorder, stopped_at
-from study.records import Record, State, now, read_records, write_record
-from study.search import OptunaStudy, Proposal, Rungs, StudySearcher, scheduler
-from study.spec import Spec
+from study.recorder import Recorder
+from study.records import Record, now, read_records, write_record
+from study.search import Search
 from study.store import Store
-from study.tidy import begin_again, end_in_store, remove_unnamed
+from study.tidy import begin_again, remove_unnamed
+from study.tune_loop import EachItsLane, Events, Results, Trials
 
 ROUNDS = 5
 """Times that Tune is run before a trial whose lanes keep dying is FAILED."""
@@ -119,20 +120,24 @@ def _search(plan: Plan, records: list[Record], scratch: str, mirror: Callable[[R
     with Progress(tally) as progress:
         store = plan.patient_store(progress.say)
         room = Room(plan.prepared.allotment, plan.prepared.cluster, plan.most_lanes, progress.say)
+        meter = Meter(read_used(store), room.nodes)
+        account = tally.account = plan.account(meter, records, progress.say)
         gauges = Gauges(plan.name, tally, room.lanes)
 
         def changed(record: Record) -> None:
+            account.change(record)
             progress.change(record)
             gauges.change(record)
             mirror(record)
 
         for left in reversed(range(ROUNDS)):
-            _end_the_stopped(plan, store, records)
-            records = _round(plan, store, records, scratch, room, changed, progress.say, last=left == 0)
+            records = _round(plan, store, records, scratch, room, account, changed, progress.say, last=left == 0)
             if unfinished := [str(record.trial) for record in records if not record.state.ended]:
                 progress.say(f"lanes were lost: trials {', '.join(unfinished)} go on from their last epochs")
-            elif len(records) >= plan.spec.trials:
+            elif len(records) >= plan.spec.trials or account.closed:
                 break
+        session.check(plan, store)
+        meter.save(store)
     return records
 
 
@@ -142,68 +147,41 @@ def _round(
     earlier: list[Record],
     scratch: str,
     room: Room,
+    account: Account,
     changed: Callable[[Record], None],
     say: Callable[[str], None],
     last: bool,
 ) -> list[Record]:
-    ended = [record for record in earlier if record.state.ended]
-    optuna_study = OptunaStudy(plan.spec, seed=plan.spec.seed)
-    for record in ended:
-        optuna_study.tell(record)
-    begun = {record.trial for record in earlier}  # one may be missing in between: its first record was not yet sent
-    free = [trial for trial in range(len(space.baselines(plan.spec)), plan.spec.trials) if trial not in begun]
-    config = {"settings": plan.settings, "scratch": scratch}
-    searcher = StudySearcher(_given(plan.spec, earlier), free, optuna_study, config, room.lanes)
-    stopping = scheduler(plan.spec, ended, plan.objective)
-    recorder = Recorder(
-        store,
-        plan.settings,
-        earlier,
-        searcher,
-        optuna_study,
-        plan.spec.finalists,
-        changed,
-        partial(session.check, plan, store),
-        last,
-        say,
-    )
+    search = Search(plan.spec, earlier, partial(_is_sent, store), account)
+    check_session = partial(_check_and_note, plan, store, account)
+    recorder = Recorder(store, plan.settings, earlier, search, plan.contenders, changed, check_session)
+    trials = Trials(search, recorder, {"settings": plan.settings, "scratch": scratch}, room.lanes)
     try:
-        _tune(plan, searcher, stopping, recorder, plan.spec.trials - len(ended), scratch)
+        if not search.finished:
+            _tune(plan, trials, Events(recorder, trials.numbers, last, say), recorder, scratch)
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # once more, and what is left is not waited for
         recorder.close(lambda: say("sending the last records; Ctrl-C leaves them to be trained again"))
     return sorted(recorder.records.values(), key=lambda record: record.trial)
 
 
-def _end_the_stopped(plan: Plan, store: Store, earlier: list[Record]) -> None:
-    """Killed between a rung's decision and its record, a trial would train an epoch more than it should have."""
-    stopping = scheduler(plan.spec, [record for record in earlier if record.state.ended], plan.objective)
-    for record in earlier:
-        if record.state.ended or not isinstance(stopping, Rungs) or not stopping.stops(record.epochs):
-            continue
-        if set(record.files.values()) <= set(store.names(record.folder)):
-            record.state, record.reason, record.finished = State.PRUNED, stopped_at(record), now()
-            end_in_store(store, record)
+def _check_and_note(plan: Plan, store: Store, account: Account) -> None:
+    """Many times while a study runs, on another thread: what it has used is not lost with its process."""
+    session.check(plan, store)
+    account.meter.save_at_times(store)
 
 
-def _given(spec: Spec, earlier: list[Record]) -> Iterator[Proposal]:
-    """What needs no searching: trials of an earlier session that had not ended, and baselines not yet begun."""
-    begun = {record.trial for record in earlier}
-    for record in earlier:
-        if not record.state.ended:
-            yield Proposal(record.trial, record.source, Experiment.from_json(record.experiment), record)
-    for trial, (name, experiment) in enumerate(space.baselines(spec)):
-        if trial not in begun:
-            yield Proposal(trial, name, experiment)
+def _is_sent(store: Store, record: Record) -> bool:
+    return set(record.files.values()) <= set(store.names(record.folder))
 
 
-def _tune(plan: Plan, searcher: StudySearcher, stopping: Any, recorder: Recorder, samples: int, scratch: str) -> None:
+def _tune(plan: Plan, trials: Trials, events: Events, recorder: Recorder, scratch: str) -> None:
     tune.Tuner(
         Lane,
         tune_config=tune.TuneConfig(
-            search_alg=searcher,
-            scheduler=stopping,
-            num_samples=samples,
+            search_alg=trials,
+            scheduler=EachItsLane(),
+            num_samples=-1,  # until the search has finished: a trial that goes on after a pause is a new one to Tune
             max_concurrent_trials=min(plan.most_lanes, MOST_LANES),
             reuse_actors=True,
             trial_name_creator=partial(_trial_name, plan.name),
@@ -212,7 +190,8 @@ def _tune(plan: Plan, searcher: StudySearcher, stopping: Any, recorder: Recorder
         run_config=tune.RunConfig(
             name=plan.name,
             storage_path=scratch,
-            callbacks=[recorder],
+            stop=Results(recorder, trials.numbers, events),
+            callbacks=[events],
             failure_config=tune.FailureConfig(max_failures=LANE_RESTARTS),
             # Trials' checkpoints are their workers'. Tune would look for the driver's folder on the lane's node.
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
@@ -228,7 +207,7 @@ def _trial_name(study: str, trial: Any) -> str:
 
 def _score_finalists(plan: Plan, store: Store, records: list[Record]) -> None:
     """Those not scored yet: the sealed test split is opened once for each."""
-    chosen = leaders.finalists(records, plan.objective, plan.spec.finalists)
+    chosen = leaders.finalists(records, plan.spec.objectives, plan.spec.finalists, plan.spec.compare)
     if lost := [record.trial for record in chosen if not {"best", "val_counts"} <= set(record.files)]:
         print(f"trials {', '.join(map(str, lost))} are not scored: their weights are lost; see study.retry", flush=True)
     chosen = [record for record in chosen if record.trial not in lost]

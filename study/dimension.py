@@ -74,6 +74,46 @@ def ends(dimension: Dimension) -> tuple[Value, ...]:
     return tuple(int(end) if dimension.integer else end for end in (dimension.low, dimension.high))
 
 
+def from_unit(dimension: Dimension, place: float) -> Value:
+    """The value at `place`, in [0, 1]: evenly over the choices, or over the range on its scale."""
+    place = min(place, math.nextafter(1, 0))
+    if not isinstance(dimension, Range):
+        return dimension[int(place * len(dimension))]
+    low, high = dimension.low, dimension.high
+    if (steps := _steps(dimension)) is not None:
+        value = low + int(place * (steps + 1)) * _step(dimension)
+        return int(value) if dimension.integer else min(value, high)
+    if dimension.log:
+        value = min(max(low * (high / low) ** place, low), high)
+        return round(value) if dimension.integer else value
+    return low + (high - low) * place
+
+
+def to_unit(dimension: Dimension, value: Value) -> float:
+    """Inverse of from_unit, in the middle of the places that lead to the value."""
+    if not isinstance(dimension, Range):
+        return (dimension.index(value) + 0.5) / len(dimension)
+    low, high, number = dimension.low, dimension.high, float(value)
+    if low == high:
+        return 0.5
+    if (steps := _steps(dimension)) is not None:
+        return (round((number - low) / _step(dimension)) + 0.5) / (steps + 1)
+    if dimension.log:
+        return math.log(number / low) / math.log(high / low)
+    return (number - low) / (high - low)
+
+
+def _step(dimension: Range) -> float:
+    return dimension.step or 1.0
+
+
+def _steps(dimension: Range) -> int | None:
+    """None of a continuous range, and of whole numbers on a log scale."""
+    if dimension.log or not (dimension.step or dimension.integer):
+        return None
+    return round((dimension.high - dimension.low) / _step(dimension))
+
+
 def _several(value: object) -> object:
     """A single value is a list of one."""
     return value if isinstance(value, (list, tuple, dict, Range)) else [value]

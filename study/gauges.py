@@ -21,7 +21,7 @@ class Gauges:
         self._memory = Gauge("segstudy_gpu_memory_gib", "most that a lane's trial has held", ("study", "lane"))
 
     def change(self, record: Record) -> None:
-        for state in State:
+        for state in (*State, "paused"):
             self._trials.set(self._tally.states[state], self._study | {"state": str(state)})
         self._room.set(self._lanes(), self._study)
         metric = self._tally.objective.metric

@@ -29,7 +29,8 @@ class NotStarted(Exception):
 
 
 class Lane(tune.Trainable):
-    """`config`: `settings` (LaneSettings), `scratch` (folder, the driver's to remove), `trial`, `experiment` (JSON)."""
+    """`config`: `settings` (LaneSettings), `scratch` (folder, the driver's to remove), `trial`, `experiment` (JSON),
+    `paused_at` (see StartTrial)."""
 
     @classmethod
     def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
@@ -56,7 +57,8 @@ class Lane(tune.Trainable):
         """Ask the workers, new ones where there are none, to begin the trial or to go on with it."""
         if self._group is None:
             self._group = new_group(self._config["settings"], self._config["scratch"])
-        command = StartTrial(self._config["trial"], self._config["experiment"], self._microbatches)
+        trial, experiment, paused_at = (self._config[key] for key in ("trial", "experiment", "paused_at"))
+        command = StartTrial(trial, experiment, self._microbatches, paused_at)
         self._starting: int | None = self._group.post(command)
 
     def step(self) -> dict[str, Any]:

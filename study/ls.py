@@ -8,16 +8,20 @@ import shlex
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from study.arguments import ArgumentParser, at_least_one
-from study.leaders import ranked
-from study.objective import Objective
+from study.best_of import Standing, standings
+from study.budget import Account, parse
+from study.leaders import ended_by_value, on_front, ranked
+from study.meter import Meter, read_used
+from study.objective import COSTS, Objective, objectives
 from study.progress import duration
 from study.records import FormatError, Record, State, read_records, read_study
 from study.redact import complain, redact
+from study.resources import plural
 from study.store import Store, StoreError
 
 COLUMNS = {
@@ -35,43 +39,60 @@ COLUMNS = {
     "batch": 12,
     "source": 7,
 }
-"""Column -> its place in line where a terminal is too narrow for all of them. `score` is titled with its metric."""
+"""Column -> its place in line where a terminal is too narrow for all of them. `score` is titled with its metric; where
+there are several objectives, the others and `pareto` follow it."""
 
 
 def show(store: Store, top: int) -> None:
     """Print the best `top` trials, the states of all, and how to see more. StoreError where it cannot be read."""
     with store.reached():
         study, records = read_study(store), read_records(store)
-    objective = Objective(**study["spec"]["objective"])
+    aims = objectives(study["spec"]["objective"])
+    front = on_front(records, aims) if len(aims) > 1 else []
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    order = ranked(records, objective, tuple(State))[:top]
-    for line in [_headline(study, records), *leaderboard(order, objective, width), *_more(store, records)]:
+    order = front + [record for record in ranked(records, aims[0], tuple(State)) if record not in front]
+    board = leaderboard(order[:top], aims, width, {record.trial for record in front})
+    compare = study["spec"].get("compare")
+    found = [*_on_front(front, aims), *(_compared(records, compare, aims[0]) if compare else [])]
+    spent = _spent(store, study["spec"], records)
+    for line in [_headline(study, records), *board, *found, *spent, *_more(store, records)]:
         print(redact(line))
 
 
-def leaderboard(order: list[Record], objective: Objective, width: int | None) -> list[str]:
-    """A table of `order`, title first. Columns that do not fit into `width` characters are left out, none is cut."""
+def leaderboard(
+    order: list[Record], aims: Sequence[Objective], width: int | None, front: Collection[int] = ()
+) -> list[str]:
+    """A table of `order`, title first. Columns that do not fit into `width` characters are left out, none is cut.
+    `front`: the trials of the Pareto set, where there are several objectives."""
     if not order:
         return ["no trial has finished an epoch yet"]
-    rows = [{name: objective.metric if name == "score" else name for name in COLUMNS}]
-    rows += [_row(record, objective) for record in order]
-    widths = {name: max(len(row[name]) for row in rows) for name in COLUMNS}
-    names = _fitting(widths, width)
+    columns = _columns(aims)
+    rows = [{name: aims[0].metric if name == "score" else name for name in columns}]
+    rows += [_row(record, aims, record.trial in front) for record in order]
+    widths = {name: max(len(row[name]) for row in rows) for name in columns}
+    names = _fitting(widths, columns, width)
     return ["  ".join(row[name].ljust(widths[name]) for name in names).rstrip() for row in rows]
 
 
-def _fitting(widths: dict[str, int], width: int | None) -> list[str]:
+def _columns(aims: Sequence[Objective]) -> dict[str, int]:
+    if len(aims) == 1:
+        return COLUMNS
+    more = {**{objective.metric: COLUMNS["score"] for objective in aims[1:]}, "pareto": COLUMNS["score"]}
+    return {"trial": COLUMNS["trial"], "state": COLUMNS["state"], "score": COLUMNS["score"], **more, **COLUMNS}
+
+
+def _fitting(widths: dict[str, int], columns: dict[str, int], width: int | None) -> list[str]:
     left = math.inf if width is None else width + 2  # the last column has no gap behind it
     chosen = set()
-    for name in sorted(COLUMNS, key=COLUMNS.__getitem__):
+    for name in sorted(columns, key=columns.__getitem__):
         if widths[name] + 2 <= left:
             chosen.add(name)
             left -= widths[name] + 2
-    return [name for name in COLUMNS if name in chosen]
+    return [name for name in columns if name in chosen]
 
 
 def _headline(study: dict[str, Any], records: list[Record]) -> str:
-    states = ", ".join(f"{count} {state}" for state, count in sorted(Counter(r.state for r in records).items()))
+    states = ", ".join(f"{count} {state}" for state, count in sorted(Counter(r.standing for r in records).items()))
     data = study["dataset"]
     synthetic = " (SYNTHETIC)" if data["synthetic"] else ""
     trials = f"{len(records)} trial{'' if len(records) == 1 else 's'}"
@@ -79,11 +100,53 @@ def _headline(study: dict[str, Any], records: list[Record]) -> str:
     return f"{study['name']}: {data['name']}{synthetic}, {trials} ({states or 'none begun'}), {seconds} of training"
 
 
-def _row(record: Record, objective: Objective) -> dict[str, str]:
-    e, test = record.experiment, record.test or {}
+def _on_front(front: list[Record], aims: Sequence[Objective]) -> list[str]:
+    if not front:
+        return []
+    of = ", ".join(f"{objective.mode} {objective.metric}" for objective in aims)
+    trials = ", ".join(str(record.trial) for record in front)
+    return [f"pareto: no other finished trial is as good in all of {of}, and better in one: trials {trials}"]
+
+
+def _compared(records: list[Record], compare: str, by: Objective) -> list[str]:
+    """Each value's best, where the study compares those of a choice."""
+    found = standings(ended_by_value(records, compare, by), by.mode)
+    if not found:
+        return []
+    draws = plural(found[0].draws, "trial")
+    title = compare, "trials", by.metric, "trial", "expected", "95 %", "luck"
+    rows = [title, *(_standing(one) for one in found)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [
+        f"the best of each {compare}; expected: of {draws}; luck: the chance of such a lead, were both alike",
+        *table,
+    ]
+
+
+def _standing(one: Standing) -> tuple[str, ...]:
+    luck = "" if math.isnan(one.luck) else f"{one.luck:.2g}"
+    trials = f"{one.trials}" + (f" ({one.failed} failed)" if one.failed else "")
+    interval = f"{one.low:.4f}-{one.high:.4f}"
+    return str(one.value), trials, f"{one.best:.4f}", str(one.trial), f"{one.expected:.4f}", interval, luck
+
+
+def _spent(store: Store, spec: dict[str, Any], records: list[Record]) -> list[str]:
+    """What of the budget is."""
+    if not spec.get("budget"):
+        return []
+    prices = spec["resources"].get("price_per_hour", {})
+    still = Meter(read_used(store), list, clock=lambda: 0.0)
+    return [f"budget: {Account(parse(spec['budget']), prices, 0.0, still, records)} spent"]
+
+
+def _row(record: Record, aims: Sequence[Objective], pareto: bool) -> dict[str, str]:
+    e, test, objective = record.experiment, record.test or {}, aims[0]
     return {
+        **{other.metric: _value(other, record) for other in aims[1:]},
+        "pareto": "yes" if pareto else "",
         "trial": str(record.trial),
-        "state": record.state,
+        "state": record.standing,
         "score": f"{record.best[objective.metric]:.4f}",
         "epoch": f"{record.best_epoch}/{e['epochs']}",
         "test_iou": f"{test['iou']:.4f}" if test else "",
@@ -96,6 +159,13 @@ def _row(record: Record, objective: Objective) -> dict[str, str]:
         "batch": str(e["batch_size"]),
         "source": record.source,
     }
+
+
+def _value(objective: Objective, record: Record) -> str:
+    value = objective.value(record)
+    if value is None:
+        return ""
+    return f"{value:.4f}" if objective.metric not in COSTS else f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def _more(store: Store, records: list[Record]) -> list[str]:

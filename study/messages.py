@@ -59,6 +59,8 @@ class StartTrial:
     experiment: dict[str, Any]
     microbatches: int = 1
     """Parts of each batch, see seg.loop.start: more of them need less memory."""
+    paused_at: int = 0
+    """The epoch whose checkpoint another lane has sent, or is sending, so that the trial goes on here; 0: none."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ class Started:
     """That it trains in."""
     nodes: tuple[str, ...] = ()
     """Host name of each rank's node."""
+    latency_ms: float | None = None
+    """Of one image through the model, on rank 0's device."""
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 import optuna
 from optuna.storages import RDBStorage
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from study.optuna_storage import connect, refusal
 from study.optuna_trials import as_trial, continues, same
 from study.records import Record
 from study.redact import redact
+from study.samplers.ask import directions
 from study.spec import Spec
 
 
@@ -21,15 +21,12 @@ class OptunaCopy:
 
     def __init__(self, url: str, name: str, uri: str, spec: Spec):
         self._url, self._name, self._spec = url, name, spec
-        self._attributes = {"uri": redact(uri), "dataset": spec.dataset, "objective": spec.objective.metric}
+        metrics = ", ".join(objective.metric for objective in spec.objectives)
+        self._attributes = {"uri": redact(uri), "dataset": spec.dataset, "objective": metrics}
         self._storage: RDBStorage | None = None
         self._study = -1
         self._there: dict[int, FrozenTrial] = {}
         """What the database holds, by our trial numbers."""
-
-    @property
-    def _direction(self) -> StudyDirection:
-        return StudyDirection.MAXIMIZE if self._spec.objective.mode == "max" else StudyDirection.MINIMIZE
 
     @property
     def open(self) -> bool:
@@ -53,7 +50,7 @@ class OptunaCopy:
         # A trial without our number is somebody's own, as one enqueued in the dashboard: no reason to write anew.
         ours = [trial for trial in storage.get_all_trials(self._study) if "trial" in trial.user_attrs]
         self._there = {trial.user_attrs["trial"]: trial for trial in ours}
-        sound = len(self._there) == len(ours) and storage.get_study_directions(self._study) == [self._direction]
+        sound = len(self._there) == len(ours) and storage.get_study_directions(self._study) == directions(self._spec)
         if sound and all(self._belongs(trial, records) for trial in ours):
             return True
         self.begin_anew()
@@ -116,12 +113,13 @@ class OptunaCopy:
         return found
 
     def _create(self, storage: RDBStorage) -> int:
-        study = storage.create_new_study([self._direction], self._name)
+        study = storage.create_new_study(directions(self._spec), self._name)
         for key, value in self._attributes.items():
             storage.set_study_user_attr(study, key, value)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            optuna.load_study(study_name=self._name, storage=storage).set_metric_names([self._spec.objective.metric])
+            metrics = [objective.metric for objective in self._spec.objectives]
+            optuna.load_study(study_name=self._name, storage=storage).set_metric_names(metrics)
         return study
 
     def _belongs(self, there: FrozenTrial, records: Mapping[int, Record]) -> bool:

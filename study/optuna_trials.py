@@ -6,13 +6,13 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from seg.experiment import Experiment
-from study import space
+from study import objective, space
 from study.conditions import parameter
-from study.objective import Objective
 from study.records import Record, State
-from study.search import OUTCOMES
 from study.spec import Spec
 
+OUTCOMES = {State.COMPLETE: TrialState.COMPLETE, State.PRUNED: TrialState.PRUNED}
+"""What Optuna is told of a trial with a score; every other end is a FAIL, which is never a score."""
 NEW = -1
 """Number and id of a trial that no storage has yet."""
 
@@ -24,17 +24,17 @@ def as_trial(record: Record, spec: Spec) -> FrozenTrial:
     told = space.told(experiment, spec)
     params, distributions = told or ({}, {})
     values = intermediate_values(record, spec)
-    state = _state(record, bool(values))
-    # A pruned trial's value is its last intermediate one, as Study.tell has it.
-    scores = {
-        TrialState.COMPLETE: record.best.get(spec.objective.metric),
-        TrialState.PRUNED: next(reversed(values.values()), None),
-    }
+    scores = objective.values(record, spec.objectives)
+    state = _state(record, scores is not None)
+    # A pruned trial's value is its last intermediate one, as Study.tell has it; of several objectives it has none.
+    last = list(values.values())[-1:] if len(spec.objectives) == 1 else None
+    told_values = {TrialState.COMPLETE: scores, TrialState.PRUNED: last}
     return FrozenTrial(
         number=NEW,
         trial_id=NEW,
         state=state,
-        value=scores.get(state),
+        value=None,
+        values=told_values.get(state),
         datetime_start=_local(record.started) or datetime.now(),
         datetime_complete=(_local(record.finished) or datetime.now()) if state.is_finished() else None,
         params=params,
@@ -68,9 +68,8 @@ def same(wanted: FrozenTrial, there: FrozenTrial) -> bool:
 
 
 def intermediate_values(record: Record, spec: Spec) -> dict[int, float]:
-    """The objective by epoch, where it has a finite value."""
-    objective = Objective(spec.objective.metric, spec.objective.mode)
-    return {row["epoch"]: row[objective.metric] for row in record.epochs if objective.scored(row)}
+    """The first objective by epoch, where it has a finite value."""
+    return {row["epoch"]: row[spec.objective.metric] for row in record.epochs if spec.objective.scored(row)}
 
 
 def _state(record: Record, scored: bool) -> TrialState:

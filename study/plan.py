@@ -2,12 +2,16 @@
 
 import math
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from study import leaders
+from study.budget import Account, parse
 from study.messages import LaneSettings
+from study.meter import Meter
 from study.objective import Objective
 from study.preparation import Prepared
+from study.records import Record
 from study.spec import Spec
 from study.store import Store
 
@@ -34,7 +38,7 @@ class Plan:
 
     @property
     def objective(self) -> Objective:
-        return Objective(self.spec.objective.metric, self.spec.objective.mode)
+        return self.spec.objective
 
     @property
     def settings(self) -> LaneSettings:
@@ -62,6 +66,16 @@ class Plan:
         """However large the cluster grows."""
         fixed = self.spec.resources.lanes != "auto" or not self.prepared.cluster.joined
         return self.prepared.allotment.lanes if fixed else self.spec.trials
+
+    def contenders(self, records: Iterable[Record]) -> list[Record]:
+        """Who may be scored at the end; see leaders.contenders."""
+        return leaders.contenders(records, self.spec.objectives, self.spec.finalists, self.spec.compare)
+
+    def account(self, meter: Meter, records: Iterable[Record], say: Callable[[str], None]) -> Account:
+        """Of the study's budget; `records`: what earlier sessions have come to."""
+        budget = parse(self.spec.budget) if self.spec.budget else None
+        gpus = self.prepared.allotment.workers * self.prepared.allotment.gpus_per_worker
+        return Account(budget, self.spec.resources.price_per_hour or {}, gpus, meter, records, say)
 
     def patient_store(self, notice: Callable[[str], None]) -> Store:
         """The store that outlasts a bad connection; `notice` is told of it, line by line."""

@@ -8,8 +8,9 @@ import torch
 
 from seg import data, metrics, models, pack
 from seg.pack import Pack
-from study import packs, supplies
+from study import budget, packs, supplies
 from study.messages import Elsewhere
+from study.objective import COSTS
 from study.resources import Allotment, Cluster, Machine, allot
 from study.spec import Spec, SpecError
 from study.spec_error import did_you_mean
@@ -46,6 +47,7 @@ def prepare(spec: Spec, data_dir: Path, weights_dir: Path | None, cluster: Clust
     be written; the quick checks come first.
     """
     allotment = allot(spec, cluster)
+    check_costs(spec, allotment)
     found_weights = encoder_weights(spec, data_dir, weights_dir)
     dataset = data.load(spec.dataset, data_dir)
     check_objective(spec, dataset.classes)
@@ -57,13 +59,22 @@ def prepare(spec: Spec, data_dir: Path, weights_dir: Path | None, cluster: Clust
 
 
 def check_objective(spec: Spec, classes: int) -> None:
-    """SpecError where the objective is no column of this dataset's epochs: no trial would ever have a score."""
+    """SpecError where an objective is no column of this dataset's epochs: no trial would ever have a score."""
     each = metrics.Counts(torch.ones(1, classes, 4, dtype=torch.int64), torch.ones(1, classes, 3, dtype=torch.float64))
     allowed = [f"val_{name}" for name in ("loss", *metrics.scores(each))]
-    metric = spec.objective.metric
-    if metric not in allowed:
-        problem = f"{metric!r} is not measured on {spec.dataset}{did_you_mean(metric, allowed)}"
-        raise SpecError("spec", "objective.metric", f"{problem} (allowed: {', '.join(allowed)})")
+    for metric in (objective.metric for objective in spec.objectives):
+        if metric not in (*allowed, *COSTS):
+            problem = f"{metric!r} is not measured on {spec.dataset}{did_you_mean(metric, allowed)}"
+            raise SpecError("spec", "objective.metric", f"{problem} (allowed: {', '.join(allowed)})")
+
+
+def check_costs(spec: Spec, allotment: Allotment) -> None:
+    """SpecError where there is no GPU to be searched for, or paid."""
+    if spec.budget and budget.parse(spec.budget).unit == "GPU-hours" and not allotment.gpus_per_worker:
+        raise SpecError("spec", "budget", f"{spec.budget!r} given, but there is no GPU; give hours, as in 2h")
+    if "gpu_seconds" in (objective.metric for objective in spec.objectives) and not allotment.gpus_per_worker:
+        problem = "'gpu_seconds' is 0 for every trial where there is no GPU; use train_seconds"
+        raise SpecError("spec", "objective.metric", problem)
 
 
 def this_machine() -> Cluster:

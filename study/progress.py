@@ -12,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from study.budget import Account
 from study.leaders import ranked
 from study.objective import Objective
 from study.records import Record, State
@@ -28,42 +29,59 @@ def duration(seconds: float) -> str:
 
 
 class Tally:
-    """The numbers behind the display, from records alone."""
+    """The numbers behind the display, from records alone. Each change of a record changes them; none is a pass over
+    all of them, of which there may be ten thousand."""
 
-    def __init__(self, trials: int, lanes: int, objective: Objective, earlier: Iterable[Record] = ()):
-        self.trials, self.lanes, self.objective = trials, lanes, objective
-        self._records = {record.trial: record for record in earlier}
+    def __init__(
+        self,
+        trials: int,
+        lanes: int,
+        objective: Objective,
+        earlier: Iterable[Record] = (),
+        account: Account | None = None,
+    ):
+        self.trials, self.lanes, self.objective, self.account = trials, lanes, objective, account
+        self.states: Counter[str] = Counter()
+        """Trials by state, paused ones as `paused`."""
+        self.ended = self.epochs = 0
+        self.best: Record | None = None
+        self._records: dict[int, Record] = {}
+        self._running: dict[int, Record] = {}
+        self._counted: dict[int, tuple[str, bool, int]] = {}
+        """What of each trial the numbers hold: its state, whether it has ended, its epochs."""
+        for record in earlier:
+            self.update(record)
         self._began = time.monotonic()
-        self._ended_before = self.ended
+        self._done_before = self._done
 
     def update(self, record: Record) -> None:
+        standing, ended, epochs = self._counted.get(record.trial, ("", False, 0))
+        if record.trial in self._counted:
+            self._count(standing, ended, epochs, sign=-1)
         self._records[record.trial] = record
+        self._counted[record.trial] = (record.standing, record.state.ended, len(record.epochs))
+        self._count(*self._counted[record.trial], sign=1)
+        if record.standing == State.RUNNING:
+            self._running[record.trial] = record
+        else:
+            self._running.pop(record.trial, None)
+        went_back = len(record.epochs) < epochs
+        self._compare(record, went_back)
 
-    @property
-    def records(self) -> list[Record]:
-        """A copy: the display's thread reads while records come in."""
-        return list(self._records.values())
+    def _count(self, standing: str, ended: bool, epochs: int, sign: int) -> None:
+        self.states[standing] += sign
+        self.ended += sign * ended
+        self.epochs += sign * epochs
 
-    @property
-    def states(self) -> Counter[State]:
-        return Counter(record.state for record in self.records)
+    def _compare(self, record: Record, went_back: bool) -> None:
+        """A trial that went back to its checkpoint may be the best no more."""
+        among = list(self._records.values()) if went_back else [record, *([self.best] if self.best else [])]
+        self.best = next(iter(ranked(among, self.objective, tuple(State))), None)
 
     @property
     def running(self) -> list[Record]:
-        return [r for r in self.records if r.state is State.RUNNING]
-
-    @property
-    def ended(self) -> int:
-        return sum(record.state.ended for record in self.records)
-
-    @property
-    def epochs(self) -> int:
-        return sum(len(record.epochs) for record in self.records)
-
-    @property
-    def best(self) -> Record | None:
-        order = ranked(self.records, self.objective, tuple(State))
-        return order[0] if order else None
+        """By number. A copy: the display's thread reads while records come in."""
+        return sorted(list(self._running.values()), key=lambda record: record.trial)
 
     @property
     def elapsed_seconds(self) -> float:
@@ -71,18 +89,29 @@ class Tally:
 
     @property
     def remaining_seconds(self) -> float | None:
-        """At the pace of this session; None before a trial has ended."""
-        ended_now = self.ended - self._ended_before
-        return self.elapsed_seconds / ended_now * (self.trials - self.ended) if ended_now else None
+        """At the pace of this session, or until the budget ends; None before a trial has ended or is paused, of which
+        few go on."""
+        done_now = self._done - self._done_before
+        if done_now <= 0:
+            return None
+        to_come = max(self.trials - self._done, 1 if self.ended < self.trials else 0)
+        left = self.elapsed_seconds / done_now * to_come
+        return min(left, 3600 * self.account.hours_left) if self.account else left
+
+    @property
+    def _done(self) -> int:
+        return self.ended + self.states["paused"]
 
     def summary(self) -> str:
         """`12/40 trials (9 COMPLETE, 3 PRUNED), 310 epochs, best val_iou 0.8123 (trial 7), 3 min 20 s left`."""
-        states = ", ".join(f"{count} {state}" for state, count in sorted(self.states.items()))
+        states = ", ".join(f"{count} {state}" for state, count in sorted(self.states.items()) if count)
         parts = [f"{self.ended}/{self.trials} trials" + (f" ({states})" if states else ""), f"{self.epochs} epochs"]
         if self.best:
             parts.append(f"best {score_text(self.best, self.objective)} (trial {self.best.trial})")
         if (left := self.remaining_seconds) is not None:
-            parts.append(f"about {duration(left)} left" if left else "all trials done")
+            parts.append(f"about {duration(left)} left" if self.ended < self.trials else "all trials done")
+        if self.account and (spent := str(self.account)):
+            parts.append(f"{spent} spent")
         return ", ".join(parts)
 
 

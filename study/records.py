@@ -84,6 +84,8 @@ class Record:
     device: str = ""
     params_trainable: int | None = None
     params_frozen: int | None = None
+    latency_ms: float | None = None
+    """Of one image through the model, see seg.latency."""
     test: dict[str, float] | None = None
     """Scores on the sealed test split; finalists only. `native_*` at the masks' own size."""
     files: dict[str, str] = field(default_factory=dict)
@@ -107,8 +109,27 @@ class Record:
         return next((row for row in self.epochs if row["epoch"] == self.best_epoch), {})
 
     @property
+    def paused_at(self) -> int:
+        """The epoch at which it waits to go on; 0 where it does not."""
+        return int(self.extra.get("paused_at", 0))
+
+    @property
+    def standing(self) -> str:
+        """Its state for people: `paused` where it is RUNNING and waits."""
+        return "paused" if self.paused_at else str(self.state)
+
+    @property
     def train_seconds(self) -> float:
         return sum(row["seconds"] for row in self.epochs)
+
+    @property
+    def gpu_seconds(self) -> float:
+        return self.train_seconds * self.gpus
+
+    @property
+    def params_total(self) -> int | None:
+        known = self.params_trainable, self.params_frozen
+        return None if None in known else sum(filter(None, known))
 
 
 def now() -> str:

@@ -1,9 +1,11 @@
 """How many lanes fit on a machine or a cluster, and what each of their workers gets."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from study.spec import Spec
+if TYPE_CHECKING:
+    from study.spec import Spec
 
 CORES_A_LANE = 4
 """Without GPUs: more lanes cost memory, more threads in one bring little."""
@@ -19,6 +21,8 @@ class Machine:
 
     cpus: int
     gpus: int
+    kind: str = field(default="", compare=False)
+    """By which prices are given: its node type, where Ray tells it."""
 
     def __str__(self) -> str:
         return _needs(self.cpus, self.gpus)
@@ -83,7 +87,7 @@ def _needs(cpus: int, gpus: float) -> str:
     return f"{plural(cpus, 'CPU core')} and {plural(gpus, 'GPU') if gpus else 'no GPUs'}"
 
 
-def allot(spec: Spec, cluster: Cluster) -> Allotment:
+def allot(spec: "Spec", cluster: Cluster) -> Allotment:
     """The spec's lanes, or as many as fit. ResourceError where they do not fit.
 
     Without a GPU, training runs on the CPUs, whatever gpus_per_worker says; a worker takes one core at least.

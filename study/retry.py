@@ -28,7 +28,7 @@ def parser() -> ArgumentParser:
     p.add_argument("--trial", type=int, action="append", default=[], metavar="N", help="this one, FAILED or INFEASIBLE")
     p.add_argument("--data", type=Path, metavar="DIR", help="datasets (default: where the study had them)")
     p.add_argument("--weights", type=Path, metavar="DIR", help="encoder weights (default: where the study had them)")
-    for flag in ("--lanes", "--workers-per-trial", "--gpus-per-worker"):
+    for flag in ("--lanes", "--workers-per-trial", "--gpus-per-worker", "--budget"):
         p.add_argument(flag, metavar="X", help="as of study.run (default: its)")
     for flag in ("--address", "--optuna-storage"):
         p.add_argument(flag, metavar="X", help="as of study.run (default: none)")
@@ -74,6 +74,7 @@ def _as_resumed(store: Store, given: argparse.Namespace) -> list[str]:
         "--lanes": given.lanes,
         "--workers-per-trial": given.workers_per_trial,
         "--gpus-per-worker": given.gpus_per_worker,
+        "--budget": given.budget,
         "--address": given.address,
         "--optuna-storage": given.optuna_storage,
     }

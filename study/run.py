@@ -31,6 +31,7 @@ OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 SHORTHANDS = {
     "trials": "trials",
     "epochs": "epochs",
+    "budget": "budget",
     "image_size": "image_size",
     "seed": "seed",
     "workers_per_trial": "resources.workers_per_trial",
@@ -42,7 +43,7 @@ SHORTHANDS = {
 NODES_SECONDS = 600
 """For so long a study waits for the first node of a cluster that could train."""
 
-RESUMABLE = ("trials", "workers_per_trial", "gpus_per_worker", "lanes")
+RESUMABLE = ("trials", "budget", "workers_per_trial", "gpus_per_worker", "lanes")
 """Flags that may change a study that has begun: all others would make its trials incomparable."""
 
 
@@ -59,6 +60,7 @@ def parser() -> ArgumentParser:
     p.add_argument("--name", help="of the study (default: spec and time)")
     p.add_argument("--trials", type=int, metavar="N", help="baselines included")
     p.add_argument("--epochs", type=int, metavar="N", help="of a trial that is not stopped early")
+    p.add_argument("--budget", metavar="B", help="90min, 2h, 40gpu-hours or 25usd: then no further trial is begun")
     p.add_argument("--image-size", type=int, metavar="PX", help="side of the square training image")
     p.add_argument("--workers-per-trial", type=int, metavar="N", help="DDP ranks of each trial")
     p.add_argument("--gpus-per-worker", type=float, metavar="F", help="may be a fraction; 0 trains on CPUs")
@@ -177,7 +179,7 @@ def _there(store: Store) -> bool:
 def _conduct(
     given: argparse.Namespace, name: str, spec: Spec, store: Store, again: Collection[int] = frozenset()
 ) -> int:
-    from study import cluster, conduct, optuna_mirror, preparation, recorder, session
+    from study import cluster, conduct, optuna_mirror, preparation, session, tune_loop
     from study.plan import Plan
 
     if given.optuna_storage is not None:
@@ -203,7 +205,7 @@ def _conduct(
         except session.StudyTaken as error:
             complain(error)
             return BAD_INPUT
-        except (StoreError, recorder.LanesError) as error:
+        except (StoreError, tune_loop.LanesError) as error:
             complain(error)
             print(f"what the store has is safe. Go on with:\n  {_resume_line(given, name)}", file=sys.stderr)
             return FAILED

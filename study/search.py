@@ -1,31 +1,20 @@
-"""The searcher (Optuna's TPE) and the early stopping by rungs (ASHA), as Tune takes them.
+"""What a study does next: which trial a free lane takes, and which one ends or pauses after an epoch.
 
-Both start from a study's records, so that a resumed study searches on with all it had learned.
+Nothing here knows of Ray, of lanes or of a clock: Tune asks it about real lanes (study.tune_loop), the simulator about
+made-up ones (study.simulation).
 """
 
-import copy
-import hashlib
-import warnings
+import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any
-
-import optuna
-from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
-from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
-from ray.tune.search import Searcher
 
 from seg.experiment import Experiment
-from study import space
-from study.objective import Objective
-from study.records import Record, State
+from study import compared_search, space
+from study.budget import UNBOUNDED, Account
+from study.records import Record
+from study.schedulers import Decision
 from study.spec import Spec
-
-OUTCOMES = {State.COMPLETE: TrialState.COMPLETE, State.PRUNED: TrialState.PRUNED}
-"""What Optuna is told of a trial with a score; every other end is a FAIL, which is never a score."""
 
 
 @dataclass(frozen=True)
@@ -38,176 +27,151 @@ class Proposal:
     record: Record | None = None
 
 
-class OptunaStudy:
-    """Optuna's view of a study: asked for proposals, told of every ended trial, whoever proposed it."""
-
-    def __init__(self, spec: Spec, seed: int):
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # multivariate, group
-        direction = StudyDirection.MAXIMIZE if spec.objective.mode == "max" else StudyDirection.MINIMIZE
-        self._spec = spec
-        self._objective = Objective(spec.objective.metric, spec.objective.mode)
-        self._seed = seed
-        self._study = optuna.create_study(direction=direction)
-        self._asked: dict[int, optuna.Trial] = {}
-
-    def ask(self, trial: int) -> Experiment:
-        """What is proposed follows from the seed, the trial's number and what is known by then: a study that was
-        interrupted proposes what it would have proposed without."""
-        seed = int.from_bytes(hashlib.sha256(f"{self._seed}/{trial}".encode()).digest()[:4])
-        self._study.sampler = optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
-        asked = self._study.ask()
-        asked.set_user_attr("trial", trial)
-        self._asked[trial] = asked
-        return space.suggest(asked, self._spec)
-
-    def tell(self, record: Record) -> None:
-        """An ended trial: its intermediate values, its state, and its score where it has one."""
-        values = self._values(record)
-        state = OUTCOMES.get(record.state, TrialState.FAIL) if values else TrialState.FAIL
-        if asked := self._asked.pop(record.trial, None):
-            for epoch, value in values.items():
-                asked.report(value, epoch)
-            self._study.tell(asked, self._score(record) if state == TrialState.COMPLETE else None, state)
-        elif (frozen := self._frozen(record, state, values)) is not None:
-            self._study.add_trial(frozen)
-
-    def _frozen(self, record: Record, state: TrialState, values: dict[int, float]) -> FrozenTrial | None:
-        """None where the experiment lies outside the search space: it teaches the sampler nothing."""
-        told = space.told(Experiment.from_json(record.experiment), self._spec)
-        if told is None:
-            return None
-        params, distributions = told
-        # A pruned trial's value is its last intermediate one, as Study.tell has it.
-        scores = {TrialState.COMPLETE: self._score(record), TrialState.PRUNED: next(reversed(values.values()), None)}
-        return optuna.trial.create_trial(
-            params=params,
-            distributions=distributions,
-            state=state,
-            value=scores.get(state),
-            intermediate_values=values,
-            user_attrs={"trial": record.trial},
-        )
-
-    def _values(self, record: Record) -> dict[int, float]:
-        return {row["epoch"]: row[self._objective.metric] for row in record.epochs if self._objective.scored(row)}
-
-    def _score(self, record: Record) -> float | None:
-        return record.best.get(self._objective.metric)
+def going_on(record: Record) -> Proposal:
+    return Proposal(record.trial, record.source, Experiment.from_json(record.experiment), record)
 
 
-class StudySearcher(Searcher):
-    """Hands Tune the running trials of an earlier session first, then the baselines, then what Optuna proposes."""
+class Search:
+    """Trials that need no searching, the searcher for the rest, and the scheduler."""
 
     def __init__(
         self,
-        given: Iterable[Proposal],
-        free: Iterable[int],
-        optuna_study: OptunaStudy,
-        config: dict[str, Any],
-        lanes: Callable[[], int],
+        spec: Spec,
+        earlier: Iterable[Record],
+        sent: Callable[[Record], bool] = lambda record: True,
+        account: Account | None = None,
     ):
-        """`free`: the numbers of the trials to propose. `lanes`: how many trials may run now."""
-        super().__init__()
-        self._given, self._free = deque(given), deque(free)
-        self._optuna, self._config, self._lanes = optuna_study, config, lanes
-        self._running: set[str] = set()
-        self.proposals: dict[str, Proposal] = {}
-        """By Tune's trial id."""
-        self.on_proposal: Callable[[str, Proposal], None] = lambda tune_id, proposal: None
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing: the study's records are the searcher's state, and Tune's copy of it is never used."""
-        return {}
-
-    def suggest(self, trial_id: str) -> Any:
-        """The next trial's config, None while every lane has one, or Searcher.FINISHED, a text that the base class does
-        not declare."""
-        if not (self._given or self._free):
-            return Searcher.FINISHED
-        if len(self._running) >= self._lanes():
-            return None
-        proposal = self._propose()
-        self._running.add(trial_id)
-        self.proposals[trial_id] = proposal
-        self.on_proposal(trial_id, proposal)
-        return self._config | {"trial": proposal.trial, "experiment": proposal.experiment.to_json()}
-
-    def _propose(self) -> Proposal:
-        if self._given:
-            return self._given.popleft()
-        trial = self._free.popleft()
-        return Proposal(trial, "search", self._optuna.ask(trial))
-
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """The recorder tells Optuna, from the record, once the trial's end is written."""
-        self._running.discard(trial_id)
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing: see __getstate__."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing: see __getstate__."""
-
-
-class EachItsLane(TrialScheduler):
-    """A trial whose lane is starting keeps that lane: Tune's own choice of what runs next would hand it the first lane
-    that is free, and end the new one. Where trials end faster than a lane starts, no lane would ever be added."""
-
-    def choose_trial_to_run(self, tune_controller: Any) -> None:
-        """Nothing, so that Tune takes trials in their order: the next one gets the free lane."""
-
-
-class AllEpochs(EachItsLane, FIFOScheduler):
-    """No early stopping."""
-
-
-class Rungs(EachItsLane, ASHAScheduler):
-    """ASHA (Li et al. 2020, arXiv:1810.05934) on the reported epoch and the best objective so far."""
-
-    def __init__(self, spec: Spec):
-        stopping = spec.early_stopping
-        super().__init__(
-            time_attr="epoch",
-            metric="objective",
-            mode=spec.objective.mode,
-            max_t=spec.epochs,
-            grace_period=stopping.min_epochs,
-            reduction_factor=stopping.reduction_factor,
-        )
-        self._objective = Objective(spec.objective.metric, spec.objective.mode)
+        """`earlier`: the study's records so far. `sent`: whether the files of a record's last epoch are in the store;
+        where they are not, that epoch is trained again, and judged then. `account`: of the study's budget, if any."""
+        self._account = account or UNBOUNDED
+        self._objective = spec.objective
         self._sign = 1.0 if spec.objective.mode == "max" else -1.0
+        self._epochs = spec.epochs
+        self._searcher = compared_search.searcher(spec)
+        self._scheduler = compared_search.scheduler(spec)
+        self._paused: dict[int, Record] = {}
+        self._running: set[int] = set()
+        self._left_over = False
+        self._given: deque[Proposal] = deque()
+        self.stopped: list[Record] = []
+        """Killed between a decision, or the end of the budget, and its record: they have ended, though their records
+        do not say so."""
+        known = {record.trial: record for record in earlier}
+        for record in known.values():
+            if record.state.ended:
+                self._learn(record)
+        for record in known.values():
+            if not record.state.ended:
+                self._take_up(record, sent)
+        baselines = enumerate(space.baselines(spec))
+        self._given.extend(Proposal(n, name, experiment) for n, (name, experiment) in baselines if n not in known)
+        # One may be missing in between: its first record was not yet sent.
+        self._free = deque(n for n in range(len(spec.baselines), spec.trials) if n not in known)
+        self._keep_to_the_budget()
 
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """A trial that is taken up again brings along the epochs that its checkpoint has behind it."""
-        started = result.get("started")
-        if started and self.remember(trial.trial_id, started.rows, self._objective) == TrialScheduler.STOP:
-            return str(TrialScheduler.STOP)  # it was killed at a rung, before anybody judged it there
-        return super().on_trial_result(tune_controller, trial, result)
+    def _learn(self, record: Record) -> None:
+        self._searcher.tell(record)
+        self._scheduler.remember(record.trial, self._scores(record))
 
-    def stops(self, rows: list[dict[str, Any]]) -> bool:
-        """Whether a trial is to end after the last of these epochs, of which nothing is remembered."""
-        asked = copy.deepcopy(self)
-        return bool(rows) and asked.remember("asked", rows, self._objective) == TrialScheduler.STOP
+    def _take_up(self, record: Record, sent: Callable[[Record], bool]) -> None:
+        """What an earlier session left unfinished."""
+        self._searcher.begin(record.trial, Experiment.from_json(record.experiment))
+        scores = self._scores(record)
+        self._scheduler.remember(record.trial, scores[:-1])
+        known = 0 < len(scores) < self._epochs and (record.paused_at or sent(record))
+        if self._account.exhausted and (known or not scores):
+            self.stopped.append(record)
+            return
+        decision = self._scheduler.judge(record.trial, scores) if known else Decision.GO_ON
+        if decision is Decision.PAUSE:
+            self._pause(record)
+        elif decision is Decision.STOP:
+            self.stopped.append(record)
+        else:
+            self._given.append(going_on(record))
 
-    def remember(self, key: str, rows: list[dict[str, Any]], objective: Objective) -> str:
-        """Fill the rungs with epochs run before; `key` is the trial's id now. The decision after the last of them."""
-        trial: Any = SimpleNamespace(trial_id=key)
-        decision = TrialScheduler.CONTINUE
-        for done in range(1, len(rows) + 1):
-            best = objective.best_row(rows[:done])
-            if best is None:
-                continue
-            for bracket in self._brackets:
-                decision = bracket.on_result(trial, rows[done - 1]["epoch"], self._sign * best[objective.metric])
+    def next(self) -> Proposal | None:
+        """The trial that a free lane takes; None where there is none, now or ever: see `finished`."""
+        proposal = self._next()
+        if proposal is not None:
+            self._running.add(proposal.trial)
+        return proposal
+
+    def _next(self) -> Proposal | None:
+        self._keep_to_the_budget()
+        if self._given:
+            proposal = self._given.popleft()
+            self._searcher.begin(proposal.trial, proposal.experiment)
+            return proposal
+        if (trial := self._promotable()) is not None:
+            self._scheduler.promote(trial)
+            return going_on(self._paused.pop(trial))
+        if self._free:
+            trial = self._free.popleft()
+            return Proposal(trial, "search", self._searcher.ask(trial))
+        return None
+
+    def _keep_to_the_budget(self) -> None:
+        """What is begun goes on as long as anything is left; nothing is begun that may not end."""
+        if not self._free and all(proposal.record for proposal in self._given):
+            return
+        if not self._account.holds_another():
+            self._given = deque(proposal for proposal in self._given if proposal.record)
+            self._free.clear()
+
+    def _promotable(self) -> int | None:
+        if self._account.exhausted:
+            return None
+        last = not (self._given or self._free or self._running or self._left_over)
+        return self._scheduler.promotable(last)
+
+    @property
+    def finished(self) -> bool:
+        """Whether `next` has nothing more, whatever the running trials do."""
+        if self._given or self._free:
+            return False
+        if self._running:
+            return not self._scheduler.pauses
+        return self._promotable() is None
+
+    def judge(self, record: Record) -> Decision:
+        """After an epoch that is not the last."""
+        self._account.change(record)
+        if self._account.exhausted:
+            return Decision.STOP
+        decision = self._scheduler.judge(record.trial, self._scores(record))
+        if decision is Decision.PAUSE:
+            self._pause(record)
         return decision
 
+    def _pause(self, record: Record) -> None:
+        self._running.discard(record.trial)
+        self._paused[record.trial] = record
+        self._searcher.tell(record)
 
-def scheduler(spec: Spec, ended: list[Record], objective: Objective) -> TrialScheduler:
-    """As the spec says; knows the rungs of the trials that ended in an earlier session."""
-    if spec.early_stopping.scheduler == "none":
-        return AllEpochs()
-    rungs = Rungs(spec)
-    for record in ended:
-        rungs.remember(f"earlier-{record.trial}", record.epochs, objective)
-    return rungs
+    def end(self, record: Record) -> None:
+        """The trial has ended."""
+        self._running.discard(record.trial)
+        self._searcher.tell(record)
+
+    def why_stopped(self, record: Record) -> str:
+        epoch = record.epochs[-1]["epoch"] if record.epochs else 0
+        spent = f"{self._account} spent" if self._account.exhausted else "not among the best at this rung"
+        return f"stopped at epoch {epoch}: {spent}"
+
+    def leave(self, record: Record) -> None:
+        """The trial has not ended, and nothing here goes on with it: another session will."""
+        self._running.discard(record.trial)
+        self._left_over = True
+
+    def settled(self) -> list[Record]:
+        """Trials that were paused and will not go on, each once: they are to end."""
+        trials = self._scheduler.settle()
+        if self.finished and not self._left_over:
+            trials += [trial for trial in self._paused if trial not in trials]
+        return [self._paused.pop(trial) for trial in trials]
+
+    def _scores(self, record: Record) -> list[float]:
+        """Higher is better; NaN where an epoch has none."""
+        metric, scored = self._objective.metric, self._objective.scored
+        return [self._sign * row[metric] if scored(row) else math.nan for row in record.epochs]

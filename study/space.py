@@ -1,5 +1,6 @@
 """The conditional search space of a spec, as Optuna sees it: define-by-run, nothing of Ray."""
 
+import dataclasses
 from functools import partial
 from typing import Any
 
@@ -40,10 +41,11 @@ def told(experiment: Experiment, spec: Spec) -> Told | None:
     """Inverse of suggest: what Optuna must be told for it to know of `experiment`.
 
     None where the experiment could not have been suggested, as with a published baseline that has another
-    optimizer than all of the search.
+    optimizer than all of the search. The seed does not count: it is no choice.
     """
     if spec.search is None:
         return None
+    experiment = dataclasses.replace(experiment, seed=spec.seed)
     values = _values(experiment)
     params: dict[str, Value] = {}
     distributions: dict[str, BaseDistribution] = {}

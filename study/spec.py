@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError, model_validator
 
-from study import spec_file
+from study import budget, objective, spec_file
 from study.dimension import Counts, Dimension, Flags, Names, Numbers, Strict
+from study.meter import DEFAULT
 from study.spec_error import SpecError, did_you_mean, from_pydantic, refusal, shown
 
 __all__ = ["Baseline", "EarlyStopping", "Objective", "Resources", "Search", "Spec", "SpecError", "bundled", "load_spec"]
@@ -22,11 +23,22 @@ class Objective(Strict):
     mode: Literal["max", "min"] = "max"
 
 
-class EarlyStopping(Strict):
-    """`asha`: of the trials that reach a rung, all but the best 1 / `reduction_factor` are stopped (Li et al. 2020,
-    arXiv:1810.05934). The first rung is at `min_epochs`, each next one at `reduction_factor` times as many."""
+def _number(value: object) -> str:
+    return "several" if isinstance(value, list | tuple) else "one"
 
-    scheduler: Literal["asha", "none"] = "asha"
+
+Objectives = Annotated[
+    Annotated[Objective, Tag("one")]
+    | Annotated[tuple[Objective, ...], Field(strict=False, min_length=1), Tag("several")],
+    Discriminator(_number),
+]
+
+
+class EarlyStopping(Strict):
+    """`scheduler`: a name in study.schedulers.SCHEDULERS. Rungs are at `min_epochs`, and each next one at
+    `reduction_factor` times as many epochs; about the best 1 / `reduction_factor` go on from each."""
+
+    scheduler: Literal["asha", "promoting_asha", "hyperband", "median", "none"] = "asha"
     min_epochs: int = Field(default=1, ge=1)
     reduction_factor: int = Field(default=3, ge=2)
 
@@ -41,6 +53,12 @@ def _lanes(value: object) -> object:
     return value
 
 
+def _of_every_node(value: object) -> object:
+    """A single price is that of every machine."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return {DEFAULT: value} if is_number else value
+
+
 class Resources(Strict):
     workers_per_trial: int = Field(default=1, ge=1)
     gpus_per_worker: float = Field(default=1.0, ge=0)
@@ -51,6 +69,9 @@ class Resources(Strict):
     """A trial that makes no step for so long is ended as FAILED, its workers replaced. Longer than any step takes."""
     store_minutes: float = Field(default=15, ge=0)
     """For so long a store that cannot be reached is tried again, while training goes on; then the study stops."""
+
+    price_per_hour: Annotated[dict[str, Annotated[float, Field(ge=0)]], BeforeValidator(_of_every_node)] | None = None
+    """Of a machine, by node type; `default`: of all others. For budgets in money: any currency, called usd."""
 
     feature_cache_gb: float | None = Field(default=None, ge=0)
     """Of what frozen encoders make of the images, kept for the trials that follow: in the memory of each node, or in
@@ -64,6 +85,8 @@ class Resources(Strict):
     def _check(self) -> Self:
         if self.gpus_per_worker > 1 and not self.gpus_per_worker.is_integer():
             raise refusal([("gpus_per_worker", f"{self.gpus_per_worker} given; above 1 it must be whole")])
+        if self.price_per_hour is not None and DEFAULT not in self.price_per_hour:
+            raise refusal([(f"price_per_hour.{DEFAULT}", "missing; must be given for nodes of any other type")])
         return self
 
 
@@ -147,6 +170,14 @@ class Baseline(Fixed):
         return self
 
 
+def _budget(value: object) -> object:
+    """`none` lifts it, in a study that has one."""
+    if value is None or value == "none":
+        return None
+    budget.parse(str(value))
+    return value
+
+
 class Spec(Strict):
     description: str = ""
     dataset: str
@@ -155,17 +186,35 @@ class Spec(Strict):
     trials: int = Field(ge=1)
     """Baselines included."""
     epochs: int = Field(ge=1)
+    budget: Annotated[str | None, BeforeValidator(_budget)] = None
+    """What the study may cost at most, as in 2h, 40gpu-hours or 25usd: see study.budget."""
     seed: int = Field(default=0, ge=0)
-    objective: Objective = Objective()
+    given_objectives: Objectives = Field(default=Objective(), alias="objective")
+    """A list is searched for its Pareto set. The first one is that of early stopping and of a trial's best epoch."""
+    sampler: Literal["tpe", "gp", "cmaes", "random", "qmc"] = "tpe"
+    """What proposes the next trial: a name in study.samplers.SAMPLERS."""
     early_stopping: EarlyStopping = EarlyStopping()
     finalists: int = Field(default=1, ge=0)
-    """Best trials that are scored on the sealed test split."""
+    """Best trials that are scored on the sealed test split: of all, or of each value that is compared."""
+    compare: str | None = None
+    """A choice whose values are to be compared, `model` for one: see study.comparison."""
     encoder: Encoder = Encoder()
     resources: Resources = Resources()
     fixed: Fixed = Fixed()
     search: Search | None = None
     """Only a study of nothing but baselines needs none."""
     baselines: Annotated[tuple[Baseline, ...], Field(strict=False)] = ()
+
+    @property
+    def objectives(self) -> tuple[objective.Objective, ...]:
+        given = self.given_objectives
+        several = given if isinstance(given, tuple) else (given,)
+        return tuple(objective.Objective(one.metric, one.mode) for one in several)
+
+    @property
+    def objective(self) -> objective.Objective:
+        """The first one."""
+        return self.objectives[0]
 
     @property
     def models(self) -> list[str]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -11,13 +12,18 @@ from seg import models
 from seg.data import DATASETS
 from seg.experiment import Experiment
 from seg.losses import DEFAULTS
-from study.conditions import by_field, determine, first, parameter, published
+from study import comparison
+from study.budget import parse
+from study.conditions import by_field, determine, first, flat, parameter, published
 from study.dimension import Dimension, Value, ends
+from study.objective import COSTS, Objective
 from study.spec_error import did_you_mean
 
 if TYPE_CHECKING:
     from study.spec import Spec
 
+NEEDED = {"gp": "scipy", "cmaes": "cmaes"}
+"""By sampler, the package that comes with an extra of this one."""
 DEFAULT_BATCH = Experiment.batch_size
 LARGEST = 1024
 """Of the image sizes that are tried to suggest one, in pixels."""
@@ -29,13 +35,16 @@ def problems(spec: "Spec") -> list[Problem]:
     return [
         *_budget(spec),
         *_data(spec),
-        *_objective(spec),
-        *_searched(spec),
+        *_objectives(spec),
+        *(_searched(spec) or [*_sampler(spec), *_compared(spec)]),
         *_baselines(spec),
     ]
 
 
 def _budget(spec: "Spec") -> Iterator[Problem]:
+    if spec.budget and parse(spec.budget).unit == "usd" and spec.resources.price_per_hour is None:
+        problem = f"missing; must be given for a budget of {spec.budget}, as in {{default: 1.2, g6.12xlarge: 4.6}}"
+        yield "resources.price_per_hour", problem
     if spec.trials < len(spec.baselines):
         yield "trials", f"{spec.trials} given; must be at least {len(spec.baselines)}, the number of baselines"
     stopping = spec.early_stopping
@@ -93,17 +102,43 @@ def _is_known(model: str) -> bool:
     return True
 
 
-def _objective(spec: "Spec") -> Iterator[Problem]:
-    metric, mode = spec.objective.metric, spec.objective.mode
-    if not metric.startswith("val_"):
-        yield (
-            "objective.metric",
-            f"{metric!r} given; must be a validation column, such as val_iou, val_dice or val_loss",
-        )
+def _objectives(spec: "Spec") -> Iterator[Problem]:
+    metrics = [objective.metric for objective in spec.objectives]
+    for number, objective in enumerate(spec.objectives):
+        place = f"objective.{number}" if len(metrics) > 1 else "objective"
+        yield from _objective(objective, place, first=number == 0)
+        if objective.metric in metrics[:number]:
+            yield f"{place}.metric", f"{objective.metric!r} is given twice; each objective must be another column"
+
+
+def _objective(objective: Objective, place: str, first: bool) -> Iterator[Problem]:
+    metric, mode = objective.metric, objective.mode
+    if metric not in COSTS and not metric.startswith("val_"):
+        costs = "" if first else f", or one of {', '.join(COSTS)}"
+        problem = f"{metric!r} given; must be a validation column, such as val_iou, val_dice or val_loss{costs}"
+        yield f"{place}.metric", problem
         return
-    right = "min" if metric == "val_loss" else "max"
+    if first and metric in COSTS:
+        problem = f"{metric!r} given; the first objective must be a validation column, such as val_iou"
+        yield f"{place}.metric", f"{problem}: early stopping and best epochs go by it"
+    right = "min" if metric == "val_loss" or metric in COSTS else "max"
     if mode != right:
-        yield "objective.mode", f"{mode!r} given; must be {right} for {metric}"
+        yield f"{place}.mode", f"{mode!r} given; must be {right} for {metric}"
+
+
+def _compared(spec: "Spec") -> Iterator[Problem]:
+    if spec.compare is None:
+        return
+    choices = comparison.comparable(spec)
+    if spec.compare not in choices:
+        allowed = ", ".join(choices) or "none of this spec"
+        yield "compare", f"{spec.compare!r} given; must be a choice of every trial with several values: {allowed}"
+        return
+    values, searched = len(choices[spec.compare]), spec.trials - len(spec.baselines)
+    if over := searched % values:
+        fewer = f"{spec.trials - over} or " if searched > values else ""
+        problem = f"{searched} searched trials are to be shared by {values} values of {spec.compare}"
+        yield "trials", f"{spec.trials} given; {problem}: give {fewer}{spec.trials - over + values}"
 
 
 def _searched(spec: "Spec") -> list[Problem]:
@@ -113,6 +148,22 @@ def _searched(spec: "Spec") -> list[Problem]:
         count = f"{spec.trials} trials, of which {len(spec.baselines)} are baselines"
         return [("search", f"missing; must be given for {count}: what the others try")]
     return []
+
+
+def _sampler(spec: "Spec") -> Iterator[Problem]:
+    searched = flat(spec)
+    # Of what is compared, each value has a search of its own.
+    choices = [name for name, of in searched.items() if isinstance(ends(of)[0], str | bool) and name != spec.compare]
+    needed = NEEDED.get(spec.sampler)
+    if len(spec.objectives) > 1 and spec.sampler in ("gp", "cmaes"):
+        yield "sampler", f"{spec.sampler} searches for one objective alone; for several, give tpe, random or qmc"
+    elif spec.sampler == "cmaes" and choices:
+        names = ", ".join(choices)
+        yield "sampler", f"cmaes searches numbers alone; give {names} a single value each, or tpe or gp as sampler"
+    elif spec.sampler == "cmaes" and not searched:
+        yield "sampler", "cmaes has no number to search; give a range in search, or another sampler"
+    elif needed and not find_spec(needed):
+        yield "sampler", f"{spec.sampler} needs the package {needed}: pip install 'segstudy[samplers]'; or give tpe"
 
 
 def _structure(spec: "Spec") -> list[Problem]:

@@ -7,7 +7,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
-BRANCHES = ("choices", "range")
+BRANCHES = ("choices", "range", "one", "several")
 """Steps that pydantic adds to a path where a value may take one of two forms; no reader wrote them."""
 
 EXPECTED = {

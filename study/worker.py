@@ -16,6 +16,7 @@ import torch.distributed as dist
 
 from seg import loop, oversample
 from seg.experiment import Experiment
+from seg.latency import median_ms
 from seg.loop import Diverged
 from seg.ranks import Ranks
 from study import sigterm, supplies
@@ -107,7 +108,8 @@ class Worker:
         built = time.perf_counter() - began
         with self._pulse.bounded():
             self._writer.flush()
-            self._attempt = Attempt(run, command.trial, self.settings.objective, self._store, self._writer)
+            objective, paused_at = self.settings.objective, command.paused_at
+            self._attempt = Attempt(run, command.trial, objective, self._store, self._writer, paused_at)
         self._epochs, self._begins = experiment.epochs, True
         trainable, frozen = run.params
         return Started(
@@ -121,6 +123,7 @@ class Worker:
             microbatches=run.microbatches,
             precision=run.experiment.precision,
             nodes=self._nodes,
+            latency_ms=median_ms(run.model, experiment.image_size, self.device) if self.ranks.rank == 0 else None,
         )
 
     def _train_epoch(self) -> EpochDone:

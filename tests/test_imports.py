@@ -33,7 +33,11 @@ RULES = {
     "study": Rule(frozenset({"plotly", "analysis"}), {}),
     "analysis": Rule(
         frozenset({"ray", "optuna", "torch", "torchvision", "segmentation_models_pytorch", "seg"}),
-        {"study": frozenset({"study.records", "study.store", "study.names", "study.arguments", "study.redact"})},
+        {
+            "study": frozenset(
+                f"study.{name}" for name in ("records", "store", "names", "arguments", "redact", "pareto", "best_of")
+            )
+        },
     ),
 }
 

@@ -26,7 +26,7 @@ MODULES = sorted(
     for path in (PROJECT / folder).rglob("*.py")
     if path.read_text().strip()
 )
-OPTIONAL = ("test", "zoo", "dashboard", "export")
+OPTIONAL = ("test", "zoo", "samplers", "dashboard", "export")
 DIRECT = [
     Requirement(line) for line in [*PACKAGE["dependencies"], *(line for name in OPTIONAL for line in EXTRAS[name])]
 ]

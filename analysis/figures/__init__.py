@@ -4,6 +4,7 @@ importance and axes.
 Published baselines have a symbol, a colour and their name in the legend, the same in every figure.
 """
 
+from analysis.figures.best_of import best_of
 from analysis.figures.choices import importance, parallel_coordinates
 from analysis.figures.classes import class_frequencies, class_iou, confusion
 from analysis.figures.costs import pareto, timeline
@@ -12,6 +13,7 @@ from analysis.figures.scores import finalist_scores, image_scores, radar
 from analysis.figures.search import history, history_by_time, learning_curves
 
 __all__ = [
+    "best_of",
     "choice_effects",
     "class_frequencies",
     "class_iou",

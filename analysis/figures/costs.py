@@ -14,8 +14,9 @@ PAUSE_SECONDS = 300
 def pareto(trials: pd.DataFrame) -> go.Figure:
     """Score against what it cost, a panel a cost: trials that no other beats for less are joined, all others grey."""
     found = compare.costs(trials)
-    costs = [name for name in compare.COSTS if name in found]
-    metric = labels(trials)(compare.objective(trials).metric)
+    costs = [str(name) for name in found if f"{name}_efficient" in found]
+    said = labels(trials)
+    metric = said(compare.objective(trials).metric)
     if not costs:
         return theme.figure(340, "", metric)
     figure = make_subplots(1, len(costs), shared_yaxes=True, horizontal_spacing=0.06)
@@ -33,7 +34,7 @@ def pareto(trials: pd.DataFrame) -> go.Figure:
                 row=1,
                 col=column,
             )
-        figure.update_xaxes(title_text=compare.COSTS[cost], row=1, col=column)
+        figure.update_xaxes(title_text=compare.COSTS.get(cost, said(cost)), row=1, col=column)
     figure.update_layout(template=theme.TEMPLATE, height=360, showlegend=False)
     return figure.update_yaxes(title_text=metric, col=1)
 

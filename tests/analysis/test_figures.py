@@ -188,7 +188,7 @@ def test_what_costs_less_and_is_as_good_is_on_the_front() -> None:
 
     found = compare.costs(table)
     assert found["train_seconds_efficient"].tolist() == [True, True, False, True]
-    assert "gpu_seconds" not in found and "params" not in found
+    assert "gpu_seconds" not in found and "params_total" not in found
     dominated, front = figures.pareto(table).data
     assert list(dominated.ids) == ["2"] and list(front.ids) == ["0", "1", "3"]
     assert list(front.x) == [1.0, 2.0, 4.0] and dominated.marker.color == theme.GREY

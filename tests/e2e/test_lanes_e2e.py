@@ -9,9 +9,14 @@ from typing import Any
 import pytest
 from ray import cloudpickle, tune
 
+from study.messages import LaneSettings
 from study.objective import Objective
-from study.search import OptunaStudy, StudySearcher, scheduler
+from study.recorder import Recorder
+from study.records import read_records
+from study.search import Search
 from study.spec import load_spec
+from study.store import Store
+from study.tune_loop import EachItsLane, Events, Results, Trials
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # Ray's processes do not import tests
 
@@ -41,37 +46,35 @@ class LaneOfNothing(tune.Trainable):
     def step(self) -> dict[str, Any]:
         time.sleep(STEP_SECONDS)
         self._epoch += 1
-        return {"epoch": self._epoch, "objective": 0.5, "process": os.getpid(), "done": self._epoch == 3}
+        row = {"epoch": self._epoch, "val_iou": 0.5, "seconds": STEP_SECONDS, "images_per_second": 1.0}
+        return {"row": row, "files": {}, "process": os.getpid(), "done": self._epoch == 3}
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
         return {}
 
 
-@pytest.mark.parametrize("stopping", ["none", "asha"])
-def test_a_lane_that_is_added_comes_though_trials_end_faster_than_it_starts(
-    stopping: str, ray_address: str, tmp_path: Path
-) -> None:
-    spec = load_spec("phantom", [f"early_stopping.scheduler={stopping}", f"trials={TRIALS}"])
-    searcher = StudySearcher([], range(TRIALS), OptunaStudy(spec, seed=0), {}, lambda: 3 if grown(searcher) else 2)
+def test_a_lane_that_is_added_comes_though_trials_end_faster_than_it_starts(ray_address: str, tmp_path: Path) -> None:
+    spec = load_spec("phantom", ["early_stopping.scheduler=none", f"trials={TRIALS}", "epochs=3"])
+    store, search = Store(str(tmp_path / "study")), Search(spec, [])
+    settings = LaneSettings(store.uri, "", None, Objective("val_iou", "max"), 1, 0.0, 1)
+    recorder = Recorder(store, settings, [], search, lambda records: [], on_change=lambda record: None)
+    trials = Trials(search, recorder, {}, lambda: 3 if len(trials.numbers) > 3 else 2)
+    events = Events(recorder, trials.numbers, True, print)
     results = tune.Tuner(
         LaneOfNothing,
         tune_config=tune.TuneConfig(
-            search_alg=searcher,
-            scheduler=scheduler(spec, [], Objective("val_iou", "max")),
-            num_samples=TRIALS,
-            max_concurrent_trials=3,
-            reuse_actors=True,
+            search_alg=trials, scheduler=EachItsLane(), num_samples=-1, max_concurrent_trials=3, reuse_actors=True
         ),
         run_config=tune.RunConfig(
             storage_path=str(tmp_path),
             verbose=0,
+            stop=Results(recorder, trials.numbers, events),
+            callbacks=[events],
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     ).fit()
+    recorder.close()
     by_lane = [[r for r in results if r.metrics["process"] == lane] for lane in {r.metrics["process"] for r in results}]
     assert len(results) == TRIALS and len(by_lane) == 3
     assert min(map(len, by_lane)) > 1, "a lane that was added ended with its first trial"
-
-
-def grown(searcher: StudySearcher) -> bool:
-    return len(searcher.proposals) > 3
+    assert [len(record.epochs) for record in read_records(store)] == [3] * TRIALS

@@ -102,3 +102,11 @@ def test_what_an_autoscaler_may_add(
     assert cluster.later() == [Machine(48, 4)] * fours + [ONE_GPU] * ones
     context.gcs_address = "10.0.0.2:6379"
     assert cluster.later() == [], "this is not the head"
+
+
+def test_ray_tells_of_what_type_a_node_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = {"ray.io/node-id": "ab", "ray.io/node-group": "gpu-1"}
+    told = [{"Resources": {"CPU": 4.0, "GPU": 1.0}, "Labels": labels}, {"Resources": {"CPU": 2.0}, "Labels": {}}]
+    monkeypatch.setattr(cluster, "alive", lambda: told)
+    assert [node.kind for node in cluster.nodes()] == ["gpu-1", ""]
+    assert cluster.nodes()[0] == Machine(4, 1), "which is no difference between lanes"

@@ -1,17 +1,22 @@
 """Rounds of a search: what Tune leaves unfinished is taken up again."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ray.tune.search import Searcher
 
 from study import conduct
+from study.meter import read_used
 from study.plan import Plan
 from study.preparation import Prepared
-from study.records import State, read_records
+from study.recorder import Recorder
+from study.records import Record, State, read_records
 from study.resources import Allotment, Cluster, Machine
 from study.spec import load_spec
 from study.store import Store
+from study.tune_loop import Events, Results, Trials
 
 
 class FailingTune:
@@ -20,19 +25,21 @@ class FailingTune:
     def __init__(self, failures: int):
         self.failures, self.asked = failures, list[list[int]]()
 
-    def __call__(self, plan: Plan, searcher: Any, stopping: Any, recorder: Any, samples: int, scratch: str) -> None:
+    def __call__(self, plan: Plan, trials: Trials, events: Events, recorder: Recorder, scratch: str) -> None:
         self.asked.append([])
-        for number in range(samples):
-            config = searcher.suggest(f"{len(self.asked)}-{number}")
+        results = Results(recorder, trials.numbers, events)
+        while (config := trials.suggest(id := f"{len(self.asked)}-{len(self.asked[-1])}")) != Searcher.FINISHED:
+            if config is None:
+                continue  # none for now: Tune asks again
             self.asked[-1].append(config["trial"])
-            trial = _Trial(f"{len(self.asked)}-{number}")
+            trial = _Trial(id)
             if config["trial"] == 2 and len(self.asked) <= self.failures:
-                recorder.on_trial_error(0, [], trial)
+                events.on_trial_error(0, [], trial)
             else:
                 row = {"epoch": 1, "val_iou": 0.5, "seconds": 1.0, "images_per_second": 1.0}
-                recorder.on_trial_result(0, [], trial, {"row": row, "files": {}, "done": True})
-                recorder.on_trial_complete(0, [], trial)
-            searcher.on_trial_complete(trial.trial_id)
+                assert results(id, {"row": row, "files": {}, "done": True})
+                events.on_trial_complete(0, [], trial)
+            trials.on_trial_complete(id)
 
 
 class _Trial:
@@ -76,3 +83,46 @@ def test_a_trial_whose_lane_was_lost_is_run_in_the_next_round(
     assert records[2].state is state and records == read_records(plan.store)
     assert tune.asked == [[0, 1, 2, 3, 4], *[[2]] * min(failures, conduct.ROUNDS - 1)]
     assert ("lanes were lost: trials 2 go on" in capsys.readouterr().out) == (failures > 0)
+
+
+# Budgets
+
+
+def with_budget(plan: Plan, *overrides: str) -> Plan:
+    spec = load_spec("phantom", ["trials=5", "epochs=3", "early_stopping.min_epochs=1", *overrides])
+    return dataclasses.replace(plan, spec=spec)
+
+
+def test_trials_are_begun_as_long_as_the_budget_holds_them(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A trial takes a second, so says its record: after the first one the 0.9 s that are there hold no other."""
+    monkeypatch.setattr(conduct, "_tune", tune := FailingTune(0))
+    records = conduct._search(with_budget(plan, "epochs=1", "budget=0.015min"), [], "", lambda record: None)
+    assert tune.asked == [[0]] and [record.trial for record in records] == [0]
+    assert capsys.readouterr().out.count("the budget holds no further trial") == 1
+    assert 0 < read_used(plan.store).hours < 0.01
+
+
+def test_what_earlier_sessions_spent_counts(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch, make_record: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two of two hours: nothing is begun, and what had not ended ends as it stands."""
+    monkeypatch.setattr(conduct, "_tune", tune := FailingTune(0))
+    plan.store.write_json("spent.json", {"hours": 2.0, "node_hours": {"": 2.0}})
+    earlier = [make_record(0), make_record(1, State.RUNNING, [0.5], epochs=3)]
+    told: list[Record] = []
+    records = conduct._search(with_budget(plan, "budget=2h"), earlier, "", told.append)
+    assert tune.asked == [] and [record.state for record in records] == [State.COMPLETE, State.PRUNED]
+    assert records[1].reason == "stopped at epoch 1: 2 of 2 hours spent" and records[1].finished
+    assert read_records(plan.store)[-1] == records[1] and told == [records[1]]
+    out = capsys.readouterr().out
+    assert "trial    1  PRUNED" in out and "the budget holds no further trial: 2 of 2 hours spent" in out
+
+
+def test_a_larger_budget_goes_on(plan: Plan, monkeypatch: pytest.MonkeyPatch, make_record: Any) -> None:
+    monkeypatch.setattr(conduct, "_tune", tune := FailingTune(0))
+    plan.store.write_json("spent.json", {"hours": 2.0, "node_hours": {"": 2.0}})
+    records = conduct._search(with_budget(plan, "epochs=1", "budget=3h"), [make_record(0)], "", lambda record: None)
+    assert tune.asked == [[1, 2, 3, 4]] and len(records) == 5
+    assert read_used(plan.store).hours > 2 and read_used(plan.store).usd({"default": 1.5}) > 3

@@ -125,9 +125,10 @@ def experiment(**changes: Any) -> dict[str, Any]:
     return Experiment(**choices | changes).to_json()
 
 
-def open_lane(settings: LaneSettings, trial: int = 0, **changes: Any) -> Lane:
+def open_lane(settings: LaneSettings, trial: int = 0, paused_at: int = 0, **changes: Any) -> Lane:
     opened = Lane.__new__(Lane)  # Tune's part of the construction asks for a node
-    opened.setup({"settings": settings, "scratch": "", "trial": trial, "experiment": experiment(**changes)})
+    about = {"trial": trial, "experiment": experiment(**changes), "paused_at": paused_at}
+    opened.setup({"settings": settings, "scratch": "", **about})
     return opened
 
 
@@ -191,6 +192,39 @@ def test_a_trial_goes_on_in_another_process(settings: LaneSettings, store: Store
     results += run(open_lane(settings, trial=1))
     assert rows_of(results) == rows_of(whole)
     assert results[1]["started"].rows[0]["epoch"] == 1 and results[1]["epoch"] == 2
+
+
+def test_a_paused_trial_goes_on_on_another_lane_while_the_first_is_still_sending_it(
+    settings: LaneSettings, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the bit what it would have been, and no epoch is trained twice: the checkpoint is waited for."""
+    whole = run(open_lane(settings, trial=0))
+    go, write = threading.Event(), Store.write
+
+    def slow(self: Store, name: str, content: bytes) -> None:
+        if "00001/checkpoint-00001" in name:
+            assert go.wait(30)
+        write(self, name, content)
+
+    monkeypatch.setattr(Store, "write", slow)
+    first, second = open_lane(settings, trial=1), open_lane(settings, trial=2)
+    results = [first.step()]
+    second.step()
+    threading.Timer(1.0, go.set).start()
+    second.reset_config(second._config | {"trial": 1, "paused_at": 1})
+    results += run(second)
+    assert rows_of(results) == rows_of(whole) and len(results[1]["started"].rows) == 1
+    pd.testing.assert_frame_equal(val_counts(store, results, 1), val_counts(store, whole, 0))
+
+
+def test_a_paused_trial_whose_checkpoint_never_came_goes_on_from_what_is_there(
+    settings: LaneSettings, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lane died before it had sent it."""
+    monkeypatch.setattr(attempt, "LATE_SECONDS", 0.3)
+    whole = run(open_lane(settings, trial=0))
+    results = run(open_lane(settings, trial=1, paused_at=1))
+    assert results[0]["started"].rows == [] and rows_of(results) == rows_of(whole)
 
 
 def test_a_trial_that_kills_its_workers_ends_as_failed(settings: LaneSettings, direct: type[DirectGroup]) -> None:

@@ -67,6 +67,17 @@ def test_piped_leaderboard(study: Path, capsys: pytest.CaptureFixture[str], monk
     ]
 
 
+def test_what_of_a_budget_is_spent(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = Store(str(study))
+    about = store.read_json("study.json")
+    for budget, spent in (("25usd", "7.25 of 25 usd"), ("3h", "1.25 of 3 hours"), ("1gpu-hours", "0 of 1 GPU-hours")):
+        resources = {"price_per_hour": {"default": 2.0, "big": 5.0}}
+        store.write_json("study.json", about | {"spec": about["spec"] | {"budget": budget, "resources": resources}})
+        store.write_json("spent.json", {"hours": 1.25, "node_hours": {"": 1.0, "big": 1.05}})
+        assert ls.main([str(study)]) == 0
+        assert f"budget: {spent} spent" in capsys.readouterr().out.splitlines()
+
+
 def test_top(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ls.main([str(study), "--top", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -76,7 +87,7 @@ def test_top(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 160])
 def test_a_terminal_shows_whole_columns_that_fit(records: list[Record], objective: Objective, width: int) -> None:
     ranked = [record for record in records if record.epochs]
-    whole, narrow = (ls.leaderboard(ranked, objective, columns) for columns in (None, width))
+    whole, narrow = (ls.leaderboard(ranked, [objective], columns) for columns in (None, width))
     assert all(len(line) <= width for line in narrow)
     assert not any("…" in line for line in narrow)
     shown = narrow[0].split()

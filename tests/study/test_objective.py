@@ -1,10 +1,12 @@
 """The best epoch: more or less is better, the first of equals, and what is no number is no score."""
 
 import math
+from typing import Any
 
 import pytest
 
-from study.objective import Objective
+from study.objective import Objective, objectives, values
+from study.records import Record
 
 MOST, LEAST = Objective("val_iou", "max"), Objective("val_iou", "min")
 
@@ -44,3 +46,23 @@ def test_a_row_without_the_metric_has_no_score() -> None:
 def test_better_is_strict() -> None:
     assert MOST.better(2, 1) and LEAST.better(1, 2)
     assert not any(objective.better(1, 1) for objective in (MOST, LEAST))
+
+
+def test_values_of_a_trial(make_record: Any) -> None:
+    record: Record = make_record(0, values=[0.5, 0.7, 0.6])
+    record.params_trainable, record.params_frozen, record.gpus, record.latency_ms = 10, 5, 2.0, 4.5
+    metrics = ("val_iou", "params_total", "params_trainable", "train_seconds", "gpu_seconds", "latency_ms")
+    assert values(record, [Objective(metric, "max") for metric in metrics]) == [0.7, 15, 10, 6.0, 12.0, 4.5]
+    record.latency_ms = None
+    assert values(record, [MOST, Objective("latency_ms", "min")]) is None
+
+
+@pytest.mark.parametrize("value", [None, math.nan, math.inf])
+def test_what_is_no_number_is_no_value(make_record: Any, value: float | None) -> None:
+    assert MOST.value(make_record(0, values=[value])) is None
+
+
+def test_one_objective_or_a_list_of_them() -> None:
+    raw = {"metric": "val_iou", "mode": "max"}
+    assert objectives(raw) == (MOST,) == objectives([raw])
+    assert objectives([raw, {"metric": "val_loss", "mode": "min"}]) == (MOST, Objective("val_loss", "min"))

@@ -109,6 +109,23 @@ def test_the_study_says_what_it_is(
     assert study.best_value == (0.5 if mode == "max" else 0.4)
 
 
+def test_several_objectives_are_several_there(url: str, make_record: Any, spec: Spec) -> None:
+    several = load_spec("isic", ["objective=[{metric: val_iou}, {metric: latency_ms, mode: min}]"])
+    states = [State.COMPLETE, State.COMPLETE, State.COMPLETE, State.PRUNED, State.COMPLETE, State.RUNNING]
+    records = [make_record(n, state, [0.5 + n / 10, 0.1]) for n, state in enumerate(states)]
+    for record, latency_ms in zip(records, [3.0, 9.0, 2.0, 1.0, None, 1.0], strict=True):
+        record.latency_ms = latency_ms
+    trials = mirrored_at_once(url, several, *records)
+    assert [t.state for t in trials] == [COMPLETE, COMPLETE, COMPLETE, PRUNED, FAIL, RUNNING]
+    assert [t.values for t in trials] == [[0.5, 3.0], [0.6, 9.0], [0.7, 2.0], None, None, None]
+    assert trials[3].intermediate_values == {1: 0.8, 2: 0.1}, "as of the first objective"
+    study = study_in(url)
+    assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    assert study.metric_names == ["val_iou", "latency_ms"]
+    assert [t.user_attrs["trial"] for t in study.best_trials] == [2]
+    assert mirrored_at_once(url, several, *records)[2].number == 2, "a second session finds it in line"
+
+
 def test_times_are_this_machine_s(url: str, make_record: Any, spec: Spec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "Etc/GMT-2")  # two hours ahead of UTC
     time.tzset()

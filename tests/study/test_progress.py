@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import random
 import re
 from typing import Any
 
@@ -185,7 +186,42 @@ def test_lines_above_a_live_panel_stay(make_record: Any, objective: Objective) -
 
 
 def test_records_may_come_in_while_the_panel_is_drawn(make_record: Any, objective: Objective) -> None:
-    tally = Tally(9, 1, objective, [make_record(0)])
-    for record in tally.records:
-        tally.update(make_record(record.trial + 1))
-    assert len(tally.records) == 2
+    tally = Tally(9, 1, objective, [make_record(0, State.RUNNING)])
+    for record in tally.running:
+        tally.update(make_record(record.trial + 1, State.RUNNING))
+    assert [record.trial for record in tally.running] == [0, 1]
+
+
+# Long studies
+
+
+def test_a_tally_kept_up_is_one_counted_anew(make_record: Any, objective: Objective) -> None:
+    """Trials that begin, get on, go back to a checkpoint, pause and end, in a random order."""
+    chance = random.Random(1)
+    curves = [[round(chance.random(), 3) for _ in range(5)] for _ in range(40)]
+    kept, records = Tally(40, 4, objective), {}
+    for _ in range(2000):
+        trial = chance.randrange(40)
+        values = curves[trial][: chance.randrange(6)]
+        records[trial] = make_record(trial, chance.choice([*State]), values)
+        if records[trial].state is State.RUNNING and chance.random() < 0.3:
+            records[trial].extra["paused_at"] = 1
+        kept.update(records[trial])
+        anew = Tally(40, 4, objective, records.values())
+        assert +kept.states == +anew.states
+        assert (kept.ended, kept.epochs, kept.running) == (anew.ended, anew.epochs, anew.running)
+        assert (kept.best and kept.best.trial) == (anew.best and anew.best.trial)
+
+
+def test_the_best_that_goes_back_to_its_checkpoint_is_the_best_no_more(make_record: Any, objective: Objective) -> None:
+    tally = Tally(3, 2, objective, [make_record(0, State.RUNNING, [0.1, 0.9]), make_record(1, State.RUNNING, [0.5])])
+    tally.update(make_record(0, State.RUNNING, [0.1]))
+    assert tally.best is not None and tally.best.trial == 1
+
+
+def test_paused_trials_are_counted_apart_and_not_shown_as_running(make_record: Any, objective: Objective) -> None:
+    paused = make_record(1, State.RUNNING, [0.2])
+    paused.extra["paused_at"] = 1
+    tally = Tally(9, 1, objective, [make_record(0, State.RUNNING, [0.1]), paused])
+    assert tally.summary().startswith("0/9 trials (1 RUNNING, 1 paused), 2 epochs, best val_iou 0.2000 (trial 1)")
+    assert [record.trial for record in tally.running] == [0]

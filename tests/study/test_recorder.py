@@ -1,24 +1,26 @@
-"""The recorder as Tune calls it: every end of a trial, restarts, and what is left in the store."""
+"""The recorder as Tune leads it: every end of a trial, pauses, restarts, and what is left in the store."""
 
 import dataclasses
 import uuid
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
-from seg.experiment import Experiment
-from study import recorder, space
+from study import leaders, recorder
 from study.lane import GivenBack, NotStarted
 from study.messages import Failure, LaneSettings, Started
 from study.objective import Objective
-from study.recorder import MOST_NOT_STARTED, LanesError, Recorder
+from study.recorder import Recorder
 from study.records import Record, State, read_record, read_records, write_record
-from study.search import OptunaStudy, Proposal, Rungs, StudySearcher, scheduler
+from study.search import Search
+from study.searcher import Searcher
 from study.spec import Spec, load_spec
 from study.store import Store
+from study.tune_loop import MOST_NOT_STARTED, Events, LanesError, Results, Trials
 
 OBJECTIVE = Objective("val_iou", "max")
 EPOCHS = 3
@@ -40,43 +42,44 @@ def row(epoch: int, val_iou: float) -> dict[str, Any]:
 
 
 def started(rows: list[dict[str, Any]] | None = None) -> Started:
-    return Started("cpu", params_trainable=10, params_frozen=5, build_seconds=0.1, sampling=SAMPLING, rows=rows or [])
+    costs = {"params_trainable": 10, "params_frozen": 5, "build_seconds": 0.1, "latency_ms": 2.5}
+    return Started("cpu", **costs, sampling=SAMPLING, rows=rows or [])
 
 
 class Tune:
-    """Stands in for Tune's controller: it asks the searcher and calls the recorder, in Tune's order."""
+    """Stands in for Tune's controller: it asks for trials and passes results on, in Tune's order."""
 
     def __init__(self, spec: Spec, store: Store, earlier: list[Record], finalists: int = 1):
         self.shown: list[tuple[int, State]] = []
-        self.optuna = OptunaStudy(spec, seed=0)
-        ended = [record for record in earlier if record.state.ended]
-        for record in ended:
-            self.optuna.tell(record)
-        given = [
-            Proposal(r.trial, r.source, Experiment.from_json(r.experiment), r) for r in earlier if not r.state.ended
-        ]
-        self.searcher = StudySearcher(given, range(len(earlier), spec.trials), self.optuna, {}, lambda: 100)
-        self.rungs = scheduler(spec, ended, OBJECTIVE)
+        self.search = Search(spec, earlier)
         settings = LaneSettings(store.uri, "pack", None, OBJECTIVE, workers=2, gpus_per_worker=0.5, threads=3)
-        self.recorder = Recorder(store, settings, earlier, self.searcher, self.optuna, finalists, on_change=self._show)
+        contenders = partial(leaders.contenders, objectives=[OBJECTIVE], count=finalists)
+        self.recorder = Recorder(store, settings, earlier, self.search, contenders, on_change=self._show)
+        self.trials = Trials(self.search, self.recorder, {}, lambda: 100)
+        self.events = Events(self.recorder, self.trials.numbers, last_round=True, say=print)
+        self.results = Results(self.recorder, self.trials.numbers, self.events)
         self._ids = iter(range(99))
+
+    @property
+    def learned(self) -> dict[int, FrozenTrial]:
+        return self.search._searcher.history.trials
 
     def _show(self, record: Record) -> None:
         self.shown.append((record.trial, record.state))
 
     def start(self) -> SimpleNamespace:
         tune_id = f"tune-{next(self._ids)}"
-        config = self.searcher.suggest(tune_id)
+        config = self.trials.suggest(tune_id)
         return SimpleNamespace(trial_id=tune_id, config=config, last_result={}, get_pickled_error=lambda: None)
 
-    def result(self, trial: SimpleNamespace, **result: Any) -> None:
+    def result(self, trial: SimpleNamespace, **result: Any) -> bool:
+        """Whether Tune is to end its trial."""
         trial.last_result = {"done": False, "files": {}} | result
-        self.rungs.on_trial_add(None, trial)
-        self.rungs.on_trial_result(None, trial, trial.last_result)
-        self.recorder.on_trial_result(1, [trial], trial, trial.last_result)
+        return self.results(trial.trial_id, trial.last_result)
 
     def end(self, trial: SimpleNamespace) -> None:
-        self.recorder.on_trial_complete(1, [trial], trial)
+        self.trials.on_trial_complete(trial.trial_id)
+        self.events.on_trial_complete(1, [trial], trial)
 
     def run(
         self,
@@ -93,7 +96,7 @@ class Tune:
 
     def error(self, trial: SimpleNamespace, error: Exception | None) -> None:
         trial.get_pickled_error = lambda: error
-        self.recorder.on_trial_error(1, [trial], trial)
+        self.events.on_trial_error(1, [trial], trial)
 
 
 @pytest.fixture
@@ -120,7 +123,7 @@ def test_every_epoch_is_in_the_store_while_the_trial_runs(tune: Tune, store: Sto
     record = read(tune, store)
     assert record.state is State.RUNNING and record.epochs == [row(1, 0.5), row(2, 0.4)]
     assert (record.best_epoch, record.device) == (1, "cpu")
-    assert (record.params_trainable, record.params_frozen) == (10, 5)
+    assert (record.params_trainable, record.params_frozen, record.latency_ms) == (10, 5, 2.5)
 
 
 def test_complete(tune: Tune, store: Store) -> None:
@@ -130,8 +133,7 @@ def test_complete(tune: Tune, store: Store) -> None:
     record = read(tune, store)
     assert record.state is State.COMPLETE and record.best_epoch == 2 and record.finished and record.reason == ""
     assert record.extra["sampling"] == SAMPLING
-    (told,) = tune.optuna._study.get_trials()
-    assert told.state is TrialState.COMPLETE and told.value == 0.7
+    assert tune.learned[0].state is TrialState.COMPLETE and tune.learned[0].value == 0.7
     assert tune.shown[-1] == (0, State.COMPLETE)
 
 
@@ -142,8 +144,7 @@ def test_pruned_keeps_its_last_epoch(tune: Tune, store: Store) -> None:
     record = read(tune, store)
     assert record.state is State.PRUNED and len(record.epochs) == 2
     assert record.reason == "stopped at epoch 2: not among the best at this rung"
-    (told,) = tune.optuna._study.get_trials()
-    assert told.state is TrialState.PRUNED and told.intermediate_values == {1: 0.5, 2: 0.4}
+    assert tune.learned[0].state is TrialState.PRUNED and tune.learned[0].intermediate_values == {2: 0.5}
 
 
 @pytest.mark.parametrize("state", [State.FAILED, State.INFEASIBLE])
@@ -159,8 +160,7 @@ def test_a_failure_keeps_reason_traceback_and_epochs(
     record = read(tune, store)
     assert (record.state, record.reason, record.traceback) == (state, failure.reason, failure.traceback)
     assert len(record.epochs) == epochs_before
-    (told,) = tune.optuna._study.get_trials()
-    assert told.state is TrialState.FAIL and told.value is None
+    assert tune.learned[0].constraints and not tune.learned[0].intermediate_values
 
 
 @pytest.mark.parametrize(
@@ -185,12 +185,12 @@ def test_a_lane_that_died_for_good(tune: Tune, store: Store, error: Exception | 
 
 def test_a_lane_that_died_where_tune_gives_up_leaves_the_trial_for_the_next_round(tune: Tune, store: Store) -> None:
     """A lane that is killed between two trials: Tune fails the second before its first step."""
-    tune.recorder._last_round = False
+    tune.events._last_round = False
     trial = tune.start()
     tune.error(trial, RuntimeError("the actor died"))
     record = read(tune, store)
     assert (record.state, record.reason) == (State.RUNNING, "")
-    assert not [told for told in tune.optuna._study.get_trials() if told.state.is_finished()]
+    assert tune.learned[0].state is TrialState.RUNNING
 
 
 def test_a_lane_that_died_within_the_session_repeats_no_epoch(tune: Tune, store: Store) -> None:
@@ -215,7 +215,7 @@ def test_a_restart_that_fails_at_once_has_no_best_epoch_that_is_gone(tune: Tune,
 
 
 def resumable(spec: Spec, make_record: Callable[..., Record], values: list[float]) -> Record:
-    experiment = space.suggest(OptunaStudy(spec, seed=9)._study.ask(), spec)
+    experiment = Searcher(spec).ask(0)
     record = make_record(0, State.RUNNING, [], experiment=experiment)
     record.epochs = [row(epoch, value) for epoch, value in enumerate(values, 1)]
     record.best_epoch, record.started = 1, "earlier"
@@ -239,10 +239,7 @@ def test_a_resumed_trial_counts_nothing_twice(
     record = read(tune, store)
     assert record.epochs == [row(1, 0.5), row(2, 0.4), row(3, 0.8)]
     assert (record.state, record.best_epoch, record.started) == (State.COMPLETE, 3, "earlier")
-    (told,) = tune.optuna._study.get_trials()
-    assert told.intermediate_values == {1: 0.5, 2: 0.4, 3: 0.8}
-    assert isinstance(tune.rungs, Rungs)
-    assert [len(recorded) for _, recorded in tune.rungs._brackets[0]._rungs] == [1, 1], "epochs 2 and 1"
+    assert tune.learned[0].value == 0.8 and len(tune.learned) == 1
 
 
 def test_ids_are_those_of_the_study_and_differ(tune: Tune, spec: Spec, store: Store) -> None:
@@ -371,7 +368,7 @@ def test_a_store_that_fails_is_no_silent_loss(tune: Tune) -> None:
     with pytest.raises(OSError, match="No space left"):
         tune.recorder._writer.flush()
     with pytest.raises(OSError, match="No space left"):
-        tune.recorder.on_step_end(1, [])
+        tune.events.on_step_end(1, [])
 
 
 def test_who_was_taken_over_removes_nothing(tune: Tune, store: Store) -> None:
@@ -407,9 +404,96 @@ def test_a_study_that_another_process_has_taken_over_stops(
     monkeypatch.setattr("study.recorder.SESSION_SECONDS", 0.0)
     tune = Tune(spec, store, [])
     tune.recorder._check_session = check
-    tune.recorder.on_step_end(1, [])
+    tune.events.on_step_end(1, [])
     with pytest.raises(Taken):
         tune.recorder._writer.flush()
+
+
+# Pauses
+
+
+@pytest.fixture
+def pausing(store: Store) -> Tune:
+    stopping = "early_stopping={scheduler: promoting_asha, min_epochs: 1, reduction_factor: 3}"
+    return Tune(load_spec("phantom", [f"epochs={EPOCHS}", "trials=6", "finalists=1", stopping]), store, [])
+
+
+def pause(tune: Tune, value: float) -> SimpleNamespace:
+    trial = tune.start()
+    files = put_files(tune.recorder._store, trial.config["trial"])
+    assert tune.result(trial, epoch=1, row=row(1, value), started=started(), files=files)
+    tune.end(trial)
+    return trial
+
+
+def test_a_paused_trial_is_not_ended_and_keeps_its_checkpoint(pausing: Tune, store: Store) -> None:
+    pause(pausing, 0.5)
+    record = read(pausing, store)
+    assert (record.state, record.paused_at, record.finished) == (State.RUNNING, 1, "")
+    assert record.reason == "paused at epoch 1: goes on once it is among the best at this rung"
+    assert len(store.names(record.folder)) == 4 and pausing.shown[-1] == (0, State.RUNNING)
+
+
+def test_a_paused_trial_goes_on_as_a_new_one_of_tunes(pausing: Tune, store: Store) -> None:
+    for value in (0.5, 0.4, 0.3):
+        pause(pausing, value)
+    again = pausing.start()
+    assert (again.config["trial"], again.config["paused_at"]) == (0, 1)
+    pausing.recorder._writer.flush()
+    running = read_record(store, 0)
+    assert (running.paused_at, running.reason) == (0, "")
+    assert not pausing.result(again, epoch=2, row=row(2, 0.7), started=started([row(1, 0.5)]))
+    pausing.result(again, epoch=3, row=row(3, 0.6), done=True)
+    pausing.end(again)
+    record = read(pausing, store)
+    assert record.state is State.COMPLETE and record.epochs == [row(1, 0.5), row(2, 0.7), row(3, 0.6)]
+
+
+def test_who_is_passed_by_all_that_can_go_on_ends_while_the_study_runs(pausing: Tune, store: Store) -> None:
+    """Two of six trials go on at most: the third best of those that were there ends, its checkpoint goes."""
+    for value in (0.3, 0.5, 0.4):
+        pause(pausing, value)
+    pausing.recorder._writer.flush()
+    record = read_record(store, 0)
+    assert (record.state, record.paused_at) == (State.PRUNED, 0) and record.finished
+    assert record.reason == "stopped at epoch 1: not among the best at this rung"
+    assert store.names(record.folder) == ["record.json", "val_counts-00001-abc.bin"]
+    assert pausing.shown.count((0, State.PRUNED)) == 1
+
+
+def test_a_trial_that_ends_with_its_own_pause_ends_once(pausing: Tune, store: Store) -> None:
+    for value in (0.4, 0.5, 0.3):
+        pause(pausing, value)
+    assert read(pausing, store, 2).state is State.PRUNED
+    assert pausing.shown.count((2, State.PRUNED)) == 1
+
+
+def test_when_nothing_more_can_go_on_all_have_ended(pausing: Tune, store: Store) -> None:
+    for value in (0.3, 0.2, 0.1):
+        pause(pausing, value)
+    best = pausing.start()
+    pausing.run(best, [0.4, 0.5], first=2, started=started([row(1, 0.3)]))
+    pausing.end(best)
+    pause(pausing, 0.25)
+    for _ in range(2):
+        failed = pausing.start()
+        failure = Failure(State.FAILED, "loss is nan", "", lane_lives=True)
+        pausing.result(failed, started=started(), failure=failure, done=True)
+        pausing.end(failed)
+    assert pausing.start().config == "FINISHED"
+    pausing.recorder.close()
+    states = [record.state for record in read_records(store)]
+    assert states == [State.COMPLETE, State.PRUNED, State.PRUNED, State.PRUNED, State.FAILED, State.FAILED]
+
+
+def test_who_was_to_stop_when_the_study_was_killed_ends_before_anything_else(
+    spec: Spec, store: Store, make_record: Callable[..., Record]
+) -> None:
+    earlier = [make_record(trial, values=[0.5], epochs=EPOCHS) for trial in range(3)]
+    killed = make_record(3, State.RUNNING, [0.1], epochs=EPOCHS)
+    tune = Tune(spec, store, [*earlier, killed])
+    assert tune.shown == [(3, State.PRUNED)]
+    assert read(tune, store, 3).reason == "stopped at epoch 1: not among the best at this rung"
 
 
 # Lanes that do not start, and trials that wait for room
@@ -419,7 +503,7 @@ def recover(tune: Tune, trial: SimpleNamespace, error: Exception) -> None:
     """As Tune does after a lane raised `error`, before it starts the trial again."""
     trial.get_pickled_error = lambda: SimpleNamespace(cause=error)
     trial.run_metadata = SimpleNamespace(num_failures=1)
-    tune.recorder.on_trial_recover(1, [trial], trial)
+    tune.events.on_trial_recover(1, [trial], trial)
 
 
 def test_a_trial_that_was_given_back_has_not_failed(tune: Tune) -> None:
@@ -433,10 +517,10 @@ def test_a_trial_that_was_given_back_has_not_failed(tune: Tune) -> None:
 def test_lanes_that_do_not_start_end_the_study(tune: Tune) -> None:
     trial = tune.start()
     for _ in range(MOST_NOT_STARTED):
-        tune.recorder.on_step_end(1, [trial])
+        tune.events.on_step_end(1, [trial])
         recover(tune, trial, NotStarted("DataError: no space left"))
     with pytest.raises(LanesError, match="lanes do not start: DataError: no space left"):
-        tune.recorder.on_step_end(1, [trial])
+        tune.events.on_step_end(1, [trial])
     assert tune.recorder.records[0].state is State.RUNNING, "it is gone on with when the study is resumed"
 
 
@@ -445,5 +529,5 @@ def test_one_lane_that_does_not_start_among_others_does_not_end_the_study(tune: 
     for _ in range(2):
         for _ in range(MOST_NOT_STARTED - 1):
             recover(tune, sick, NotStarted("DataError: no space left"))
-        tune.recorder.on_step_end(1, [sick])
+        tune.events.on_step_end(1, [sick])
         tune.result(well, epoch=1, row=row(1, 0.5), started=started())

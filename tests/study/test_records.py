@@ -35,6 +35,7 @@ def full_record() -> Record:
         device="cpu",
         params_trainable=7,
         params_frozen=11,
+        latency_ms=4.5,
         test={"iou": 0.8, "native_iou": 0.79},
         extra={"test_scored": "2026-01-01T00:11:00+00:00"},
     )

@@ -278,6 +278,33 @@ def test_an_objective_that_nobody_measures(refused: Refused) -> None:
     assert message.startswith("spec: objective.metric: 'val_iuo' is not measured on phantom; did you mean val_iou? ")
 
 
+def test_a_budget_that_cannot_be_kept(refused: Refused) -> None:
+    assert refused("phantom", "--budget", "soon") == (
+        "phantom.yaml: budget: 'soon' given; must be an amount and its unit, as in 90min, 2h, 40gpu-hours or 25usd"
+    )
+    assert refused("phantom", "--budget", "25usd", "--dry-run").startswith(
+        "phantom.yaml: resources.price_per_hour: missing; must be given for a budget of 25usd"
+    )
+    assert refused("phantom", "--budget", "3gpu-hours", "--dry-run") == (
+        "spec: budget: '3gpu-hours' given, but there is no GPU; give hours, as in 2h"
+    )
+    assert refused("phantom", "--set", "objective=[{metric: val_iou}, {metric: gpu_seconds, mode: min}]") == (
+        "spec: objective.metric: 'gpu_seconds' is 0 for every trial where there is no GPU; use train_seconds"
+    )
+
+
+def test_a_study_that_has_begun_may_get_another_budget(
+    begun: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("study.dry_run.show", lambda spec, *_: print(spec.budget))
+    stored = json.loads((begun / "study.json").read_text())
+    stored["spec"]["budget"] = "2h"
+    (begun / "study.json").write_text(json.dumps(stored))
+    for more in ([], ["--budget", "3h"], ["--budget", "none"]):
+        assert run.main(["phantom", "--resume", "--name", "mine", "--dry-run", *more]) == 0
+    assert capsys.readouterr().out.split() == ["2h", "3h", "None"]
+
+
 # What it costs, and what is handed on
 
 

@@ -6,7 +6,8 @@ import optuna
 import pytest
 
 from seg.losses import DEFAULTS
-from study.dimension import Range
+from study.conditions import at, flat
+from study.dimension import Range, from_unit, to_unit
 from study.space import baselines, describe, suggest, told
 from study.spec import Spec, load_spec
 
@@ -52,6 +53,46 @@ def test_told_from_json_is_told(spec):
         assert told(type(experiment).from_json(experiment.to_json()), spec) == told(experiment, spec)
 
 
+def test_a_seed_of_its_own_is_no_other_choice(spec):
+    """As of a replicate: the same choices, trained once more."""
+    for trial, experiment in random_trials(spec, 5):
+        replicate = dataclasses.replace(experiment, seed=experiment.seed + 7)
+        assert told(replicate, spec) == (trial.params, trial.distributions)
+
+
+def test_the_flat_space_has_every_choice_and_leads_to_every_experiment(spec):
+    dimensions = flat(spec)
+    seen = set()
+    for trial, experiment in random_trials(spec, 200):
+        seen |= trial.params.keys()
+        anywhere = {name: from_unit(dimension, 0.5) for name, dimension in dimensions.items()}
+        assert at(spec, anywhere | trial.params) == experiment
+    assert seen == dimensions.keys()
+
+
+def test_the_unit_interval_is_each_dimension(spec):
+    for dimension in flat(spec).values():
+        places = [(i + 0.5) / 400 for i in range(400)]
+        values = [from_unit(dimension, place) for place in places]
+        assert all(value in dimension for value in (*values, from_unit(dimension, 0.0), from_unit(dimension, 1.0)))
+        for value in values:
+            assert from_unit(dimension, to_unit(dimension, value)) == pytest.approx(value)
+        if not isinstance(dimension, Range):
+            assert [values.count(value) for value in dimension] == pytest.approx(
+                [400 / len(dimension)] * len(dimension), abs=1
+            )
+
+
+def test_the_unit_interval_by_hand():
+    rate, steps = Range(low=1e-4, high=1e-2, log=True), Range(low=0.1, high=0.5, step=0.1)
+    assert from_unit(rate, 0.5) == pytest.approx(1e-3) and to_unit(rate, 1e-3) == pytest.approx(0.5)
+    assert [from_unit(steps, place) for place in (0.0, 0.19, 0.21, 0.99)] == pytest.approx([0.1, 0.1, 0.2, 0.5])
+    assert to_unit(steps, 0.3) == pytest.approx(0.5) and to_unit(Range(low=2, high=2), 2) == 0.5
+    sizes = Range(low=8, high=64, step=8, int=True)
+    assert from_unit(sizes, 0.999) == 64 and type(from_unit(sizes, 0.0)) is int
+    assert from_unit(("a", "b", "c"), 0.34) == "b" and to_unit(("a", "b", "c"), "b") == 0.5
+
+
 def test_parameters_exist_only_under_their_condition(spec):
     for trial, experiment in random_trials(spec, 60):
         assert (experiment.encoder_lr is None) == experiment.encoder_freeze
@@ -84,7 +125,6 @@ def test_every_searched_trial_has_the_seed_of_the_study():
         {"augment": "none"},
         {"optimizer": "adam"},
         {"loss_parameters": {"dice_weight": 3.0}},
-        {"seed": 1},
         {"epochs": 51},
         {"encoder_weights": "none"},
     ],

@@ -15,8 +15,8 @@ from seg.models.smp import FORM
 from study.spec import Spec, SpecError, bundled, load_spec
 
 KEYS = (
-    "description, dataset, image_size, trials, epochs, seed, objective, early_stopping, finalists, encoder, "
-    "resources, fixed, search, baselines"
+    "description, dataset, image_size, trials, epochs, budget, seed, objective, sampler, early_stopping, finalists, "
+    "compare, encoder, resources, fixed, search, baselines"
 )
 
 MOBILENETS = "mobilenetv2_plain, mobilenetv2_skip"
@@ -196,10 +196,62 @@ def refusal_of(*overrides: str, source: str = "own.yaml") -> str:
             "objective.metric=iou",
             "objective.metric: 'iou' given; must be a validation column, such as val_iou, val_dice or val_loss",
         ),
+        (
+            "objective=[{metric: val_iou}, {metric: latency, mode: min}]",
+            "objective.1.metric: 'latency' given; must be a validation column, such as val_iou, val_dice or val_loss, "
+            "or one of latency_ms, params_total, params_trainable, train_seconds, gpu_seconds",
+        ),
+        (
+            "objective=[{metric: latency_ms, mode: min}, {metric: val_iou}]",
+            "objective.0.metric: 'latency_ms' given; the first objective must be a validation column, such as val_iou: "
+            "early stopping and best epochs go by it",
+        ),
+        (
+            "objective=[{metric: val_iou}, {metric: params_total}]",
+            "objective.1.mode: 'max' given; must be min for params_total",
+        ),
+        (
+            "objective=[{metric: val_iou}, {metric: val_iou}]",
+            "objective.1.metric: 'val_iou' is given twice; each objective must be another column",
+        ),
+        (
+            "objective=[{metric: val_iou}, {metrik: val_dice}]",
+            "objective.1.metrik: unknown key; did you mean metric? (allowed: metric, mode)",
+        ),
+        ("objective=[]", "objective: [] given; must have at least 1"),
+        ("objective=val_iou", "objective: 'val_iou' given; must be keys and values"),
+        # a budget
+        ("budget=7200", "budget: '7200' given; must be an amount and its unit, as in 90min, 2h, 40gpu-hours or 25usd"),
+        (
+            "resources.price_per_hour={g6.xlarge: 0.8}",
+            "resources.price_per_hour.default: missing; must be given for nodes of any other type",
+        ),
+        ("resources.price_per_hour=-1", "resources.price_per_hour.default: -1 given; must be at least 0.0"),
+        ("resources.price_per_hour=cheap", "resources.price_per_hour: 'cheap' given; must be keys and values"),
+        # a comparison
+        (
+            "compare=decoder_lr",
+            "compare: 'decoder_lr' given; must be a choice of every trial with several values: "
+            "model, loss, encoder_freeze, batch_size",
+        ),
+        (
+            "compare=model",
+            "trials: 4 given; 3 searched trials are to be shared by 2 values of model: give 3 or 5",
+        ),
         ("objective.mode=biggest", "objective.mode: 'biggest' given; choose from 'max' or 'min'"),
         ("objective.mode=min", "objective.mode: 'min' given; must be max for val_iou"),
         ("objective.metric=val_loss", "objective.mode: 'max' given; must be min for val_loss"),
-        ("early_stopping.scheduler=pbt", "early_stopping.scheduler: 'pbt' given; choose from 'asha' or 'none'"),
+        (
+            "early_stopping.scheduler=pbt",
+            "early_stopping.scheduler: 'pbt' given; choose from "
+            "'asha', 'promoting_asha', 'hyperband', 'median' or 'none'",
+        ),
+        ("sampler=annealing", "sampler: 'annealing' given; choose from 'tpe', 'gp', 'cmaes', 'random' or 'qmc'"),
+        (
+            "sampler=cmaes",
+            "sampler: cmaes searches numbers alone; give model, loss, encoder_freeze a single value each, "
+            "or tpe or gp as sampler",
+        ),
         ("early_stopping.reduction_factor=1", "early_stopping.reduction_factor: 1 given; must be at least 2"),
         ("encoder.weights=coco", "encoder.weights: 'coco' given; choose from 'imagenet' or 'none'"),
         ("encoder=none", "encoder: 'none' given; must be keys and values"),
@@ -290,6 +342,17 @@ class TestRefusals:
     def test_override_that_is_no_yaml(self):
         assert refusal_of("epochs=[1").startswith("own.yaml: epochs: '[1' given; line 1: not valid YAML: ")
 
+    @pytest.mark.parametrize(("sampler", "package"), [("gp", "scipy"), ("cmaes", "cmaes")])
+    def test_a_sampler_whose_package_is_not_installed(self, monkeypatch, sampler, package):
+        monkeypatch.setattr("study.spec_check.find_spec", lambda name: None)
+        numbers = "search={model: unet, loss: bce, decoder_lr: {low: 0.001, high: 0.01}, encoder_lr: 0.001}"
+        problem = f"sampler: {sampler} needs the package {package}: pip install 'segstudy[samplers]'; or give tpe"
+        assert refusal_of(f"sampler={sampler}", numbers, "baselines=[]").endswith(problem)
+
+    def test_cmaes_without_a_number_to_search(self):
+        nothing = "search={model: unet, loss: bce, decoder_lr: 0.001, encoder_lr: 0.001}"
+        assert "cmaes has no number to search" in refusal_of("sampler=cmaes", nothing, "baselines=[]")
+
     def test_neither_name_nor_file(self):
         message = f"isik: neither a bundled study nor a file; did you mean isic? (bundled: {', '.join(bundled())})"
         assert refusal_of(source="isik") == message
@@ -373,3 +436,25 @@ def test_a_spec_of_baselines_alone_needs_no_search():
     assert Spec.from_json(spec.to_json()) == spec
     with pytest.raises(SpecError, match="search: missing; must be given for 2 trials, of which 1 are baselines"):
         load_spec("published/r3-frozen", ["trials=2"])
+
+
+def test_several_objectives_keep_their_order() -> None:
+    listed = [{"metric": "val_iou", "mode": "max"}, {"metric": "latency_ms", "mode": "min"}]
+    spec = load_spec("phantom", [f"objective={json.dumps(listed)}"])
+    assert [(one.metric, one.mode) for one in spec.objectives] == [("val_iou", "max"), ("latency_ms", "min")]
+    assert spec.objective == spec.objectives[0]
+    assert spec.to_json()["objective"] == listed and Spec.from_json(spec.to_json()) == spec
+    assert load_spec("phantom").objectives == (spec.objective,)
+
+
+def test_where_some_model_is_never_frozen_freezing_is_not_compared() -> None:
+    more = ["search.model=[unet, mobilenetv2_plain]", "compare=encoder_freeze"]
+    assert "several values: model, loss" in refusal_of(*more, source="phantom")
+    assert load_spec("phantom", more[1:]).compare == "encoder_freeze"
+
+
+def test_a_comparison_without_a_search() -> None:
+    message = refusal_of("compare=model", source="published/r4-unet")
+    assert message.endswith(
+        "compare: 'model' given; must be a choice of every trial with several values: none of this spec"
+    )

@@ -1,0 +1,26 @@
+"""The schedulers by name: which trials stop early, or pause and go on later."""
+
+from collections.abc import Callable
+
+from study.schedulers.asha import StoppingAsha
+from study.schedulers.hyperband import Hyperband
+from study.schedulers.median import MedianRule
+from study.schedulers.promoting import PromotingAsha
+from study.schedulers.scheduler import AllEpochs, Decision, Scheduler
+from study.spec import Spec
+
+__all__ = ["SCHEDULERS", "Decision", "Scheduler", "build"]
+
+SCHEDULERS: dict[str, Callable[[int, int, int, int], Scheduler]] = {
+    "asha": lambda first, factor, epochs, trials: StoppingAsha(first, factor, epochs),
+    "promoting_asha": PromotingAsha,
+    "hyperband": Hyperband,
+    "median": lambda first, factor, epochs, trials: MedianRule(first),
+    "none": lambda first, factor, epochs, trials: AllEpochs(),
+}
+"""Each made of the first rung's epoch, the reduction factor, the epochs of a whole trial, and the number of trials."""
+
+
+def build(spec: Spec) -> Scheduler:
+    stopping = spec.early_stopping
+    return SCHEDULERS[stopping.scheduler](stopping.min_epochs, stopping.reduction_factor, spec.epochs, spec.trials)

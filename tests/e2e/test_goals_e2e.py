@@ -1,0 +1,98 @@
+"""What a study searches for, and for how much: several objectives; each of two models; within a budget."""
+
+import io
+import signal
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from test_study_e2e import wait_for
+
+from study.leaders import on_front
+from study.meter import read_used
+from study.objective import Objective
+from study.records import State, read_records
+from study.store import Store
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+SMALL = ("phantom", "--image-size", 64, "--epochs", 1, "--set", "early_stopping.min_epochs=1", "--no-report")
+
+
+def table(shell: Any, study: Path) -> pd.DataFrame:
+    return pd.read_csv(io.StringIO(shell.run("analysis.table", study)))
+
+
+def test_quality_against_parameters_and_latency(shell: Any) -> None:
+    """The two models differ in both costs."""
+    costs = "{metric: params_total, mode: min}, {metric: latency_ms, mode: min}"
+    goal = ("--set", f"objective=[{{metric: val_iou}}, {costs}]")
+    out = shell.study(*SMALL, *goal, "--trials", 4, "--set", "finalists=1", "--seed", 1, "--name", "several")
+    assert "4/4 trials" in out and "pareto: no other finished trial is as good in all of max val_iou, " in out
+    study = shell.storage / "several"
+    records = read_records(Store(str(study)))
+    assert {record.state for record in records} == {State.COMPLETE}
+    assert all(0 < (record.latency_ms or 0) < 1000 for record in records)
+    aims = [Objective("val_iou", "max"), Objective("params_total", "min"), Objective("latency_ms", "min")]
+    front = on_front(records, aims)
+    assert [record.trial for record in records if record.test] == [front[0].trial]
+    assert {r.trial for r in records if "best" in r.files} == {r.trial for r in front}
+    rows = table(shell, study)
+    assert rows.loc[rows["pareto"], "trial"].tolist() == sorted(record.trial for record in front)
+
+
+def test_two_models_compared_and_resumed(shell: Any) -> None:
+    """Trial by trial in turn, two of each; interrupted in between; each one's best is scored on the test split."""
+    arguments = (*SMALL, "--set", "compare=model", "--set", "finalists=1", "--seed", 2, "--name", "compared")
+    refused = shell.study(*arguments, "--trials", 3, status=2)
+    assert "3 searched trials are to be shared by 2 values of model: give 2 or 4" in refused
+    process = shell.start_study(*arguments, "--trials", 4)
+    store = Store(str(shell.storage / "compared"))
+    wait_for(lambda: "trials" in store.names("") and any(r.state.ended for r in read_records(store)), process)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, out
+
+    out = shell.study("phantom", "--no-report", "--name", "compared", "--resume")
+    records = read_records(store)
+    assert [record.experiment["model"] for record in records] == ["mobilenetv2_plain", "mobilenetv2_skip"] * 2
+    assert sorted(r.experiment["model"] for r in records if r.test) == ["mobilenetv2_plain", "mobilenetv2_skip"]
+    assert "the best of each model; expected: of 2 trials; luck:" in out
+    rows = pd.read_csv(io.StringIO(shell.run("analysis.table", store.uri, "--compare")))
+    assert rows["trials"].tolist() == [2, 2] and rows["luck"].iloc[1] <= 1
+    best = {model: max(r.best["val_iou"] for r in records if r.experiment["model"] == model) for model in rows["model"]}
+    assert rows["val_iou"].tolist() == pytest.approx(list(best.values()))
+
+
+def test_a_study_ends_with_its_budget_and_goes_on_with_a_larger_one(shell: Any) -> None:
+    """A dollar a minute, the start of the lanes among it."""
+    price = ("--set", "resources.price_per_hour={default: 60}", "--set", "finalists=1")
+    plan = shell.study(*SMALL, *price, "--trials", 40, "--budget", "0.8usd", "--dry-run")
+    assert "budget          0.8 usd, at 60 an hour: about " in plan
+    out = shell.study(*SMALL, *price, "--trials", 40, "--budget", "0.8usd", "--name", "bounded")
+    store = Store(str(shell.storage / "bounded"))
+    records = read_records(store)
+    assert 1 <= len(records) < 40 and {record.state for record in records} == {State.COMPLETE}
+    assert "the budget holds no further trial: 0." in out and " of 0.8 usd spent" in out
+    assert sum(record.test is not None for record in records) == 1, "finalists are scored all the same"
+    spent = read_used(store).usd({"default": 60.0})
+
+    resume = ("phantom", "--no-report", "--name", "bounded", "--resume")
+    shell.study(*resume)
+    assert read_records(store) == records, "nothing is left for another trial"
+    shell.study(*resume, "--budget", "60usd", "--trials", len(records) + 1)
+    more = read_records(store)
+    assert len(more) == len(records) + 1 and more[-1].state is State.COMPLETE
+    assert read_used(store).usd({"default": 60.0}) > spent + 0.1
+
+
+def test_a_trial_that_runs_beyond_the_budget_ends_with_its_epoch(shell: Any) -> None:
+    out = shell.study(*SMALL, "--epochs", 200, "--trials", 3, "--budget", "0.7min", "--name", "cut")
+    records = read_records(Store(str(shell.storage / "cut")))
+    assert records and {record.state for record in records} == {State.PRUNED}
+    for record in records:
+        assert 1 <= len(record.epochs) < 200
+        assert record.reason.startswith(f"stopped at epoch {len(record.epochs)}: 0.0")
+        assert record.reason.endswith(" of 0.01167 hours spent")
+    assert f"{len(records)}/3 trials" in out
