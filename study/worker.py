@@ -75,6 +75,8 @@ class Worker:
         self._attempt: Attempt | None = None
         self._epochs = 0
         self._idle_since: float | None = None
+        self._latencies: dict[tuple[str, str], float] = {}
+        """In milliseconds, by model and precision."""
         self._begins = False
         """Whether the trial's next epoch is its first here."""
 
@@ -123,8 +125,16 @@ class Worker:
             microbatches=run.microbatches,
             precision=run.experiment.precision,
             nodes=self._nodes,
-            latency_ms=median_ms(run.model, experiment.image_size, self.device) if self.ranks.rank == 0 else None,
+            latency_ms=self._latency_ms(run) if self.ranks.rank == 0 else None,
         )
+
+    def _latency_ms(self, run: loop.Run) -> float:
+        """Of the architecture: whatever else a trial chooses, it takes as long."""
+        chosen = run.experiment
+        of = chosen.model, chosen.precision
+        if of not in self._latencies:
+            self._latencies[of] = median_ms(run.model, chosen.image_size, self.device, chosen.precision)
+        return self._latencies[of]
 
     def _train_epoch(self) -> EpochDone:
         assert self._attempt is not None
