@@ -7,10 +7,10 @@ from functools import partial
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis import classes, compare, effects, figures, finalists, load
+from analysis import classes, compare, effects, fanova, figures, load, sealed, standings
 from analysis import importance as importances
-from analysis.finalists import Finalist
 from analysis.finalists_text import PLACES
+from analysis.sealed import Finalist
 
 SPLITS = {"val": "validation split", "test": "sealed test split"}
 
@@ -26,8 +26,9 @@ class Chart:
     """The least it can be read at: a narrower page scrolls it."""
 
 
-def of_search(trials: pd.DataFrame, epochs: pd.DataFrame) -> Iterator[Chart]:
-    """How the search went, and which choices lead."""
+def of_search(every: pd.DataFrame, epochs: pd.DataFrame) -> Iterator[Chart]:
+    """How the search went, and which choices lead. `every`: all trials, seed replicates included."""
+    trials, epochs = compare.originals(every), compare.originals(epochs)
     if compare.history(trials).empty:
         return
     alone = len(trials) == 1
@@ -45,9 +46,12 @@ def of_search(trials: pd.DataFrame, epochs: pd.DataFrame) -> Iterator[Chart]:
         yield _chart("parallel_coordinates", trials, "Configurations", lines, wide=True, width_px=width)
     if len(importances.importance(trials)):
         why = "How much each choice decides whether a searched trial is among the best (PED-ANOVA). Not its direction."
-        yield _chart("importance", trials, "What mattered", why)
+        yield _chart("importance", trials, "What decides who leads", why)
     yield from _of_choices(trials, epochs)
     yield from _of_costs(trials)
+    if (every["lane"] != "").any() and not alone:
+        how = "A bar a trial, from its begin to its end; between two bars a lane had nothing to train."
+        yield _chart("timeline", every, "Where the time went", how, wide=True)
 
 
 def _of_costs(trials: pd.DataFrame) -> Iterator[Chart]:
@@ -59,20 +63,23 @@ def _of_costs(trials: pd.DataFrame) -> Iterator[Chart]:
     if len(compare.costs(trials).columns) > 2:
         how = "Blue: no other finished trial is as good for less. Grey: another one is."
         yield _chart("pareto", trials, "What a score costs", how)
-    if (trials["lane"] != "").any() and len(trials) > 1:
-        how = "A bar a trial, from its begin to its end; between two bars a lane had nothing to train."
-        yield _chart("timeline", trials, "Where the time went", how, wide=True)
 
 
 def _of_choices(trials: pd.DataFrame, epochs: pd.DataFrame) -> Iterator[Chart]:
-    """What each choice does, where there are trials enough to say."""
+    """How much each choice matters and what it does, where there are trials enough to say."""
     table, epoch = effects.comparable(trials, epochs)
+    ended = "" if epoch == trials["epochs"].max() else f" as of epoch {epoch}, which all of them have,"
+    shares = fanova.variance_shares(table)
+    if len(shares):
+        how = f"How much of the variance of the score{ended} each choice explains by itself (fANOVA); the rest is what "
+        how += "choices do together, and chance."
+        draw = partial(figures.variance_shares, found=shares)
+        yield _chart("variance_shares", table, "What the score varies with", how, draw=draw)
     found = effects.effects(table)
     if not found:
         return
     together = effects.interactions(table, found)
     said = " ".join(effects.sentences(found, compare.objective(trials).ascending, together))
-    ended = "" if epoch == trials["epochs"].max() else f" as of epoch {epoch}, which all of them have,"
     how = f"The average score{ended} at each value, all other choices at their average; bars and bands: 95 %. {said}"
     draw = partial(figures.choice_effects, found=found)
     yield _chart("choice_effects", table, "What each choice does", how, wide=True, width_px=640, draw=draw)
@@ -95,10 +102,14 @@ def of_scores(
         yield _chart("class_iou", trials, "Class by class", how)
     yield from _of_pixels(opened, number)
     if len(found) > 1:
-        images = finalists.image_scores(found, score)
-        where = PLACES[finalists.place(found)]
+        images = standings.image_scores(found, score)
+        where = PLACES[sealed.place(found)]
         how = f"Of the sealed test images, {where}; box: the middle half of the images, dashed: their mean."
         yield _chart("finalist_scores", images, "Image by image, finalist by finalist", how)
+    if any(one.replicates for one in found):
+        scores = standings.seed_scores(found, score)
+        how = "A point a seed, filled: as searched; bars: 95 % over the images. What differs between seeds is luck."
+        yield _chart("seed_scores", scores, "Seed by seed, finalist by finalist", how)
     if counts is not None:
         how = "How IoU spreads over the validation images."
         yield _chart("image_scores", counts, f"Image by image, trial {number}", how)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.columns import HYPERPARAMETERS
+from study.records import REPLICATE
 
 SEARCH = "search"
 ENDED_WITH_SCORE = ("COMPLETE", "PRUNED")
@@ -36,7 +37,14 @@ def objective(table: pd.DataFrame) -> Objective:
 
 def baselines(trials: pd.DataFrame) -> pd.DataFrame:
     """The published configurations among the trials."""
-    return trials[trials["source"] != SEARCH]
+    return trials[~trials["source"].isin((SEARCH, REPLICATE))]
+
+
+def originals(table: pd.DataFrame) -> pd.DataFrame:
+    """Without the seed replicates of finalists, which no comparison of choices counts: of trials, or of epochs."""
+    kept = table[table["source"] != REPLICATE]
+    kept.attrs = table.attrs
+    return kept
 
 
 def ranked(trials: pd.DataFrame) -> pd.DataFrame:
@@ -47,6 +55,7 @@ def ranked(trials: pd.DataFrame) -> pd.DataFrame:
 
 def best(trials: pd.DataFrame) -> pd.Series | None:
     """The leading COMPLETE trial; None where none has finished."""
+    trials = originals(trials)
     finished = ranked(trials[trials["state"] == "COMPLETE"].dropna(subset=[objective(trials).metric]))
     return None if finished.empty else finished.iloc[0]
 
@@ -73,7 +82,7 @@ def history(trials: pd.DataFrame) -> pd.DataFrame:
     """Scored trials in the order they ended: `trial`, `source`, `state`, `score`, `ended` (how many had, from 1),
     `seconds` (of training, of all trials ended by then, failed ones included), `best` (the best score of a COMPLETE
     trial so far, missing before the first)."""
-    aim = objective(trials)
+    aim, trials = objective(trials), originals(trials)
     ended = trials[trials["state"] != "RUNNING"].sort_values(["finished", "trial"])
     steps = ended[["trial", "source", "state"]].assign(score=ended[aim.metric])
     steps["seconds"] = ended["train_seconds"].fillna(0).cumsum()
@@ -141,7 +150,7 @@ COSTS = {
 def costs(trials: pd.DataFrame) -> pd.DataFrame:
     """Finished trials: `trial`, `score`, each of COSTS that is known and not the same for all (`params`: all of the
     model's), and for each `<cost>_efficient`: whether no other has a score as good for less."""
-    aim = objective(trials)
+    aim, trials = objective(trials), originals(trials)
     finished = trials[(trials["state"] == "COMPLETE") & trials[aim.metric].notna()]
     found = finished[["trial"]].assign(score=finished[aim.metric].astype(float))
     known = finished.assign(params=finished["params_trainable"] + finished["params_frozen"])
@@ -171,7 +180,7 @@ RADAR = (
 def contenders(trials: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """The best trial, every published baseline and every other finalist, indexed by trial; and the split on which
     they compare: the sealed test split where all of them were scored there, else the validation split."""
-    leader = best(trials)
+    leader, trials = best(trials), originals(trials)
     leads = trials["trial"] == (-1 if leader is None else leader["trial"])
     tested = trials["test_iou"].notna() if "test_iou" in trials else pd.Series(False, index=trials.index)
     chosen = trials[leads | (trials["source"] != SEARCH) | tested]

@@ -99,7 +99,8 @@ def epochs(study: str | Study) -> pd.DataFrame:
         for record in opened.records
         for epoch in record.epochs
     ]
-    return columns.frame(rows, columns.with_rest(columns.EPOCH, rows), opened.info)
+    named = columns.with_rest(columns.EPOCH, [*rows, dict.fromkeys(("state", "source"))])
+    return columns.frame(rows, named, opened.info)
 
 
 def failures(study: str | Study) -> pd.DataFrame:
@@ -190,6 +191,7 @@ def _trial_row(record: Record) -> dict[str, Any]:
         **{f"loss_{name}": value for name, value in experiment.get("loss_parameters", {}).items()},
         "epochs": len(record.epochs),
         "epochs_planned": experiment.get("epochs"),
+        "replicate_of": record.replicate_of,
         **{name: value for name, value in record.best.items() if name.startswith("val_")},
         **{f"test_{name}": value for name, value in (record.test or {}).items()},
         **_costs(record),

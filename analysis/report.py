@@ -11,7 +11,7 @@ import jinja2
 from plotly.offline import get_plotlyjs
 
 from analysis import load, views
-from analysis.finalists import NotComparable
+from analysis.sealed import NotComparable
 from study.arguments import ArgumentParser
 from study.redact import complain, redact
 from study.store import Store, StoreError

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import charts, classes, compare, details, finalists, load, pictures, rosetta, theme
+from analysis import charts, classes, compare, details, load, pictures, rosetta, sealed, theme
 from analysis.advice import Advice, advice
 from analysis.charts import Chart
 from analysis.leaderboard import Board, leaderboard
@@ -17,6 +17,7 @@ from analysis.pictures import Gallery
 from analysis.published import published
 from analysis.published_text import Block, blocks
 from analysis.rivals import Rivals, rivals
+from study.records import REPLICATE
 from study.redact import redact
 
 SIDES = ("val", "test", "test_native")
@@ -57,8 +58,8 @@ class View:
 
 def view(opened: load.Study) -> View:
     trials, epochs, info = load.trials(opened), load.epochs(opened), opened.info
-    found = finalists.finalists([opened])
-    score = finalists.default_score(opened, found)
+    found = sealed.finalists([opened])
+    score = sealed.default_score(opened, found)
     leader = compare.best(trials)
     counts = None if leader is None else load.counts(opened, int(leader["trial"]))
     sides = pd.DataFrame() if leader is None else rosetta.side_by_side(opened, int(leader["trial"]))
@@ -143,7 +144,9 @@ def _facts(info: dict[str, Any], trials: pd.DataFrame) -> Iterator[tuple[str, st
     yield "images", f"{images['train']} train · {images['val']} val · {images['test']} test"
     yield "size", f"{spec['image_size']} × {spec['image_size']} px"
     states = Counter(trials["state"])
-    yield "trials", " · ".join(f"{count} {state.lower()}" for state, count in states.items()) or "none"
+    again = int((trials["source"] == REPLICATE).sum())
+    counted = [f"{count} {state.lower()}" for state, count in states.items()]
+    yield "trials", " · ".join(counted + ([f"{again} of them with other seeds"] if again else [])) or "none"
     yield "training", duration(float(trials["train_seconds"].sum()))
     yield "machine", _machine(info["machine"])
     if info["dataset"]["remark"]:

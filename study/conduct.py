@@ -21,8 +21,7 @@ from ray import tune
 from ray.exceptions import RayActorError
 
 from seg import data
-from seg.experiment import Experiment
-from study import finalists, leaders, session, space
+from study import agenda, finalists, leaders, session
 from study.cluster import Room
 from study.gauges import Gauges
 from study.lane import GivenBack, Lane, NotStarted
@@ -32,7 +31,6 @@ from study.progress import Progress, Tally
 from study.recorder import Recorder, stopped_at
 from study.records import Record, State, now, read_records, write_record
 from study.search import OptunaStudy, Proposal, Rungs, StudySearcher, scheduler
-from study.spec import Spec
 from study.store import Store
 from study.tidy import begin_again, end_in_store, remove_unnamed
 
@@ -61,7 +59,7 @@ class Interrupted(Exception):
 
 
 def conduct(plan: Plan, resume: bool, again: Collection[int] = frozenset()) -> list[Record]:
-    """Search, then score the finalists. Ray must be up. The records, all ended.
+    """Search, train the finalists with other seeds, then score them all. Ray must be up. The records, all ended.
 
     The trials `again`, which have ended, are run once more, from their start.
 
@@ -76,11 +74,8 @@ def conduct(plan: Plan, resume: bool, again: Collection[int] = frozenset()) -> l
         if record.trial in again:
             begin_again(store, record)
     notice = partial(print, flush=True)
-    with mirrored(plan.optuna_storage, plan.name, store.uri, plan.spec, earlier, notice) as mirror:
-        if any(not r.state.ended for r in earlier) or len(earlier) < plan.spec.trials:
-            records = _search_interruptibly(plan, earlier, mirror)
-        else:
-            records = earlier
+    with mirrored(plan.optuna_storage, plan.name, store.uri, plan.spec, _searched(earlier), notice) as mirror:
+        records = earlier if agenda.is_done(plan.spec, earlier) else _search_interruptibly(plan, earlier, mirror)
         session.check(plan, store)
         _score_finalists(plan, store, records)
         session.check(plan, store)
@@ -115,7 +110,8 @@ def _search_interruptibly(plan: Plan, earlier: list[Record], mirror: Callable[[R
 def _search(plan: Plan, records: list[Record], scratch: str, mirror: Callable[[Record], None]) -> list[Record]:
     """In rounds: what a round leaves unfinished, because lanes died where Tune does not start a trial again, the next
     takes up from the records, as another process would. All records, ended."""
-    tally = Tally(plan.spec.trials, plan.prepared.allotment.lanes, plan.objective, records)
+    trials = plan.spec.trials + plan.spec.finalists.replicates
+    tally = Tally(trials, plan.prepared.allotment.lanes, plan.objective, records)
     with Progress(tally) as progress:
         store = plan.patient_store(progress.say)
         room = Room(plan.prepared.allotment, plan.prepared.cluster, plan.most_lanes, progress.say)
@@ -124,14 +120,15 @@ def _search(plan: Plan, records: list[Record], scratch: str, mirror: Callable[[R
         def changed(record: Record) -> None:
             progress.change(record)
             gauges.change(record)
-            mirror(record)
+            if record.replicate_of is None:
+                mirror(record)
 
         for left in reversed(range(ROUNDS)):
             _end_the_stopped(plan, store, records)
-            records = _round(plan, store, records, scratch, room, changed, progress.say, last=left == 0)
+            records = _round(plan, store, records, scratch, room, progress, changed, last=left == 0)
             if unfinished := [str(record.trial) for record in records if not record.state.ended]:
                 progress.say(f"lanes were lost: trials {', '.join(unfinished)} go on from their last epochs")
-            elif len(records) >= plan.spec.trials:
+            elif agenda.is_done(plan.spec, records):
                 break
     return records
 
@@ -142,18 +139,18 @@ def _round(
     earlier: list[Record],
     scratch: str,
     room: Room,
+    progress: Progress,
     changed: Callable[[Record], None],
-    say: Callable[[str], None],
     last: bool,
 ) -> list[Record]:
-    ended = [record for record in earlier if record.state.ended]
+    ended = [record for record in _searched(earlier) if record.state.ended]
     optuna_study = OptunaStudy(plan.spec, seed=plan.spec.seed)
     for record in ended:
         optuna_study.tell(record)
-    begun = {record.trial for record in earlier}  # one may be missing in between: its first record was not yet sent
-    free = [trial for trial in range(len(space.baselines(plan.spec)), plan.spec.trials) if trial not in begun]
+    given, free = list(agenda.given(plan.spec, earlier)), agenda.free(plan.spec, earlier)
     config = {"settings": plan.settings, "scratch": scratch}
-    searcher = StudySearcher(_given(plan.spec, earlier), free, optuna_study, config, room.lanes)
+    again = partial(_again, plan, progress) if plan.spec.finalists.replicates else None
+    searcher = StudySearcher(given, free, optuna_study, config, room.lanes, again)
     stopping = scheduler(plan.spec, ended, plan.objective)
     recorder = Recorder(
         store,
@@ -161,22 +158,24 @@ def _round(
         earlier,
         searcher,
         optuna_study,
-        plan.spec.finalists,
+        plan.spec.finalists.top,
         changed,
         partial(session.check, plan, store),
         last,
-        say,
+        progress.say,
     )
+    most = len(given) + len(free) + plan.spec.finalists.replicates
     try:
-        _tune(plan, searcher, stopping, recorder, plan.spec.trials - len(ended), scratch)
+        _tune(plan, searcher, stopping, recorder, most, scratch)
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # once more, and what is left is not waited for
-        recorder.close(lambda: say("sending the last records; Ctrl-C leaves them to be trained again"))
+        recorder.close(lambda: progress.say("sending the last records; Ctrl-C leaves them to be trained again"))
     return sorted(recorder.records.values(), key=lambda record: record.trial)
 
 
 def _end_the_stopped(plan: Plan, store: Store, earlier: list[Record]) -> None:
     """Killed between a rung's decision and its record, a trial would train an epoch more than it should have."""
+    earlier = _searched(earlier)
     stopping = scheduler(plan.spec, [record for record in earlier if record.state.ended], plan.objective)
     for record in earlier:
         if record.state.ended or not isinstance(stopping, Rungs) or not stopping.stops(record.epochs):
@@ -186,15 +185,19 @@ def _end_the_stopped(plan: Plan, store: Store, earlier: list[Record]) -> None:
             end_in_store(store, record)
 
 
-def _given(spec: Spec, earlier: list[Record]) -> Iterator[Proposal]:
-    """What needs no searching: trials of an earlier session that had not ended, and baselines not yet begun."""
-    begun = {record.trial for record in earlier}
-    for record in earlier:
-        if not record.state.ended:
-            yield Proposal(record.trial, record.source, Experiment.from_json(record.experiment), record)
-    for trial, (name, experiment) in enumerate(space.baselines(spec)):
-        if trial not in begun:
-            yield Proposal(trial, name, experiment)
+def _searched(records: list[Record]) -> list[Record]:
+    """Without replicates: nothing that decides in a search hears of them."""
+    return [record for record in records if record.replicate_of is None]
+
+
+def _again(plan: Plan, progress: Progress) -> list[Proposal]:
+    """Once the search has ended."""
+    found = agenda.replicates(plan.spec, progress.tally.records)
+    progress.tally.trials = len(progress.tally.records) + len(found)
+    if found:
+        trials = ", ".join(map(str, dict.fromkeys(proposal.replicate_of for proposal in found)))
+        progress.say(f"the best are trained again, with other seeds: trials {trials}")
+    return found
 
 
 def _tune(plan: Plan, searcher: StudySearcher, stopping: Any, recorder: Recorder, samples: int, scratch: str) -> None:
@@ -228,7 +231,7 @@ def _trial_name(study: str, trial: Any) -> str:
 
 def _score_finalists(plan: Plan, store: Store, records: list[Record]) -> None:
     """Those not scored yet: the sealed test split is opened once for each."""
-    chosen = leaders.finalists(records, plan.objective, plan.spec.finalists)
+    chosen = leaders.finalists(records, plan.objective, plan.spec.finalists.top)
     if lost := [record.trial for record in chosen if not {"best", "val_counts"} <= set(record.files)]:
         print(f"trials {', '.join(map(str, lost))} are not scored: their weights are lost; see study.retry", flush=True)
     chosen = [record for record in chosen if record.trial not in lost]

@@ -38,7 +38,7 @@ def show(spec: Spec, store: Store, data_dir: Path, weights_dir: Path | None, clu
         "epochs": f"{spec.epochs} a trial",
         "early stopping": _stopping(spec),
         "objective": f"{spec.objective.mode} {spec.objective.metric} on the validation split",
-        "finalists": f"{spec.finalists}, and finished baselines, on the sealed test split",
+        "finalists": finalists(spec),
         "machines": str(cluster),
         "lanes": str(allotment),
         "estimated time": _estimate(spec, images, allotment),
@@ -65,6 +65,12 @@ def _images(dataset: Dataset) -> dict[str, int]:
     return {name: assigned.count(name) for name in ("train", "val", "test")}
 
 
+def finalists(spec: Spec) -> str:
+    again = spec.finalists.replicates
+    seeds = f"; the best are trained with {spec.finalists.seeds} seeds: {again} trials more" if again else ""
+    return f"{spec.finalists.top}, and finished baselines, on the sealed test split{seeds}"
+
+
 def _stopping(spec: Spec) -> str:
     if spec.early_stopping.scheduler == "none":
         return "none"
@@ -86,17 +92,22 @@ def _estimate(spec: Spec, images: dict[str, int], allotment: Allotment) -> str:
     pace = statistics.mean(seconds_per_image(name, spec.image_size, allotment.threads) for name in spec.models)
     # Validation costs about a third of a training step an image: no backward pass.
     epoch_seconds = pace * (images["train"] + images["val"] / 3)
-    full = spec.trials * spec.epochs * epoch_seconds / allotment.lanes
-    least = _least_epochs(spec) * epoch_seconds / allotment.lanes
+    full, least = (count * epoch_seconds / allotment.lanes for count in (epochs_at_most(spec), epochs_at_least(spec)))
     between = f"between {duration(least)} (every trial stopped as early as it can be) and "
     return (between if least < full else "") + f"{duration(full)} (none stopped), timed on this machine"
 
 
-def _least_epochs(spec: Spec) -> float:
-    """Epochs of all trials where each rung lets only its share through."""
+def epochs_at_most(spec: Spec) -> float:
+    """Of all trials, seed replicates included."""
+    return (spec.trials + spec.finalists.replicates) * spec.epochs
+
+
+def epochs_at_least(spec: Spec) -> float:
+    """Of all trials where each rung lets only its share through; replicates are never stopped."""
+    again = spec.finalists.replicates * spec.epochs
     if spec.early_stopping.scheduler == "none":
-        return spec.trials * spec.epochs
-    total, before, alive = 0.0, 0, float(spec.trials)
+        return spec.trials * spec.epochs + again
+    total, before, alive = float(again), 0, float(spec.trials)
     for rung in [*_rungs(spec), spec.epochs]:
         total += alive * (rung - before)
         before, alive = rung, max(alive / spec.early_stopping.reduction_factor, 1)

@@ -8,12 +8,13 @@ import shlex
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 from study.arguments import ArgumentParser, at_least_one
-from study.leaders import ranked
+from study.leaders import ranked, replicates
 from study.objective import Objective
 from study.progress import duration
 from study.records import FormatError, Record, State, read_records, read_study
@@ -45,7 +46,8 @@ def show(store: Store, top: int) -> None:
     objective = Objective(**study["spec"]["objective"])
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     order = ranked(records, objective, tuple(State))[:top]
-    for line in [_headline(study, records), *leaderboard(order, objective, width), *_more(store, records)]:
+    board = [*leaderboard(order, objective, width), *_seeds(records, order, objective)]
+    for line in [_headline(study, records), *board, *_more(store, records)]:
         print(redact(line))
 
 
@@ -70,11 +72,25 @@ def _fitting(widths: dict[str, int], width: int | None) -> list[str]:
     return [name for name in COLUMNS if name in chosen]
 
 
+def _seeds(records: list[Record], order: list[Record], objective: Objective) -> Iterator[str]:
+    """How much the scores of trials that were trained again with other seeds differ between these."""
+    for record in order:
+        group = [record, *replicates(records, objective, [record])]
+        scores = {objective.metric: [one.best[objective.metric] for one in group]}
+        for name, key in (("test_iou", "iou"), ("native", "native_iou")):
+            scores[name] = [one.test[key] for one in group if one.test]
+        spread = [f"{name} {mean(of):.4f} ± {stdev(of):.4f}" for name, of in scores.items() if len(of) > 1]
+        if spread:
+            yield f"trial {record.trial} with {len(group)} seeds (mean ± deviation): {', '.join(spread)}"
+
+
 def _headline(study: dict[str, Any], records: list[Record]) -> str:
     states = ", ".join(f"{count} {state}" for state, count in sorted(Counter(r.state for r in records).items()))
     data = study["dataset"]
     synthetic = " (SYNTHETIC)" if data["synthetic"] else ""
     trials = f"{len(records)} trial{'' if len(records) == 1 else 's'}"
+    if again := sum(record.replicate_of is not None for record in records):
+        trials += f", {again} of them with other seeds"
     seconds = duration(sum(record.train_seconds for record in records))
     return f"{study['name']}: {data['name']}{synthetic}, {trials} ({states or 'none begun'}), {seconds} of training"
 

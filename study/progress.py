@@ -97,6 +97,8 @@ def choices_text(record: Record) -> str:
     e = record.experiment
     encoder = "frozen" if e["encoder_freeze"] else f"{e['encoder_lr']:.1e}"
     name = "" if record.source == "search" else f"{record.source}: "
+    if record.replicate_of is not None:
+        name = f"trial {record.replicate_of} with seed {e['seed']}: "
     return f"{name}{e['model']}, {e['loss']}, encoder {encoder}, decoder {e['decoder_lr']:.1e}, {e['augment']}"
 
 

@@ -100,6 +100,7 @@ class Recorder(Callback):
             state=State.RUNNING,
             source=proposal.source,
             experiment=proposal.experiment.to_json(),
+            replicate_of=proposal.replicate_of,
             started=now(),
         )
         record.workers, record.threads = self._settings.workers, self._settings.threads
@@ -179,7 +180,8 @@ class Recorder(Callback):
                 one.files.pop("best", None)
             self._end_in_store(one, LATE_SECONDS if late_seconds is None else late_seconds)
         self._on_change(record)
-        self._optuna.tell(record)
+        if record.replicate_of is None:
+            self._optuna.tell(record)
 
     def _end_in_store(self, record: Record, late_seconds: float) -> None:
         """Once the lane has sent the files that it names: a record that has ended names only what is there."""

@@ -28,6 +28,8 @@ from study.redact import redact
 from study.store import Store
 
 FORMAT = 1
+REPLICATE = "replicate"
+"""Source of a trial that repeats another with another seed."""
 
 FIRST_NAMES = {
     "best": "best.safetensors",
@@ -66,9 +68,11 @@ class Record:
     id: str
     state: State
     source: str
-    """`search`, or the name of a published baseline."""
+    """`search`, the name of a published baseline, or `replicate`."""
     experiment: dict[str, Any]
     """seg.experiment.Experiment as JSON: enough to run the trial again."""
+    replicate_of: int | None = None
+    """The finalist whose experiment this is with another seed: no trial of the search, which never hears of it."""
     reason: str = ""
     traceback: str = ""
     started: str = ""

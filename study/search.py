@@ -36,6 +36,7 @@ class Proposal:
     source: str
     experiment: Experiment
     record: Record | None = None
+    replicate_of: int | None = None
 
 
 class OptunaStudy:
@@ -97,7 +98,8 @@ class OptunaStudy:
 
 
 class StudySearcher(Searcher):
-    """Hands Tune the running trials of an earlier session first, then the baselines, then what Optuna proposes."""
+    """Hands Tune the running trials of an earlier session first, then the baselines, then what Optuna proposes, and
+    once all of these have ended what `afterwards` gives."""
 
     def __init__(
         self,
@@ -106,11 +108,12 @@ class StudySearcher(Searcher):
         optuna_study: OptunaStudy,
         config: dict[str, Any],
         lanes: Callable[[], int],
+        afterwards: Callable[[], Iterable[Proposal]] | None = None,
     ):
         """`free`: the numbers of the trials to propose. `lanes`: how many trials may run now."""
         super().__init__()
         self._given, self._free = deque(given), deque(free)
-        self._optuna, self._config, self._lanes = optuna_study, config, lanes
+        self._optuna, self._config, self._lanes, self._afterwards = optuna_study, config, lanes, afterwards
         self._running: set[str] = set()
         self.proposals: dict[str, Proposal] = {}
         """By Tune's trial id."""
@@ -121,8 +124,13 @@ class StudySearcher(Searcher):
         return {}
 
     def suggest(self, trial_id: str) -> Any:
-        """The next trial's config, None while every lane has one, or Searcher.FINISHED, a text that the base class does
-        not declare."""
+        """The next trial's config, None while every lane has one or those that run are waited for, or
+        Searcher.FINISHED, a text that the base class does not declare."""
+        if not (self._given or self._free) and self._afterwards:
+            if self._running:
+                return None
+            self._given.extend(self._afterwards())
+            self._afterwards = None
         if not (self._given or self._free):
             return Searcher.FINISHED
         if len(self._running) >= self._lanes():
@@ -131,7 +139,8 @@ class StudySearcher(Searcher):
         self._running.add(trial_id)
         self.proposals[trial_id] = proposal
         self.on_proposal(trial_id, proposal)
-        return self._config | {"trial": proposal.trial, "experiment": proposal.experiment.to_json()}
+        chosen = {"trial": proposal.trial, "experiment": proposal.experiment.to_json()}
+        return self._config | chosen | {"replicate_of": proposal.replicate_of}
 
     def _propose(self) -> Proposal:
         if self._given:
@@ -179,7 +188,10 @@ class Rungs(EachItsLane, ASHAScheduler):
         self._sign = 1.0 if spec.objective.mode == "max" else -1.0
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """A trial that is taken up again brings along the epochs that its checkpoint has behind it."""
+        """A trial that is taken up again brings along the epochs that its checkpoint has behind it. A replicate trains
+        for as long as what it repeats, whatever the others had by then."""
+        if trial.config["replicate_of"] is not None:
+            return str(TrialScheduler.CONTINUE)
         started = result.get("started")
         if started and self.remember(trial.trial_id, started.rows, self._objective) == TrialScheduler.STOP:
             return str(TrialScheduler.STOP)  # it was killed at a rung, before anybody judged it there

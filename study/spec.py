@@ -10,7 +10,18 @@ from study import spec_file
 from study.dimension import Counts, Dimension, Flags, Names, Numbers, Strict
 from study.spec_error import SpecError, did_you_mean, from_pydantic, refusal, shown
 
-__all__ = ["Baseline", "EarlyStopping", "Objective", "Resources", "Search", "Spec", "SpecError", "bundled", "load_spec"]
+__all__ = [
+    "Baseline",
+    "EarlyStopping",
+    "Finalists",
+    "Objective",
+    "Resources",
+    "Search",
+    "Spec",
+    "SpecError",
+    "bundled",
+    "load_spec",
+]
 
 SPECS = Path(__file__).parent / "specs"
 
@@ -29,6 +40,28 @@ class EarlyStopping(Strict):
     scheduler: Literal["asha", "none"] = "asha"
     min_epochs: int = Field(default=1, ge=1)
     reduction_factor: int = Field(default=3, ge=2)
+
+
+class Finalists(Strict):
+    """`finalists: 2` is short for `{top: 2}`."""
+
+    top: int = Field(default=1, ge=0)
+    """Best trials that are scored on the sealed test split."""
+    seeds: int = Field(default=1, ge=1)
+    """With which each of them is trained, its own among them: what differs between them is luck."""
+
+    @property
+    def replicates(self) -> int:
+        """Trials beside those of the search, where `top` of them finish."""
+        return self.top * (self.seeds - 1)
+
+
+def _finalists(value: object) -> object:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return {"top": value}
+    if not isinstance(value, dict | Finalists):
+        raise ValueError(f"{shown(value)} given; must be a whole number, or {{top: ..., seeds: ...}}")
+    return value
 
 
 class Encoder(Strict):
@@ -149,13 +182,12 @@ class Spec(Strict):
     image_size: int
     """Side of the square training image, in pixels."""
     trials: int = Field(ge=1)
-    """Baselines included."""
+    """Baselines included, seed replicates of the finalists not."""
     epochs: int = Field(ge=1)
     seed: int = Field(default=0, ge=0)
     objective: Objective = Objective()
     early_stopping: EarlyStopping = EarlyStopping()
-    finalists: int = Field(default=1, ge=0)
-    """Best trials that are scored on the sealed test split."""
+    finalists: Annotated[Finalists, BeforeValidator(_finalists)] = Finalists()
     encoder: Encoder = Encoder()
     resources: Resources = Resources()
     fixed: Fixed = Fixed()

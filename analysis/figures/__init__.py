@@ -4,11 +4,11 @@ importance and axes.
 Published baselines have a symbol, a colour and their name in the legend, the same in every figure.
 """
 
-from analysis.figures.choices import importance, parallel_coordinates
+from analysis.figures.choices import importance, parallel_coordinates, variance_shares
 from analysis.figures.classes import class_frequencies, class_iou, confusion
 from analysis.figures.costs import pareto, timeline
 from analysis.figures.effects import choice_effects, loss_by_freezing
-from analysis.figures.scores import finalist_scores, image_scores, radar
+from analysis.figures.scores import finalist_scores, image_scores, radar, seed_scores
 from analysis.figures.search import history, history_by_time, learning_curves
 
 __all__ = [
@@ -26,5 +26,7 @@ __all__ = [
     "parallel_coordinates",
     "pareto",
     "radar",
+    "seed_scores",
     "timeline",
+    "variance_shares",
 ]

@@ -108,7 +108,8 @@ def loss_by_freezing(trials: pd.DataFrame) -> go.Figure:
     """The scores of finished trials by loss, apart for frozen and fine-tuned encoders: every trial a point, a box for
     its quarters."""
     metric = compare.objective(trials).metric
-    finished = trials[(trials["state"] == "COMPLETE") & trials[metric].notna()]
+    finished = compare.originals(trials)
+    finished = finished[(finished["state"] == "COMPLETE") & finished[metric].notna()]
     figure = theme.figure(360, "", labels(trials)(metric))
     losses = sorted(finished["loss"].unique())
     for frozen, name, colour in ((False, "fine-tuned", theme.VERMILION), (True, "frozen", theme.BLUE)):

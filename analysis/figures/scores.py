@@ -48,8 +48,29 @@ def image_scores(counts: pd.DataFrame) -> go.Figure:
     return figure.update_xaxes(range=[0, 1]).update_layout(margin={"t": 36}, showlegend=False)
 
 
+def seed_scores(scores: pd.DataFrame) -> go.Figure:
+    """Each finalist's score with each seed that it was trained with, and the interval over the images, from
+    `analysis.standings.seed_scores`: the seed that the search tried is filled."""
+    figure = theme.figure(120 + 46 * scores["finalist"].nunique(), "score on the test images", "")
+    searched = ~scores.duplicated("finalist")
+    for rows, symbol in ((scores[~searched], "circle-open"), (scores[searched], "circle")):
+        figure.add_scatter(
+            x=rows["score"],
+            y=rows["finalist"],
+            mode="markers",
+            marker={"symbol": symbol, "color": theme.BLUE, "size": 10, "line": {"width": 2, "color": theme.BLUE}},
+            error_x=theme.reach(rows) | {"color": "rgba(0,114,178,0.35)"},
+            ids=rows["trial"].astype(str),
+            customdata=rows[["trial", "seed", "low", "high"]],
+            hovertemplate="<b>trial %{customdata[0]}</b>, seed %{customdata[1]}<br>%{x:.4f} "
+            "(%{customdata[2]:.4f} to %{customdata[3]:.4f})<extra></extra>",
+        )
+    figure.update_yaxes(autorange="reversed", categoryorder="array", categoryarray=scores["finalist"].unique())
+    return figure.update_layout(showlegend=False)
+
+
 def finalist_scores(images: pd.DataFrame) -> go.Figure:
-    """How the IoU of single images spreads, finalist by finalist, from `analysis.finalists.image_scores`: a box for the
+    """How the IoU of single images spreads, finalist by finalist, from `analysis.standings.image_scores`: a box for the
     quarters of the images, points for those far out."""
     figure = theme.figure(120 + 46 * images["finalist"].nunique(), "IoU of an image", "")
     for name, rows in images.groupby("finalist", sort=False):

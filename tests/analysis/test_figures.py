@@ -10,7 +10,7 @@ import pytest
 from generated import trials as random_trials
 from generated import written
 
-from analysis import compare, figures, finalists, load, theme
+from analysis import compare, figures, load, sealed, standings, theme
 from analysis.axes import ABSENT, axes, round_numbers
 from study.store import Store
 
@@ -234,8 +234,8 @@ def test_losses_are_set_beside_freezing(trials: pd.DataFrame) -> None:
 
 
 def test_finalists_spread_image_by_image(tmp_path: Path) -> None:
-    found = finalists.finalists([str(written(tmp_path / "a", [0.7, 0.85]))])
-    best, other = figures.finalist_scores(finalists.image_scores(found)).data
+    found = sealed.finalists([str(written(tmp_path / "a", [0.7, 0.85]))])
+    best, other = figures.finalist_scores(standings.image_scores(found)).data
 
     assert (best.name, other.name) == ("trial 1", "trial 0")
     assert sum(best.x) / len(best.x) > sum(other.x) / len(other.x)
@@ -249,3 +249,13 @@ def test_of_many_trials_some_are_drawn_the_best_among_them() -> None:
     assert set(compare.ranked(table).head(100)["trial"]) <= set(drawn["trial"])
     assert len(figures.parallel_coordinates(table).data) == len(drawn)
     assert compare.telling(table.head(200)).equals(table.head(200))
+
+
+def test_seeds_stand_beside_the_interval_over_images(tmp_path: Path) -> None:
+    found = sealed.finalists([str(written(tmp_path / "a", [0.8, 0.7, 0.82], repeats={2: 0}))])
+    scores = standings.seed_scores(found)
+    again, searched = figures.seed_scores(scores).data
+
+    assert list(searched.ids) == ["0", "1"] and list(again.ids) == ["2"]
+    assert list(again.y) == ["trial 0"] and searched.marker.symbol == "circle"
+    assert searched.x[0] + searched.error_x.array[0] == pytest.approx(scores["high"][0])

@@ -80,7 +80,7 @@ def test_no_test_columns_without_a_finalist(study: Path, change: Callable[..., N
 def test_a_study_without_trials_has_the_columns(begun: Path) -> None:
     first = ["trial", "id", "state", "reason", "source", "model", "loss"]
     assert load.trials(str(begun)).columns.tolist()[:7] == first
-    assert load.epochs(str(begun)).columns.tolist() == EPOCH_COLUMNS
+    assert load.epochs(str(begun)).columns.tolist() == [*EPOCH_COLUMNS, "state", "source"]
     assert load.gallery(str(begun)) == (None, [])
 
 

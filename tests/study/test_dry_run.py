@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from study import dry_run
 from study.dry_run import weights_there
 from study.spec import load_spec
 
@@ -19,3 +20,13 @@ def test_weights_that_are_missing_are_named_before_the_study_asks_for_them(tmp_p
     assert weights_there(load_spec("coco", ["search.model=smp:Unet:resnet18"]), tmp_path) == (
         f"0 of 3 files in {tmp_path}; mobilenet_v3_large.pth, resnet18.pth, resnet50.pth will be downloaded there"
     )
+
+
+def test_training_the_best_again_is_in_the_plan_and_in_its_time() -> None:
+    spec = load_spec("phantom", ["early_stopping.scheduler=none", "finalists.seeds=3"])
+    assert dry_run.finalists(spec) == (
+        "2, and finished baselines, on the sealed test split; the best are trained with 3 seeds: 4 trials more"
+    )
+    assert dry_run.epochs_at_most(spec) == 6 * 14 == dry_run.epochs_at_least(spec)
+    stopped = load_spec("phantom", ["early_stopping={scheduler: asha, min_epochs: 2, reduction_factor: 2}"])
+    assert dry_run.epochs_at_least(stopped) == 10 * 2 + 5 * 2 + 2.5 * 2

@@ -48,6 +48,18 @@ def test_finished_baselines_are_finalists_too(make_record: Any, objective: Objec
     assert numbers(finalists(records, objective, 99)) == [5, 4, 3, 2, 0]
 
 
+def test_replicates_follow_the_finalists_that_they_repeat_and_never_lead(
+    make_record: Any, objective: Objective
+) -> None:
+    records = [make_record(trial, values=[trial / 10]) for trial in range(4)]
+    again = [(4, 3, State.COMPLETE), (5, 3, State.FAILED), (6, 0, State.COMPLETE), (7, 3, State.RUNNING)]
+    for trial, of, state in again:
+        records.append(make_record(trial, state, [0.99], source="replicate"))
+        records[-1].replicate_of = of
+    assert numbers(ranked(records, objective, tuple(State))) == [3, 2, 1, 0]
+    assert numbers(finalists(records, objective, 2)) == [3, 2, 4]
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_who_is_no_finalist_any_more_never_is_again(make_record: Any, seed: int) -> None:
     """Trials end in any order, in any state, with ties: weights that were removed are never asked for."""

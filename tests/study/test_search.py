@@ -36,6 +36,11 @@ def many() -> int:
     return 1000
 
 
+def tune_trial(tune_id: str, replicate_of: int | None = None) -> Any:
+    """As much of Tune's trial as a scheduler looks at."""
+    return SimpleNamespace(trial_id=tune_id, config={"replicate_of": replicate_of})
+
+
 def proposals(searcher: StudySearcher) -> Iterator[dict[str, Any]]:
     number = 0
     while (config := searcher.suggest(f"tune-{number}")) != Searcher.FINISHED:
@@ -74,6 +79,25 @@ def test_no_more_trials_at_a_time_than_there_are_lanes(spec: Spec) -> None:
     assert searcher.suggest("tune-3") is None
     searcher.on_trial_complete("tune-1")
     assert searcher.suggest("tune-3")
+
+
+def test_what_comes_afterwards_waits_for_all_before_it(spec: Spec) -> None:
+    asked: list[None] = []
+
+    def afterwards() -> list[Proposal]:
+        asked.append(None)
+        return [Proposal(6, "replicate", experiment_of(spec, 1), replicate_of=4)]
+
+    searcher = StudySearcher([], range(4, 6), OptunaStudy(spec, seed=0), {}, many, afterwards)
+    configs = [searcher.suggest(f"tune-{n}") for n in range(3)]
+    assert [config and config["replicate_of"] for config in configs] == [None, None, None]
+    assert configs[0] and configs[1] and configs[2] is None, "two of the search run"
+    searcher.on_trial_complete("tune-1")
+    assert searcher.suggest("tune-2") is None and not asked
+    searcher.on_trial_complete("tune-0")
+    last = searcher.suggest("tune-2")
+    assert (last["trial"], last["replicate_of"], len(asked)) == (6, 4, 1)
+    assert searcher.suggest("tune-3") == Searcher.FINISHED and len(asked) == 1
 
 
 def test_a_searched_trial_can_be_run_and_was_asked_of_optuna(spec: Spec) -> None:
@@ -241,11 +265,11 @@ class Run:
             self._epoch(rungs, trial, tune_trials[trial])
 
     def _add(self, rungs: TrialScheduler, trial: int, tune_id: str) -> Any:
-        tune_trial = SimpleNamespace(trial_id=tune_id)
-        rungs.on_trial_add(None, tune_trial)  # type: ignore[arg-type]
+        added = tune_trial(tune_id)
+        rungs.on_trial_add(None, added)  # type: ignore[arg-type]
         if isinstance(rungs, Rungs):
             rungs.remember(tune_id, self.rows[trial], self.objective)
-        return tune_trial
+        return added
 
     def _epoch(self, rungs: TrialScheduler, trial: int, tune_trial: Any) -> None:
         rows = self.rows[trial]
@@ -318,7 +342,7 @@ def test_epochs_run_again_after_a_restart_count_once(spec: Spec, objective: Obje
     rows = [{"epoch": 1, "val_iou": 0.5}, {"epoch": 2, "val_iou": 0.6}]
     rungs.remember("again", rows, objective)
     before = rungs.debug_string()
-    trial: Any = SimpleNamespace(trial_id="again")
+    trial = tune_trial("again")
     rungs.on_trial_add(None, trial)  # type: ignore[arg-type]
     assert rungs.on_trial_result(None, trial, {"epoch": 1, "objective": 0.5}) == TrialScheduler.CONTINUE  # type: ignore[arg-type]
     assert rungs.debug_string() == before
@@ -328,7 +352,7 @@ def test_a_trial_taken_up_again_brings_its_epochs_along(spec: Spec) -> None:
     """Its rung at epoch 1 was passed in an earlier session; what is judged now is what it does next."""
     rungs = Rungs(spec)
     rows = [{"epoch": 1, "val_iou": 0.1}, {"epoch": 2, "val_iou": 0.2}]
-    trial: Any = SimpleNamespace(trial_id="again")
+    trial = tune_trial("again")
     rungs.on_trial_add(None, trial)  # type: ignore[arg-type]
     result = {"epoch": 3, "objective": 0.3, "started": SimpleNamespace(rows=rows)}
     assert rungs.on_trial_result(None, trial, result) == TrialScheduler.CONTINUE  # type: ignore[arg-type]
@@ -341,11 +365,20 @@ def test_a_trial_killed_at_a_rung_is_judged_when_it_is_taken_up(
 ) -> None:
     """Its checkpoint is of the rung, its record of the epoch before: nobody has judged it there."""
     rungs = scheduler(spec, [make_record(trial, values=[0.5, 0.6, 0.7]) for trial in range(6)], objective)
-    trial: Any = SimpleNamespace(trial_id="again")
+    trial = tune_trial("again")
     rungs.on_trial_add(None, trial)  # type: ignore[arg-type]
     bad = [{"epoch": epoch, "val_iou": 0.1} for epoch in (1, 2, 3)]
     result = {"epoch": 4, "objective": 0.1, "started": SimpleNamespace(rows=bad)}
     assert rungs.on_trial_result(None, trial, result) == TrialScheduler.STOP  # type: ignore[arg-type]
+
+
+def test_a_replicate_is_not_stopped_however_bad(spec: Spec, make_record: Any, objective: Objective) -> None:
+    ended = [make_record(trial, values=[0.5, 0.6, 0.7]) for trial in range(6)]
+    for replicate_of, decision in ((None, TrialScheduler.STOP), (2, TrialScheduler.CONTINUE)):
+        rungs = scheduler(spec, ended, objective)
+        trial = tune_trial("again", replicate_of)
+        rungs.on_trial_add(None, trial)  # type: ignore[arg-type]
+        assert rungs.on_trial_result(None, trial, {"epoch": 3, "objective": 0.1}) == decision  # type: ignore[arg-type]
 
 
 def test_whether_a_killed_trial_was_to_stop(spec: Spec, make_record: Any, objective: Objective) -> None:
