@@ -60,9 +60,11 @@ def _of_costs(trials: pd.DataFrame) -> Iterator[Chart]:
     if finished["loss"].nunique() * finished["encoder_freeze"].nunique() > 2:
         how = "Finished trials, whatever else they chose; a box for the middle half. Orange: fine-tuned; blue: frozen."
         yield _chart("loss_by_freezing", trials, "Loss and freezing", how)
-    if len(compare.costs(trials).columns) > 2:
+    found = compare.costs(trials)
+    if panels := sum(name in found for name in compare.COSTS):
         how = "Blue: no other finished trial is as good for less. Grey: another one is."
-        yield _chart("pareto", trials, "What a score costs", how)
+        how += " Latency is of finalists: one image at training size, where they were scored." * ("latency_ms" in found)
+        yield _chart("pareto", trials, "What a score costs", how, wide=panels > 2, width_px=190 * panels)
 
 
 def _of_choices(trials: pd.DataFrame, epochs: pd.DataFrame) -> Iterator[Chart]:

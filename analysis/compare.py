@@ -142,23 +142,27 @@ def interval(values: pd.Series, draws: int = 2000) -> tuple[float, float]:
 COSTS = {
     "train_seconds": "training (s)",
     "gpu_seconds": "GPU-seconds",
+    "cost": "cost of training",
     "params": "parameters",
+    "latency_ms": "latency (ms an image)",
 }
 """What a score may be weighed against, and its unit."""
 
 
 def costs(trials: pd.DataFrame) -> pd.DataFrame:
     """Finished trials: `trial`, `score`, each of COSTS that is known and not the same for all (`params`: all of the
-    model's), and for each `<cost>_efficient`: whether no other has a score as good for less."""
+    model's; `latency_ms`: of finalists only), and for each `<cost>_efficient`: whether no other of those with such a
+    cost has a score as good for less. GPU-seconds are left out where their price is known."""
     aim, trials = objective(trials), originals(trials)
     finished = trials[(trials["state"] == "COMPLETE") & trials[aim.metric].notna()]
     found = finished[["trial"]].assign(score=finished[aim.metric].astype(float))
     known = finished.assign(params=finished["params_trainable"] + finished["params_frozen"])
     for name in COSTS:
-        values = known[name].astype(float)
-        if values.notna().all() and values.nunique() > 1:
+        values = known[name].astype(float).dropna() if name in known else pd.Series(dtype=float)
+        if values.nunique() > 1 and not (name == "gpu_seconds" and "cost" in known):
             found[name] = values
-            found[f"{name}_efficient"] = _efficient(values, found["score"], aim.ascending)
+            efficient = _efficient(values, found["score"][values.index], aim.ascending)
+            found[f"{name}_efficient"] = efficient.reindex(found.index, fill_value=False)
     return found
 
 

@@ -45,6 +45,15 @@ class Picture:
     png: bytes
 
 
+@dataclass(frozen=True)
+class Difference:
+    """A validation image on which the two trials that lead differ: image, truth, and what each of them sees."""
+
+    id: str
+    ious: tuple[float, float]
+    png: bytes
+
+
 def open_study(study: str | Study) -> Study:
     """Read study.json and every record. StudyNotFound where there is none, or it is damaged."""
     if isinstance(study, Study):
@@ -87,7 +96,8 @@ def trials(study: str | Study) -> pd.DataFrame:
     StudyNotFound where there is no study.
     """
     opened = open_study(study)
-    rows = [_trial_row(record) for record in opened.records]
+    price = opened.info["spec"].get("resources", {}).get("price_per_hour")
+    rows = [_trial_row(record) | _price(record, price) for record in opened.records]
     return columns.frame(rows, columns.trial_columns(rows), opened.info)
 
 
@@ -158,24 +168,35 @@ def class_shares(study: str | Study, trial: int | None = None) -> pd.DataFrame:
 
 def gallery(study: str | Study) -> tuple[int | None, list[Picture]]:
     """The trial that the pictures show, and the pictures; (None, []) where the study has none yet."""
-    store = open_study(study).store
+    listed, contents = _pictures(open_study(study).store, "gallery")
+    if listed is None:
+        return None, []
+    images = zip(listed["images"], contents, strict=True)
+    return listed["trial"], [Picture(image["id"], image["rank"], image["iou"], png) for image, png in images]
+
+
+def duel(study: str | Study) -> tuple[tuple[int, int] | None, list[Difference]]:
+    """The two trials, and the images that the first is better on, then those that the second is; (None, []) where the
+    study has none, as an older one."""
+    listed, contents = _pictures(open_study(study).store, "duel")
+    if listed is None:
+        return None, []
+    first, second = listed["trials"]
+    images = zip(listed["images"], contents, strict=True)
+    return (first, second), [Difference(image["id"], tuple(image["ious"]), png) for image, png in images]
+
+
+def _pictures(store: Store, folder: str) -> tuple[dict[str, Any] | None, list[bytes]]:
+    """`<folder>/<folder>.json` and the files that it lists; None where there is none, or it is just being replaced."""
     try:
-        listed = store.read_json("gallery/gallery.json")
-        _check_plain(store, [image["file"] for image in listed["images"]])
-        pictures = [
-            Picture(image["id"], image["rank"], image["iou"], store.read(f"gallery/{image['file']}"))
-            for image in listed["images"]
-        ]
+        listed = store.read_json(f"{folder}/{folder}.json")
+        files = [image["file"] for image in listed["images"]]
+        if strange := [file for file in files if not is_file_name(file)]:
+            place = f"{store.uri}/{folder}/{folder}.json"
+            raise StudyNotFound(f"{place}: names a file outside its folder ({strange[0]!r}); remove the folder")
+        return listed, [store.read(f"{folder}/{file}") for file in files]
     except FileNotFoundError:
         return None, []
-    return listed["trial"], pictures
-
-
-def _check_plain(store: Store, files: list[str]) -> None:
-    for file in files:
-        if not is_file_name(file):
-            listed = f"{store.uri}/gallery/gallery.json"
-            raise StudyNotFound(f"{listed}: names a file outside its folder ({file!r}); remove the folder")
 
 
 def _trial_row(record: Record) -> dict[str, Any]:
@@ -211,5 +232,13 @@ def _costs(record: Record) -> dict[str, Any]:
         "device": record.device,
         "lane": record.extra.get("lane") or "",
         "idle_seconds": record.extra.get("idle_seconds"),
+        "latency_ms": record.extra.get("latency_ms"),
         **{name: getattr(record, name) for name in ("workers", "gpus", "threads", "started", "finished")},
     }
+
+
+def _price(record: Record, per_hour: float | None) -> dict[str, float]:
+    """What the trial's training cost, where the study says what an hour of a GPU, or of a worker without one, does."""
+    if per_hour is None or not record.epochs:
+        return {}
+    return {"cost": record.train_seconds / 3600 * (record.gpus or record.workers) * per_hour}

@@ -13,7 +13,7 @@ from analysis.advice import Advice, advice
 from analysis.charts import Chart
 from analysis.leaderboard import Board, leaderboard
 from analysis.measures import explain, labels
-from analysis.pictures import Gallery
+from analysis.pictures import Duel, Gallery
 from analysis.published import published
 from analysis.published_text import Block, blocks
 from analysis.rivals import Rivals, rivals
@@ -48,6 +48,7 @@ class View:
     """Every score of the leading trial: its name, its values under `splits`, its definition, who used it."""
     splits: list[str]
     gallery: Gallery | None
+    duel: Duel | None
     failures: list[dict[str, Any]]
     measures: dict[str, str]
     command: str
@@ -85,6 +86,7 @@ def view(opened: load.Study) -> View:
         side_by_side=list(_side_by_side(sides)),
         splits=[name for name in SIDES if name in sides],
         gallery=pictures.gallery(opened),
+        duel=pictures.duel(opened),
         failures=[{str(k): v for k, v in row.items()} for row in load.failures(opened).to_dict("records")],
         measures={said(name): explain(name) for name in board.scores},
         command=redact(info["command"]),

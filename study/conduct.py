@@ -241,9 +241,9 @@ def _score_finalists(plan: Plan, store: Store, records: list[Record]) -> None:
     names = ", ".join(str(record.trial) for record in waiting)
     print(f"scoring the finalists on the sealed test split: trials {names}", flush=True)
     dataset = data.load(plan.spec.dataset, plan.prepared.data_dir, download=False)
-    scored = finalists.score(plan.settings, dataset, waiting, chosen[0], plan.prepared.cluster.joined)
+    scored = finalists.score(plan.settings, dataset, waiting, _searched(chosen), plan.prepared.cluster.joined)
     for record in waiting:
-        record.test, files = scored[record.trial]
-        record.files |= files
-        record.extra["test_scored"] = now()
+        found = scored[record.trial]
+        record.test, record.files = found.scores, record.files | found.files
+        record.extra |= {"test_scored": now(), "latency_ms": round(found.latency_ms, 3)}
         write_record(store, record)

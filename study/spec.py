@@ -85,6 +85,9 @@ class Resources(Strict):
     store_minutes: float = Field(default=15, ge=0)
     """For so long a store that cannot be reached is tried again, while training goes on; then the study stops."""
 
+    price_per_hour: float | None = Field(default=None, ge=0)
+    """Of one GPU, or where there is none of one worker, in a currency of your own: what trials cost."""
+
     feature_cache_gb: float | None = Field(default=None, ge=0)
     """Of what frozen encoders make of the images, kept for the trials that follow: in the memory of each node, or in
     each worker's GPU. By default an eighth of it."""

@@ -194,6 +194,19 @@ def test_what_costs_less_and_is_as_good_is_on_the_front() -> None:
     assert list(front.x) == [1.0, 2.0, 4.0] and dominated.marker.color == theme.GREY
 
 
+def test_only_those_whose_latency_is_known_compete_in_it() -> None:
+    """The third is the best, and was not scored; of the two others one is as fast and worse."""
+    table = random_trials(0, 3).assign(val_iou=[0.5, 0.7, 0.9], train_seconds=1.0, gpu_seconds=[1.0, 2.0, 3.0])
+    table = table.assign(params_trainable=10, params_frozen=0, latency_ms=[8.0, 6.0, None], cost=[0.1, 0.2, 0.3])
+
+    found = compare.costs(table)
+    assert found["latency_ms_efficient"].tolist() == [False, True, False]
+    assert found["cost_efficient"].tolist() == [True, True, True] and "gpu_seconds" not in found
+    figure = figures.pareto(table)
+    assert [list(trace.ids) for trace in figure.data] == [[], ["0", "1", "2"], ["0"], ["1"]]
+    assert [axis.title.text for axis in figure.select_xaxes()] == ["cost of training", "latency (ms an image)"]
+
+
 def test_of_equals_none_beats_the_other_and_less_may_be_better() -> None:
     table = random_trials(0, 3).assign(val_iou=[0.5, 0.5, 0.4], train_seconds=[1.0, 2.0, 3.0])
     table = table.assign(gpu_seconds=0.0, params_trainable=10, params_frozen=0)

@@ -128,3 +128,26 @@ def test_a_study_in_memory_is_read_like_one_on_disk(study: Path) -> None:
 
     fsspec.filesystem("memory").put(str(study), "/copied", recursive=True)
     assert load.trials("memory://copied").equals(load.trials(str(study)))
+
+
+def test_what_a_trial_cost_follows_from_the_price_of_an_hour(study: Path, change: Callable[..., None]) -> None:
+    """Two GPUs at 9 an hour, four epochs of 2 s; without GPUs three workers at 9."""
+    store = Store(str(study))
+    info = store.read_json("study.json")
+    assert "cost" not in load.trials(str(study))
+    info["spec"]["resources"] = {"price_per_hour": 9.0}
+    store.write_json("study.json", info)
+    change(8, gpus=0.0, workers=3, extra={"latency_ms": 12.5})
+    trials = load.trials(str(study)).set_index("trial")
+    assert trials.at[9, "cost"] == pytest.approx(2 * 9 * 8 / 3600)
+    assert trials.at[8, "cost"] == pytest.approx(3 * 9 * 8 / 3600)
+    assert pd.isna(trials.at[7, "cost"]), "it finished no epoch"
+    assert trials.at[8, "latency_ms"] == 12.5 and pd.isna(trials.at[9, "latency_ms"])
+
+
+def test_which_trial_a_replicate_repeats(study: Path, change: Callable[..., None]) -> None:
+    change(8, source="replicate", replicate_of=9)
+    trials = load.trials(str(study)).set_index("trial")
+    assert trials.at[8, "replicate_of"] == 9 and trials["replicate_of"].notna().sum() == 1
+    columns = trials.columns.tolist()
+    assert columns.index("replicate_of") > columns.index("finished"), "behind all that is promised"
