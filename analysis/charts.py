@@ -7,7 +7,7 @@ from functools import partial
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis import classes, compare, effects, fanova, figures, load, sealed, standings
+from analysis import classes, compare, effects, fanova, figures, load, sealed, standings, together
 from analysis import importance as importances
 from analysis.finalists_text import PLACES
 from analysis.sealed import Finalist
@@ -79,12 +79,21 @@ def _of_choices(trials: pd.DataFrame, epochs: pd.DataFrame) -> Iterator[Chart]:
         yield _chart("variance_shares", table, "What the score varies with", how, draw=draw)
     found = effects.effects(table)
     if not found:
+        if len(table) > 1 and compare.varied(table):
+            how = "Each searched trial's score against each of its choices; too few trials to say what each does."
+            yield _chart("slices", trials, "Choice by choice", how, wide=True, width_px=640)
         return
-    together = effects.interactions(table, found)
-    said = " ".join(effects.sentences(found, compare.objective(trials).ascending, together))
+    both = together.interactions(table, found)
+    said = " ".join(effects.sentences(found, compare.objective(trials).ascending, both))
     how = f"The average score{ended} at each value, all other choices at their average; bars and bands: 95 %. {said}"
     draw = partial(figures.choice_effects, found=found)
     yield _chart("choice_effects", table, "What each choice does", how, wide=True, width_px=640, draw=draw)
+    couples = together.pairs(found)
+    if any(together.surface(table, *couple) for couple in couples):
+        how = f"The average score{ended} over every two of the surest choices, all others at their average. Orange: "
+        how += "trials; where none is, a guess."
+        draw = partial(figures.contours, pairs=couples)
+        yield _chart("contours", table, "What every two choices do", how, wide=True, width_px=860, draw=draw)
 
 
 def of_scores(

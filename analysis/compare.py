@@ -3,6 +3,7 @@
 Only COMPLETE trials lead: a trial that was stopped early has seen fewer epochs, a running one may yet change.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,19 @@ def objective(table: pd.DataFrame) -> Objective:
     """The study's own; validation IoU where the table remembers no study, as one read from CSV."""
     spec = table.attrs.get("study", {}).get("spec", {})
     return Objective(**spec.get("objective", {"metric": "val_iou", "mode": "max"}))
+
+
+def rungs(table: pd.DataFrame) -> list[int]:
+    """Epochs at which the study stops all but the best of its trials; none where it does not, or the table remembers
+    no study."""
+    spec = table.attrs.get("study", {}).get("spec", {})
+    stopping = spec.get("early_stopping") or {}
+    found = []
+    rung = stopping.get("min_epochs", 1) if stopping.get("scheduler") == "asha" else math.inf
+    while rung < spec.get("epochs", 0):
+        found.append(int(rung))
+        rung *= stopping.get("reduction_factor", 3)
+    return found
 
 
 def baselines(trials: pd.DataFrame) -> pd.DataFrame:

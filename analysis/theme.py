@@ -1,6 +1,6 @@
 """How figures look: one template, and one look for each trial, the same in every figure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -144,6 +144,13 @@ def pointed(trials: pd.Series, score: str) -> dict[str, Any]:
         "hovertext": numbers,
         "hovertemplate": f"<b>trial %{{hovertext}}</b><br>{score} %{{y:.4f}}<extra></extra>",
     }
+
+
+def axis(scale: str, names: Sequence[Any] = ()) -> dict[str, Any]:
+    """Of a choice: `names`, in their order, `log` or `linear`."""
+    if scale == "names":
+        return {"type": "category", "categoryorder": "array", "categoryarray": [compare.text(name) for name in names]}
+    return {"type": "log", "dtick": 1, "exponentformat": "e"} if scale == "log" else {"type": "linear"}
 
 
 def reach(rows: pd.DataFrame, score: str = "score") -> dict[str, Any]:

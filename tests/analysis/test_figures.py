@@ -1,9 +1,11 @@
 """Figures by their traces: what is drawn, how it is told apart, what the pointer shows."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
@@ -272,3 +274,39 @@ def test_seeds_stand_beside_the_interval_over_images(tmp_path: Path) -> None:
     assert list(searched.ids) == ["0", "1"] and list(again.ids) == ["2"]
     assert list(again.y) == ["trial 0"] and searched.marker.symbol == "circle"
     assert searched.x[0] + searched.error_x.array[0] == pytest.approx(scores["high"][0])
+
+
+def test_every_two_choices_are_a_panel_of_the_score_and_the_trials() -> None:
+    table = random_trials(0, 80, decoder_lr=lambda value: -0.05 * (math.log10(value) + 2.5) ** 2)
+    surface, points = figures.contour(table, "encoder_lr", "decoder_lr").data
+    assert surface.type == "contour" and len(surface.x) == len(surface.y) == 15
+    assert np.asarray(surface.z).max() < table["val_iou"].max() + 0.05
+    having = table[table["encoder_lr"].notna()]
+    assert list(points.ids) == [str(trial) for trial in having["trial"]]
+    assert list(points.y) == having["decoder_lr"].tolist()
+    names = figures.contour(table, "model", "oversample").data[0]
+    assert names.type == "heatmap" and list(names.x) == ["deep", "plain", "skip"]
+    assert len(figures.contours(table).data) == 2 * 5, "of six pairs: only one loss has the parameter"
+    assert len(figures.contour(table.head(5), "model", "oversample").data) == 0
+
+
+def test_slices_show_every_searched_trial_by_each_of_its_choices(trials: pd.DataFrame) -> None:
+    figure = figures.slices(trials)
+    searched = trials[(trials["source"] == "search") & trials["val_iou"].notna()]
+    by_title = dict(zip([note.text for note in figure.layout.annotations], figure.data, strict=True))
+    assert {"model", "decoder_lr", "encoder_lr"} <= set(by_title)
+    assert list(by_title["decoder_lr"].ids) == [str(trial) for trial in searched["trial"]]
+    having = searched[searched["encoder_lr"].notna()]
+    assert list(by_title["encoder_lr"].y) == having["val_iou"].tolist()
+    assert len(by_title["encoder_lr"].marker.color) == len(having)
+
+
+def test_rungs_are_drawn_where_trials_may_be_stopped(study: Path) -> None:
+    epochs = load.epochs(str(study))
+    assert compare.rungs(epochs) == [] and not figures.learning_curves(epochs).layout.shapes
+    spec = epochs.attrs["study"]["spec"]
+    spec |= {"epochs": 20, "early_stopping": {"scheduler": "asha", "min_epochs": 2, "reduction_factor": 3}}
+    assert compare.rungs(epochs) == [2, 6, 18]
+    assert [shape.x0 for shape in figures.learning_curves(epochs).layout.shapes] == [2, 6, 18]
+    spec["early_stopping"]["scheduler"] = "none"
+    assert compare.rungs(epochs) == []

@@ -76,7 +76,7 @@ def asked(net_log: str) -> list[str]:
 def test_it_draws_everything_without_error_or_request(study: Path, tmp_path: Path) -> None:
     seen = look(Path(report.write_report([str(study)])).read_text(), tmp_path)
     assert seen["console"] == [] and seen["asked"] == []
-    assert seen["drawn"] == seen["plots"] == 8
+    assert seen["drawn"] == seen["plots"] == 9
     assert not seen["wider"] and seen["overflowing"] == 0
 
 
