@@ -272,7 +272,8 @@ def test_seeds_stand_beside_the_interval_over_images(tmp_path: Path) -> None:
     again, searched = figures.seed_scores(scores).data
 
     assert list(searched.ids) == ["0", "1"] and list(again.ids) == ["2"]
-    assert list(again.y) == ["trial 0"] and searched.marker.symbol == "circle"
+    assert list(again.y) == pytest.approx([0.1]) and list(searched.y) == pytest.approx([-0.1, 1.0])
+    assert searched.marker.symbol == "circle"
     assert searched.x[0] + searched.error_x.array[0] == pytest.approx(scores["high"][0])
 
 
