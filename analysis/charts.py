@@ -1,7 +1,7 @@
 """Which figures the report shows of a study, and what it says beside each."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pandas as pd
@@ -26,6 +26,19 @@ class Chart:
     """The least it can be read at: a narrower page scrolls it."""
 
 
+def laid_out(charts: Iterable[Chart]) -> list[Chart]:
+    """Two narrow ones stand side by side; one that has nobody beside it takes the whole width."""
+    found, alone = list[Chart](), False
+    for chart in charts:
+        if chart.wide and alone:
+            found[-1] = replace(found[-1], wide=True)
+        alone = not chart.wide and not alone
+        found.append(chart)
+    if alone:
+        found[-1] = replace(found[-1], wide=True)
+    return found
+
+
 def of_search(every: pd.DataFrame, epochs: pd.DataFrame) -> Iterator[Chart]:
     """How the search went, and which choices lead. `every`: all trials, seed replicates included."""
     trials, epochs = compare.originals(every), compare.originals(epochs)
@@ -37,6 +50,7 @@ def of_search(every: pd.DataFrame, epochs: pd.DataFrame) -> Iterator[Chart]:
         yield _chart("history", trials, "Best so far", ended)
         yield _chart("history_by_time", trials, "Best by training time", "The same against the training time spent.")
     curves = "The best trial, published baselines (dashed) and every other trial; a cross ends one stopped early."
+    curves += " Dotted: rungs, where all but the best are." if compare.rungs(epochs) else ""
     some = f" Of {len(trials)} trials, about {compare.MOST_LINES}: the best, and some of the others."
     some = some if len(trials) > compare.MOST_LINES else ""
     yield _chart("learning_curves", epochs, "Learning curves", "" if alone else curves + some, wide=True)
@@ -81,13 +95,13 @@ def _of_choices(trials: pd.DataFrame, epochs: pd.DataFrame) -> Iterator[Chart]:
     if not found:
         if len(table) > 1 and compare.varied(table):
             how = "Each searched trial's score against each of its choices; too few trials to say what each does."
-            yield _chart("slices", trials, "Choice by choice", how, wide=True, width_px=640)
+            yield _chart("slices", trials, "Choice by choice", how, wide=True, width_px=760)
         return
     both = together.interactions(table, found)
     said = " ".join(effects.sentences(found, compare.objective(trials).ascending, both))
     how = f"The average score{ended} at each value, all other choices at their average; bars and bands: 95 %. {said}"
     draw = partial(figures.choice_effects, found=found)
-    yield _chart("choice_effects", table, "What each choice does", how, wide=True, width_px=640, draw=draw)
+    yield _chart("choice_effects", table, "What each choice does", how, wide=True, width_px=760, draw=draw)
     couples = together.pairs(found)
     if any(together.surface(table, *couple) for couple in couples):
         how = f"The average score{ended} over every two of the surest choices, all others at their average. Orange: "

@@ -66,7 +66,7 @@ def _luck(rows: list[Standing]) -> str:
     if not repeated:
         return ""
     widest = max(repeated, key=lambda row: row.deviation)
-    spread = f"With its seed trial {widest.trial} varies by ± {widest.deviation:.4f}"
+    spread = f"With its seed trial {widest.trial} varies by ± {widest.deviation:.4f}"
     if len(rows) < 2:
         return f"{spread}."
     first, second = sorted(rows, key=lambda row: -row.mean)[:2]

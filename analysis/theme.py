@@ -1,5 +1,6 @@
 """How figures look: one template, and one look for each trial, the same in every figure."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -91,7 +92,7 @@ LEADS = 4
 SEARCHED = Look("searched", BLUE, "circle", 2, opacity=0.85)
 STOPPED = Look("stopped early", GREY, "x-thin", 1, 1, opacity=0.7)
 RUNNING = Look("running", BLUE, "circle-open", 2, 1.5, "dot")
-REPEATED = Look("other seeds", BLUE, "circle-open", 1, 1, "dot", 0.6)
+REPEATED = Look("other seeds", "#8FC1E3", "circle-open", 1, 1, "dot", 0.6)
 BROKEN = Look("failed", GREY, "circle-x-open", 0, 1, "dot", 0.7)
 BY_STATE = {"COMPLETE": SEARCHED, "PRUNED": STOPPED, "RUNNING": RUNNING}
 
@@ -146,11 +147,15 @@ def pointed(trials: pd.Series, score: str) -> dict[str, Any]:
     }
 
 
-def axis(scale: str, names: Sequence[Any] = ()) -> dict[str, Any]:
-    """Of a choice: `names`, in their order, `log` or `linear`."""
+def axis(scale: str, names: Sequence[Any] = (), bounds: tuple[float, float] | None = None) -> dict[str, Any]:
+    """Of a choice: `names`, in their order, `log` or `linear`; of numbers all that was searched, not only tried."""
     if scale == "names":
         return {"type": "category", "categoryorder": "array", "categoryarray": [compare.text(name) for name in names]}
-    return {"type": "log", "dtick": 1, "exponentformat": "e"} if scale == "log" else {"type": "linear"}
+    log = {"dtick": 1, "exponentformat": "e"} if scale == "log" else {}
+    if bounds:
+        low, high = map(math.log10, bounds) if scale == "log" else bounds
+        log["range"] = [low - (high - low) / 20, high + (high - low) / 20]
+    return {"type": "log" if scale == "log" else "linear", **log}
 
 
 def reach(rows: pd.DataFrame, score: str = "score") -> dict[str, Any]:

@@ -18,7 +18,7 @@ from study.names import file_part
 from study.records import Record
 from study.store import Store
 
-EACH = 3
+EACH = 4
 """Images that each is better on."""
 HEIGHT_PX = 256
 

@@ -33,23 +33,31 @@ def contours(trials: pd.DataFrame, pairs: Sequence[tuple[str, str]] | None = Non
         return theme.figure(PANEL_HEIGHT)
     columns = min(COLUMNS, len(found))
     rows = math.ceil(len(found) / columns)
-    figure = make_subplots(rows, columns, horizontal_spacing=0.26 / columns, vertical_spacing=0.26 / rows)
+    figure = make_subplots(rows, columns, horizontal_spacing=0.3 / columns, vertical_spacing=0.26 / rows)
     score = labels(trials)(compare.objective(trials).metric)
+    scale = _scale(trials, found, score)
     for place, surface in enumerate(found):
         at = {"row": place // columns + 1, "col": place % columns + 1}
-        figure.add_trace(_surface(surface, score), **at).add_trace(_trials(surface, score), **at)
+        figure.add_trace(_surface(surface, score, scale | {"showscale": place == 0}), **at)
+        figure.add_trace(_trials(surface, score), **at)
         (one, other), (x, y), (left, up) = surface.choices, surface.scales, surface.values
         figure.update_xaxes(title={"text": one, "standoff": 4}, **theme.axis(x, left), **at)
         figure.update_yaxes(title={"text": other, "standoff": 4}, **theme.axis(y, up), **at)
+    return figure.update_layout(template=theme.TEMPLATE, height=rows * PANEL_HEIGHT + 40, showlegend=False)
+
+
+def _scale(trials: pd.DataFrame, found: list[Surface], score: str) -> dict[str, Any]:
+    """Over all the surfaces, but not beyond what a trial reached: where none is, the model may go anywhere."""
+    values = trials[compare.objective(trials).metric].dropna().astype(float)
+    low, high = (bound(float(bound(surface.scores.ravel())) for surface in found) for bound in (min, max))
     bar = {"title": {"text": score, "side": "right"}, "thickness": 12, "outlinewidth": 0}
-    figure.update_layout(template=theme.TEMPLATE, height=rows * PANEL_HEIGHT + 40, showlegend=False)
-    return figure.update_layout(coloraxis={"colorscale": SHADES, "colorbar": bar})
+    return {"zmin": max(low, values.min()), "zmax": min(high, values.max()), "colorscale": SHADES, "colorbar": bar}
 
 
-def _surface(surface: Surface, score: str) -> go.Contour | go.Heatmap:
+def _surface(surface: Surface, score: str, scale: dict[str, Any]) -> go.Contour | go.Heatmap:
     (one, other), (x, y) = surface.choices, (_drawn(*axis) for axis in zip(surface.values, surface.scales, strict=True))
     hover = f"{one} %{{x}}<br>{other} %{{y}}<br>{score} %{{z:.4f}}<extra></extra>"
-    common = {"x": x, "y": y, "z": surface.scores, "coloraxis": "coloraxis", "hovertemplate": hover}
+    common = {"x": x, "y": y, "z": surface.scores, "hovertemplate": hover, **scale}
     if "names" in surface.scales:  # between two names there is nothing
         return go.Heatmap(**common, xgap=2, ygap=2)
     return go.Contour(**common, line={"width": 0.5}, ncontours=12)

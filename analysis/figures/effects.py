@@ -10,8 +10,8 @@ from plotly.subplots import make_subplots
 
 from analysis import compare, theme
 from analysis.effects import Effect, effects
-from analysis.importance import dimensions
-from analysis.linear import Scale, scale_of
+from analysis.importance import Dimension, dimensions
+from analysis.linear import scale_of
 from analysis.measures import labels
 
 COLUMNS = 3
@@ -27,10 +27,7 @@ def choice_effects(trials: pd.DataFrame, found: list[Effect] | None = None) -> g
     found = (effects(trials) if found is None else found)[:PANELS]
     score = labels(trials)(compare.objective(trials).metric)
     grey = {"color": theme.GREY, "size": 4, "opacity": 0.45}
-    panels = [
-        Panel(_title(one), one.choice, one.scale, [point.value for point in one.points] if one.scale == "names" else [])
-        for one in found
-    ]
+    panels = [Panel(_title(one), one.choice, dimensions(trials)[one.choice]) for one in found]
     drawn = [(_names if one.scale == "names" else _curve)(one, score) for one in found]
     return _panels(trials, panels, grey, drawn)
 
@@ -41,7 +38,7 @@ def slices(trials: pd.DataFrame) -> go.Figure:
     searched = trials[(trials["source"] == compare.SEARCH) & trials[compare.objective(trials).metric].notna()]
     searched.attrs = trials.attrs
     shades = {"color": searched["trial"].rank(), "colorscale": [[0, "#9CCBE8"], [1, theme.BLUE]], "size": 6}
-    panels = [Panel(name, name, scale_of(of), list(of.choices)) for name, of in dimensions(searched).items()][:PANELS]
+    panels = [Panel(name, name, of) for name, of in dimensions(searched).items()][:PANELS]
     return _panels(searched, panels, shades, [[] for _ in panels])
 
 
@@ -49,9 +46,12 @@ def slices(trials: pd.DataFrame) -> go.Figure:
 class Panel:
     title: str
     choice: str
-    scale: Scale
-    names: list[Any]
-    """In order; none of a number."""
+    of: Dimension
+
+    @property
+    def axis(self) -> dict[str, Any]:
+        bounds = None if self.of.choices else (self.of.low, self.of.high)
+        return theme.axis(scale_of(self.of), self.of.choices, bounds)
 
 
 def _panels(
@@ -67,7 +67,7 @@ def _panels(
         row, column = place // COLUMNS + 1, place % COLUMNS + 1
         for trace in [_trials(trials, panel, marker), *traces]:
             figure.add_trace(trace, row, column)
-        figure.update_xaxes(**theme.axis(panel.scale, panel.names), row=row, col=column)
+        figure.update_xaxes(**panel.axis, row=row, col=column)
     figure.update_layout(template=theme.TEMPLATE, height=rows * PANEL_HEIGHT + 40, showlegend=False)
     figure.update_layout(margin={"t": 36, "b": 40})
     figure.update_annotations(font={"size": 13})
@@ -82,7 +82,7 @@ def _trials(trials: pd.DataFrame, panel: Panel, marker: dict[str, Any]) -> go.Sc
     if not isinstance(marker["color"], str):
         marker = marker | {"color": marker["color"][has]}
     return go.Scatter(
-        x=[compare.text(value) if panel.scale == "names" else value for value in having[panel.choice]],
+        x=[compare.text(value) if panel.of.choices else value for value in having[panel.choice]],
         y=having[metric].astype(float),
         mode="markers",
         marker=marker,

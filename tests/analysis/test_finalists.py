@@ -189,7 +189,7 @@ def test_whether_the_seed_matters_more_than_the_choice_is_said(tmp_path):
     far = rivals(sealed.finalists([str(written(tmp_path / "b", [0.8, 0.5, 0.82, 0.78], repeats={2: 0, 3: 0}))]), "iou")
 
     assert close and re.search(
-        r"With its seed trial 0 varies by ± 0\.0\d+; trials . and . differ by .*, less than", close.says
+        r"With its seed trial 0 varies by ±.0\.0\d+; trials . and . differ by .*, less than", close.says
     )
     assert far and "trials 0 and 1 differ by 0.2" in far.says and far.says.endswith("more than that.")
 
