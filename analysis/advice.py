@@ -48,6 +48,7 @@ class Advice:
 
 def advice(trials: pd.DataFrame, epochs: pd.DataFrame) -> list[Advice]:
     """What to change, most pressing first. `trials` and `epochs` as of `analysis.load`."""
+    trials = compare.originals(trials)
     searched = trials[trials["source"] == compare.SEARCH]
     searched.attrs = trials.attrs
     found = [*_broken(searched), *_too_few(searched)]

@@ -3,6 +3,7 @@
 Only COMPLETE trials lead: a trial that was stopped early has seen fewer epochs, a running one may yet change.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +13,12 @@ import pandas as pd
 
 from analysis.columns import HYPERPARAMETERS
 from study import pareto
+from study.records import REPLICATE
 
 SEARCH = "search"
 ENDED_WITH_SCORE = ("COMPLETE", "PRUNED")
+WITH_RUNGS = ("asha", "promoting_asha", "hyperband")
+"""Schedulers that have any."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +50,35 @@ def on_front(trials: pd.DataFrame) -> pd.Series:
     """Whether a trial is of the Pareto set: no other finished trial is as good in every objective and better in one."""
     aims = objectives(trials)
     values = trials[[aim.metric for aim in aims]].astype(float) * [1 if aim.ascending else -1 for aim in aims]
-    competes = (trials["state"] == "COMPLETE") & values.notna().all(axis=1)
+    competes = (trials["state"] == "COMPLETE") & (trials["source"] != REPLICATE) & values.notna().all(axis=1)
     found = pd.Series(False, index=trials.index)
     found[competes] = pareto.front(values[competes].to_numpy())
     return found
 
 
+def rungs(table: pd.DataFrame) -> list[int]:
+    """Epochs from which only the best of its trials go on; none where the study has no such, or the table remembers
+    none."""
+    spec = table.attrs.get("study", {}).get("spec", {})
+    stopping = spec.get("early_stopping") or {}
+    found = []
+    rung = stopping.get("min_epochs", 1) if stopping.get("scheduler") in WITH_RUNGS else math.inf
+    while rung < spec.get("epochs", 0):
+        found.append(int(rung))
+        rung *= stopping.get("reduction_factor", 3)
+    return found
+
+
 def baselines(trials: pd.DataFrame) -> pd.DataFrame:
     """The published configurations among the trials."""
-    return trials[trials["source"] != SEARCH]
+    return trials[~trials["source"].isin((SEARCH, REPLICATE))]
+
+
+def originals(table: pd.DataFrame) -> pd.DataFrame:
+    """Without the seed replicates of finalists, which no comparison of choices counts: of trials, or of epochs."""
+    kept = table[table["source"] != REPLICATE]
+    kept.attrs = table.attrs
+    return kept
 
 
 def ranked(trials: pd.DataFrame) -> pd.DataFrame:
@@ -66,6 +90,7 @@ def ranked(trials: pd.DataFrame) -> pd.DataFrame:
 
 def best(trials: pd.DataFrame) -> pd.Series | None:
     """The leading COMPLETE trial; None where none has finished."""
+    trials = originals(trials)
     finished = ranked(trials[trials["state"] == "COMPLETE"].dropna(subset=[objective(trials).metric]))
     return None if finished.empty else finished.iloc[0]
 
@@ -92,7 +117,7 @@ def history(trials: pd.DataFrame) -> pd.DataFrame:
     """Scored trials in the order they ended: `trial`, `source`, `state`, `score`, `ended` (how many had, from 1),
     `seconds` (of training, of all trials ended by then, failed ones included), `best` (the best score of a COMPLETE
     trial so far, missing before the first)."""
-    aim = objective(trials)
+    aim, trials = objective(trials), originals(trials)
     ended = trials[trials["state"] != "RUNNING"].sort_values(["finished", "trial"])
     steps = ended[["trial", "source", "state"]].assign(score=ended[aim.metric])
     steps["seconds"] = ended["train_seconds"].fillna(0).cumsum()
@@ -152,6 +177,7 @@ def interval(values: pd.Series, draws: int = 2000) -> tuple[float, float]:
 COSTS = {
     "train_seconds": "training (s)",
     "gpu_seconds": "GPU-seconds",
+    "cost": "cost of training (usd)",
     "params_total": "parameters",
     "latency_ms": "latency of an image (ms)",
 }
@@ -159,18 +185,20 @@ COSTS = {
 
 
 def costs(trials: pd.DataFrame) -> pd.DataFrame:
-    """Finished trials: `trial`, `score`, each of COSTS and of the study's further objectives that is known and not the
-    same for all, and for each `<cost>_efficient`: whether no other has a score as good for less (of an objective that
-    is to be large: for more)."""
-    aim = objective(trials)
+    """Finished trials: `trial`, `score`, each of COSTS and of the study's further objectives that is not the same for
+    all, and for each `<cost>_efficient`: whether no other of those whose cost is known has a score as good for less (of
+    an objective that is to be large: for more). GPU-seconds are left out where there is a price for them."""
+    aim, trials = objective(trials), originals(trials)
     finished = trials[(trials["state"] == "COMPLETE") & trials[aim.metric].notna()]
     found = finished[["trial"]].assign(score=finished[aim.metric].astype(float))
-    signs = dict.fromkeys(COSTS, 1) | {one.metric: 1 if one.ascending else -1 for one in objectives(trials)[1:]}
+    known = [name for name in COSTS if not (name == "gpu_seconds" and "cost" in finished)]
+    signs = dict.fromkeys(known, 1) | {one.metric: 1 if one.ascending else -1 for one in objectives(trials)[1:]}
     for name in [name for name in signs if name in finished]:
-        values = finished[name].astype(float)
-        if values.notna().all() and values.nunique() > 1:
+        values = finished[name].astype(float).dropna()
+        if values.nunique() > 1:
             found[name] = values
-            found[f"{name}_efficient"] = _efficient(signs[name] * values, found["score"], aim.ascending)
+            efficient = _efficient(signs[name] * values, found["score"][values.index], aim.ascending)
+            found[f"{name}_efficient"] = efficient.reindex(found.index, fill_value=False)
     return found
 
 
@@ -192,7 +220,7 @@ RADAR = (
 def contenders(trials: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """The best trial, every published baseline and every other finalist, indexed by trial; and the split on which
     they compare: the sealed test split where all of them were scored there, else the validation split."""
-    leader = best(trials)
+    leader, trials = best(trials), originals(trials)
     leads = trials["trial"] == (-1 if leader is None else leader["trial"])
     tested = trials["test_iou"].notna() if "test_iou" in trials else pd.Series(False, index=trials.index)
     chosen = trials[leads | (trials["source"] != SEARCH) | tested]

@@ -31,7 +31,10 @@ def to_json(opened: load.Study, trials: pd.DataFrame) -> str:
 
 
 def _rows(row: Mapping[Any, Any], scores: list[str], said: Any) -> list[tuple[str, str]]:
-    found = [("source", "" if row["source"] == compare.SEARCH else row["source"]), ("why it ended", row["reason"])]
+    source = "" if row["source"] == compare.SEARCH else row["source"]
+    if not pd.isna(row["replicate_of"]):
+        source = f"trial {row['replicate_of']} with seed {row['seed']}"
+    found = [("source", source), ("why it ended", row["reason"])]
     found += [(said(name), f"{row[name]:.4f}") for name in scores if not pd.isna(row[name])]
     if not pd.isna(row["best_epoch"]):
         found.append(("best epoch", f"{row['best_epoch']} of {row['epochs']}"))

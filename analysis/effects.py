@@ -1,36 +1,28 @@
 """What each choice of the search does to the score, all others held at their average: a linear model of the trials.
 
-Choices with names have a level each; numbers a line and a parabola, on the logarithm where they were searched so. A
-choice that only some trials have (a loss's parameter, the encoder's learning rate) is looked at in those. The search
+A choice that only some trials have (a loss's parameter, the encoder's learning rate) is looked at in those. The search
 itself decides which trials there are: what it soon turned away from has few, and so a wide interval.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from analysis import compare
-from analysis.importance import Dimension, dimensions
+from analysis.importance import dimensions
+from analysis.linear import Scale, bases_of, columns_of, grid_of, having_of, p_of, scale_of, scores_of
 from analysis.ratios import Array
 from analysis.uncertainty import ALPHA, holm
 
-Scale = Literal["names", "linear", "log"]
+if TYPE_CHECKING:
+    from analysis.together import Interaction
 
 NORMAL = 1.959964
 """Quantile of the normal distribution at 97.5 %."""
-INTERACTING = 4
-"""The surest choices, of which every two are looked at together."""
-PERMUTATIONS = 2000
-CHUNK_NUMBERS = 5_000_000
-FEWEST_FREE = 6
-"""Trials beyond the numbers that are estimated of them, or nothing is."""
-GRID = 15
-"""Values of a number at which its effect is given."""
 
 
 @dataclass(frozen=True)
@@ -122,56 +114,18 @@ def student(free: int) -> float:
     return z + first / free + second / free**2 + third / free**3
 
 
-@dataclass(frozen=True)
-class Interaction:
-    """Whether what one choice does depends on another."""
-
-    choices: tuple[str, str]
-    trials: int
-    p: float
-    p_adjusted: float = 1.0
-    """By Holm's method, for as many pairs as were looked at."""
-
-
-def interactions(trials: pd.DataFrame, found: Sequence[Effect]) -> list[Interaction]:
-    """Of every two of the surest choices, the surest first. `found`: effects(trials)."""
-    names = [one.choice for one in found[:INTERACTING]]
-    pairs = [both for one, other in combinations(names, 2) if (both := interaction(trials, one, other))]
-    adjusted = holm([both.p for both in pairs])
-    return sorted((replace(both, p_adjusted=p) for both, p in zip(pairs, adjusted, strict=True)), key=lambda b: b.p)
-
-
-def interaction(trials: pd.DataFrame, one: str, other: str) -> Interaction | None:
-    """Of two choices, over the trials that have both; None where those are too few."""
-    having = _having(_having(trials, one), other)
-    bases = _bases(having, without=())
-    if one not in bases or other not in bases:
-        return None
-    products = _products(bases[one], bases[other])
-    reduced = np.column_stack([np.ones(len(having)), *bases.values()])
-    p = _p_of(_scores(having), reduced, products)
-    return None if p is None else Interaction((one, other), len(having), p)
-
-
 def _effect(trials: pd.DataFrame, name: str) -> Effect | None:
-    having = _having(trials, name)
-    bases = _bases(having, without=_parts_of(having, name))
+    having = having_of(trials, name)
+    bases = bases_of(having, without=_parts_of(having, name))
     if name not in bases:
         return None
     own, others = bases.pop(name), [np.ones((len(having), 1)), *bases.values()]
     reduced = np.column_stack(others)
-    p = _p_of(_scores(having), reduced, own)
+    p = p_of(scores_of(having), reduced, own)
     if p is None:
         return None
-    dimension = dimensions(having)[name]
-    scale: Scale = "names" if dimension.choices else "log" if dimension.log else "linear"
+    scale = scale_of(dimensions(having)[name])
     return Effect(name, scale, tuple(_points(having, name, own, reduced)), len(having), p)
-
-
-def _having(trials: pd.DataFrame, name: str) -> pd.DataFrame:
-    kept = trials[trials[name].notna()]
-    kept.attrs = trials.attrs
-    return kept
 
 
 def _parts_of(trials: pd.DataFrame, name: str) -> tuple[str, ...]:
@@ -186,97 +140,19 @@ def _parts_of(trials: pd.DataFrame, name: str) -> tuple[str, ...]:
     )
 
 
-def _scores(trials: pd.DataFrame) -> Array:
-    return trials[compare.objective(trials).metric].to_numpy(float)
-
-
-def _bases(trials: pd.DataFrame, without: Sequence[str]) -> dict[str, Array]:
-    """Columns of the linear model by choice, each with mean 0 over the trials."""
-    found = {}
-    for name, dimension in dimensions(trials).items():
-        columns = _columns(trials[name], dimension)
-        if name not in without and columns.shape[1]:
-            found[name] = columns - columns.mean(axis=0)
-    return found
-
-
-def _columns(values: pd.Series, dimension: Dimension) -> Array:
-    """Of names, one for each but the first; of numbers, from -1 to 1, and its square where more than two were tried.
-    Zero where a trial has no such choice."""
-    known = values.notna().to_numpy()
-    if dimension.choices:
-        tried = [choice for choice in dimension.choices if (values[known] == choice).any()]
-        levels = [(values == choice).fillna(False).to_numpy(float) for choice in tried[1:]]
-        return np.stack(levels, axis=1) if levels else np.zeros((len(values), 0))
-    places = np.zeros(len(values))
-    places[known] = _places(values[known].to_numpy(float), dimension)
-    distinct = len(np.unique(places[known]))
-    powers = [places, np.where(known, places**2, 0.0)][: max(distinct - 1, 0)]
-    return np.stack(powers, axis=1) if powers else np.zeros((len(values), 0))
-
-
-def _places(values: Array, dimension: Dimension) -> Array:
-    scale = np.log if dimension.log else np.asarray
-    low, high = float(scale(dimension.low)), float(scale(dimension.high))
-    return 2 * (scale(values) - low) / ((high - low) or 1.0) - 1
-
-
-def _products(one: Array, other: Array) -> Array:
-    products = (one[:, :, None] * other[:, None, :]).reshape(len(one), -1)
-    return products - products.mean(axis=0)
-
-
-def _p_of(scores: Array, reduced: Array, own: Array) -> float | None:
-    """Of the columns `own` beside `reduced`: the residuals of the model without them are shuffled, and the model with
-    them fitted again. None where too few trials are left over.
-
-    Freedman & Lane 1983, "A Nonstochastic Interpretation of Reported Significance Levels", Journal of Business &
-    Economic Statistics 1(4); as in Winkler et al. 2014, NeuroImage 92, which finds it the best of its kind."""
-    base, full = _orthonormal(reduced), _orthonormal(np.column_stack([reduced, own]))
-    added = full.shape[1] - base.shape[1]
-    if added == 0 or len(scores) - full.shape[1] < FEWEST_FREE:
-        return None
-    left = scores - base @ (base.T @ scores)
-    observed, rng, reached = _explained(left[:, None], base, full)[0], np.random.default_rng(2), 1
-    for count in _chunks(len(scores)):
-        shuffled = rng.permuted(np.broadcast_to(left, (count, len(left))), axis=1).T
-        reached += int((_explained(shuffled, base, full) >= observed - 1e-12).sum())
-    return reached / (PERMUTATIONS + 1)
-
-
-def _explained(left: Array, base: Array, full: Array) -> Array:
-    """What the added columns explain of each column of `left`, over what they leave: F, but for its degrees of
-    freedom, which are the same for all."""
-    total = (left**2).sum(axis=0)
-    by_base, by_full = ((columns.T @ left) ** 2 for columns in (base, full))
-    unexplained = total - by_full.sum(axis=0)
-    return (by_full.sum(axis=0) - by_base.sum(axis=0)) / np.maximum(unexplained, 1e-15 * np.maximum(total, 1e-300))
-
-
-def _chunks(trials: int) -> list[int]:
-    size = max(1, CHUNK_NUMBERS // trials)
-    return [min(size, PERMUTATIONS - start) for start in range(0, PERMUTATIONS, size)]
-
-
-def _orthonormal(columns: Array) -> Array:
-    """A basis of the space that the columns span."""
-    left, sizes, _ = np.linalg.svd(columns, full_matrices=False)
-    return left[:, sizes > 1e-9 * sizes[0]]
-
-
 def _points(trials: pd.DataFrame, name: str, own: Array, others: Array) -> list[Point]:
     """The model's score at each value, all else at its average, with an interval that does not take the trials to vary
     alike (HC3: MacKinnon & White 1985, Journal of Econometrics 29)."""
     columns = np.column_stack([others, own])
     inverse = np.linalg.pinv(columns.T @ columns)
-    scores = _scores(trials)
+    scores = scores_of(trials)
     weights = inverse @ columns.T @ scores
     leverage = np.einsum("ij,jk,ik->i", columns, inverse, columns).clip(max=1 - 1e-6)
     spread = columns * ((scores - columns @ weights) / (1 - leverage))[:, None]
     covariance = inverse @ (spread.T @ spread) @ inverse
     dimension = dimensions(trials)[name]
-    values, rows = _at(trials[name], dimension)
-    mean = _columns(trials[name], dimension).mean(axis=0)
+    values, rows = grid_of(trials[name], dimension)
+    mean = columns_of(trials[name], dimension).mean(axis=0)
     quantile = student(len(scores) - round(float(leverage.sum())))
     points = []
     for value, row in zip(values, rows - mean, strict=True):
@@ -285,15 +161,3 @@ def _points(trials: pd.DataFrame, name: str, own: Array, others: Array) -> list[
         count = int((trials[name] == value).sum()) if dimension.choices else len(trials)
         points.append(Point(value, score, score - reach, score + reach, count))
     return points
-
-
-def _at(values: pd.Series, dimension: Dimension) -> tuple[list[object], Array]:
-    """Values at which the effect is given, and their columns, not yet centred."""
-    if dimension.choices:
-        tried = [choice for choice in dimension.choices if (values == choice).any()]
-        return list(tried), np.eye(len(tried))[:, 1:]
-    low, high = float(values.min()), float(values.max())
-    grid = np.geomspace(low, high, GRID) if dimension.log else np.linspace(low, high, GRID)
-    places = _places(grid, dimension)
-    width = _columns(values, dimension).shape[1]
-    return list(grid), np.stack([places, places**2], axis=1)[:, :width]

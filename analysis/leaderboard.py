@@ -97,7 +97,8 @@ class Board:
 
 
 def leaderboard(trials: pd.DataFrame) -> Board:
-    """Every trial, best first; those without a score last."""
+    """Every trial but seed replicates, best first; those without a score last."""
+    trials = compare.originals(trials)
     scores = _scores(trials)
     varied = compare.varied(trials)
     first = [name for name in ("model", "loss") if name in varied]

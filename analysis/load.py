@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from analysis import columns, compare
+from study.meter import read_used
 from study.names import is_file_name
 from study.records import FormatError, Record, read_records
 from study.redact import redact
@@ -42,6 +43,15 @@ class Picture:
     rank: str
     """`worst` or `median`."""
     iou: float
+    png: bytes
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A validation image on which the two trials that lead differ: image, truth, and what each of them sees."""
+
+    id: str
+    ious: tuple[float, float]
     png: bytes
 
 
@@ -83,13 +93,17 @@ def study_info(study: str | Study) -> dict[str, Any]:
 
 def trials(study: str | Study) -> pd.DataFrame:
     """One row a trial, by number. Scores (0 to 1, losses aside) are those of its best epoch; `*_seconds` are in
-    seconds; `test_*` are there only where a finalist was scored, `pareto` only where there are several objectives.
+    seconds; `test_*` are there only where a finalist was scored, `pareto` only where there are several objectives, and
+    `cost` where machines have a price: a trial's share, by training time, of what all of them have cost, idle or not.
     What a trial does not have is missing.
     StudyNotFound where there is no study.
     """
     opened = open_study(study)
     rows = [_trial_row(record) for record in opened.records]
     table = columns.frame(rows, columns.trial_columns(rows), opened.info)
+    if rows and (usd := _usd(opened)) is not None:
+        lane_seconds = table["train_seconds"] * table["gpus"].where(table["gpus"] > 0, table["workers"])
+        table["cost"] = usd * lane_seconds / lane_seconds.sum()
     if len(compare.objectives(table)) > 1:
         table["pareto"] = compare.on_front(table)
     return table
@@ -103,7 +117,8 @@ def epochs(study: str | Study) -> pd.DataFrame:
         for record in opened.records
         for epoch in record.epochs
     ]
-    return columns.frame(rows, columns.with_rest(columns.EPOCH, rows), opened.info)
+    named = columns.with_rest(columns.EPOCH, [*rows, dict.fromkeys(("state", "source"))])
+    return columns.frame(rows, named, opened.info)
 
 
 def failures(study: str | Study) -> pd.DataFrame:
@@ -161,24 +176,35 @@ def class_shares(study: str | Study, trial: int | None = None) -> pd.DataFrame:
 
 def gallery(study: str | Study) -> tuple[int | None, list[Picture]]:
     """The trial that the pictures show, and the pictures; (None, []) where the study has none yet."""
-    store = open_study(study).store
+    listed, contents = _pictures(open_study(study).store, "gallery")
+    if listed is None:
+        return None, []
+    images = zip(listed["images"], contents, strict=True)
+    return listed["trial"], [Picture(image["id"], image["rank"], image["iou"], png) for image, png in images]
+
+
+def duel(study: str | Study) -> tuple[tuple[int, int] | None, list[Difference]]:
+    """The two trials, and the images that the first is better on, then those that the second is; (None, []) where the
+    study has none, as an older one."""
+    listed, contents = _pictures(open_study(study).store, "duel")
+    if listed is None:
+        return None, []
+    first, second = listed["trials"]
+    images = zip(listed["images"], contents, strict=True)
+    return (first, second), [Difference(image["id"], tuple(image["ious"]), png) for image, png in images]
+
+
+def _pictures(store: Store, folder: str) -> tuple[dict[str, Any] | None, list[bytes]]:
+    """`<folder>/<folder>.json` and the files that it lists; None where there is none, or it is just being replaced."""
     try:
-        listed = store.read_json("gallery/gallery.json")
-        _check_plain(store, [image["file"] for image in listed["images"]])
-        pictures = [
-            Picture(image["id"], image["rank"], image["iou"], store.read(f"gallery/{image['file']}"))
-            for image in listed["images"]
-        ]
+        listed = store.read_json(f"{folder}/{folder}.json")
+        files = [image["file"] for image in listed["images"]]
+        if strange := [file for file in files if not is_file_name(file)]:
+            place = f"{store.uri}/{folder}/{folder}.json"
+            raise StudyNotFound(f"{place}: names a file outside its folder ({strange[0]!r}); remove the folder")
+        return listed, [store.read(f"{folder}/{file}") for file in files]
     except FileNotFoundError:
         return None, []
-    return listed["trial"], pictures
-
-
-def _check_plain(store: Store, files: list[str]) -> None:
-    for file in files:
-        if not is_file_name(file):
-            listed = f"{store.uri}/gallery/gallery.json"
-            raise StudyNotFound(f"{listed}: names a file outside its folder ({file!r}); remove the folder")
 
 
 def _trial_row(record: Record) -> dict[str, Any]:
@@ -194,6 +220,7 @@ def _trial_row(record: Record) -> dict[str, Any]:
         **{f"loss_{name}": value for name, value in experiment.get("loss_parameters", {}).items()},
         "epochs": len(record.epochs),
         "epochs_planned": experiment.get("epochs"),
+        "replicate_of": record.replicate_of,
         **{name: value for name, value in record.best.items() if name.startswith("val_")},
         **{f"test_{name}": value for name, value in (record.test or {}).items()},
         **_costs(record),
@@ -218,3 +245,10 @@ def _costs(record: Record) -> dict[str, Any]:
         "idle_seconds": record.extra.get("idle_seconds"),
         **{name: getattr(record, name) for name in ("workers", "gpus", "threads", "started", "finished")},
     }
+
+
+def _usd(opened: Study) -> float | None:
+    """That the study's machines have cost so far; None where they have no price, or nobody measured."""
+    prices = opened.info["spec"].get("resources", {}).get("price_per_hour")
+    used = read_used(opened.store) if prices else None
+    return used.usd(prices) if used and used.node_hours else None

@@ -45,6 +45,30 @@ def gallery(opened: load.Study) -> Gallery | None:
     return Gallery(trial, {title: found for title, found in strips.items() if found}, _colours(names))
 
 
+@dataclass(frozen=True)
+class Duel:
+    trials: tuple[int, int]
+    strips: dict[str, list[Strip]]
+    """By title: who is better on them."""
+
+
+def duel(opened: load.Study) -> Duel | None:
+    """None where no two trials were scored, or on no image one is better."""
+    trials, apart = load.duel(opened)
+    if trials is None or not apart:
+        return None
+    first, second = trials
+    titles = {f"Trial {first} beats {second} here": True, f"Trial {second} beats {first} here": False}
+    strips = {
+        title: [_pair(one) for one in apart if (one.ious[0] > one.ious[1]) is wins] for title, wins in titles.items()
+    }
+    return Duel(trials, {title: found for title, found in strips.items() if found})
+
+
+def _pair(one: load.Difference) -> Strip:
+    return Strip(one.id, " against ".join(f"{iou:.3f}" for iou in one.ious), "", _jpeg(one.png))
+
+
 def _note(picture: load.Picture, names: list[str], counts: pd.DataFrame | None) -> str:
     if counts is None:
         return "The lowest IoU of all validation images."
@@ -58,7 +82,11 @@ def _colours(names: list[str]) -> list[tuple[str, str]]:
 
 
 def _strip(picture: load.Picture, note: str) -> Strip:
-    """As JPEG: a tenth of the PNG, and the report is to be sent by mail."""
+    return Strip(picture.id, f"{picture.iou:.3f}", note, _jpeg(picture.png))
+
+
+def _jpeg(png: bytes) -> str:
+    """A tenth of the PNG, and the report is to be sent by mail; base64."""
     buffer = io.BytesIO()
-    Image.open(io.BytesIO(picture.png)).convert("RGB").save(buffer, "JPEG", quality=JPEG_QUALITY)
-    return Strip(picture.id, f"{picture.iou:.3f}", note, base64.b64encode(buffer.getvalue()).decode())
+    Image.open(io.BytesIO(png)).convert("RGB").save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return base64.b64encode(buffer.getvalue()).decode()

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis import finalists
-from analysis.finalists import Finalist, Standing
+from analysis.definitions import definitions
 from analysis.finalists_text import PLACES
 from analysis.measures import label
+from analysis.sealed import Finalist, place
+from analysis.standings import Standing, every_score, pairs, standings
 
 
 @dataclass(frozen=True)
@@ -16,16 +17,34 @@ class Rivals:
     images: int
     rows: list[Standing]
     says: str
-    """Who is better than whom, in a sentence."""
+    """Who is better than whom, and how much of it is the seed."""
+
+    scores: list[tuple[str, ...]]
+    """Every score that has an interval: its name, how it is measured, and of each of `rows` its value and interval."""
+
+    @property
+    def repeated(self) -> bool:
+        """Whether one was trained with several seeds."""
+        return any(row.seeds > 1 for row in self.rows)
 
 
 def rivals(found: Sequence[Finalist], name: str) -> Rivals | None:
     """By the score `name`; None where no trial was scored on the test split."""
     if not found:
         return None
-    rows = finalists.standings(found, name, finalists.pairs(found, name))
-    size = finalists.place(found)
-    return Rivals(label(f"test_{name}"), PLACES[size], len(found[0].ids), rows, _says(rows))
+    rows = standings(found, name, pairs(found, name))
+    size = place(found)
+    says = " ".join(sentence for sentence in (_says(rows), _luck(rows)) if sentence)
+    return Rivals(label(f"test_{name}"), PLACES[size], len(found[0].ids), rows, says, _scores(found, rows))
+
+
+def _scores(found: Sequence[Finalist], rows: Sequence[Standing]) -> list[tuple[str, ...]]:
+    every = every_score(found)
+    every["text"] = [f"{one.value:.4f} ({one.low:.4f}–{one.high:.4f})" for one in every.itertuples()]
+    cells = every.pivot(index="score", columns="trial", values="text").fillna("")
+    known = {d.name: d.text for d in definitions(found[0].test[place(found)])}
+    trials = [row.trial for row in rows]
+    return [(name, known.get(name, ""), *cells.loc[name, trials]) for name in every["score"].unique()]
 
 
 def _says(rows: list[Standing]) -> str:
@@ -39,3 +58,18 @@ def _says(rows: list[Standing]) -> str:
         return "No finalist is told apart from the best: these images are too few to say which is better."
     rest = len(others) - len(tied)
     return f"Trial {best.trial} is not told apart from {', '.join(tied)}; it is better than the other {rest}."
+
+
+def _luck(rows: list[Standing]) -> str:
+    """Over the seeds: whether the two best differ by more than one of them does with its seed."""
+    repeated = [row for row in rows if row.seeds > 1]
+    if not repeated:
+        return ""
+    widest = max(repeated, key=lambda row: row.deviation)
+    spread = f"With its seed trial {widest.trial} varies by ± {widest.deviation:.4f}"
+    if len(rows) < 2:
+        return f"{spread}."
+    first, second = sorted(rows, key=lambda row: -row.mean)[:2]
+    gap = first.mean - second.mean
+    verdict = "less" if gap < widest.deviation else "more"
+    return f"{spread}; trials {first.trial} and {second.trial} differ by {gap:.4f}, {verdict} than that."

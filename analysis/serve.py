@@ -15,7 +15,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from analysis import load, report
-from analysis.finalists import NotComparable
+from analysis.sealed import NotComparable
 from study.arguments import ArgumentParser
 from study.redact import complain, redact
 from study.store import FAILURES, StoreError

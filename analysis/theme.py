@@ -1,6 +1,7 @@
 """How figures look: one template, and one look for each trial, the same in every figure."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -9,6 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis import compare
+from study.records import REPLICATE
 
 # Okabe & Ito 2008, told apart with every kind of colour vision; grey for what was given up.
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#8C929B"
@@ -90,6 +92,7 @@ LEADS = 4
 SEARCHED = Look("searched", BLUE, "circle", 2, opacity=0.85)
 STOPPED = Look("stopped early", GREY, "x-thin", 1, 1, opacity=0.7)
 RUNNING = Look("running", BLUE, "circle-open", 2, 1.5, "dot")
+REPEATED = Look("other seeds", "#8FC1E3", "circle-open", 1, 1, "dot", 0.6)
 BROKEN = Look("failed", GREY, "circle-x-open", 0, 1, "dot", 0.7)
 BY_STATE = {"COMPLETE": SEARCHED, "PRUNED": STOPPED, "RUNNING": RUNNING}
 
@@ -110,6 +113,8 @@ def _look(trial: int, source: str, state: str, named: list[str], leads: bool) ->
         return Look(name, colour, symbol, LEADS if leads else 3, 3.5 if leads else 2, "solid" if leads else "dash")
     if leads:
         return Look(f"best: trial {trial}", VERMILION, "star", LEADS, 3.5)
+    if source == REPLICATE and state == "COMPLETE":
+        return REPEATED
     return BY_STATE.get(state, BROKEN)
 
 
@@ -126,6 +131,7 @@ def by_number(trials: pd.DataFrame) -> dict[int, dict[Any, Any]]:
 def hover(row: Mapping[Any, Any] | pd.Series, score: str, names: list[str]) -> str:
     """Trial number, score, state and source, then its configuration: what a figure shows under the pointer."""
     source = "" if row["source"] == compare.SEARCH else f" · {escape(row['source'])} (published)"
+    source = " · with another seed" if row["source"] == REPLICATE else source
     lines = [f"<b>trial {row['trial']}</b> · {str(row['state']).lower()}{source}", score]
     lines += [f"{name} {escape(value)}" for name, value in compare.configuration(row, names).items()]
     return "<br>".join(line for line in lines if line) + "<extra></extra>"
@@ -139,6 +145,23 @@ def pointed(trials: pd.Series, score: str) -> dict[str, Any]:
         "hovertext": numbers,
         "hovertemplate": f"<b>trial %{{hovertext}}</b><br>{score} %{{y:.4f}}<extra></extra>",
     }
+
+
+def axis(scale: str, names: Sequence[Any] = (), bounds: tuple[float, float] | None = None) -> dict[str, Any]:
+    """Of a choice: `names`, in their order, `log` or `linear`; of numbers all that was searched, not only tried."""
+    if scale == "names":
+        return {"type": "category", "categoryorder": "array", "categoryarray": [compare.text(name) for name in names]}
+    log = {"dtick": 1, "exponentformat": "e"} if scale == "log" else {}
+    if bounds:
+        low, high = map(math.log10, bounds) if scale == "log" else bounds
+        log["range"] = [low - (high - low) / 20, high + (high - low) / 20]
+    return {"type": "log" if scale == "log" else "linear", **log}
+
+
+def reach(rows: pd.DataFrame, score: str = "score") -> dict[str, Any]:
+    """Error bars from `low` to `high`."""
+    ends = {"array": rows["high"] - rows[score], "arrayminus": rows[score] - rows["low"]}
+    return {"type": "data", "symmetric": False, "thickness": 2, "width": 5, **ends}
 
 
 def line(look: Look, shown: set[str]) -> dict[str, object]:

@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from analysis.ratios import Array, Sums
-from analysis.score import Additive
+from analysis.score import Additive, Pooled
 
 LEVEL = 0.95
 ALPHA = 1 - LEVEL
@@ -32,7 +32,18 @@ def interval(sums: Sums, score: Additive, draws: int | None = None) -> tuple[flo
     """95 % percentile bootstrap interval of a score, images drawn with replacement.
 
     Efron & Tibshirani 1993, "An Introduction to the Bootstrap", section 13.3."""
-    return _bounds(_resampled(score.parts(sums), score, draws or _affordable(DRAWS, sums)))
+    return intervals(sums, [score], draws)[0]
+
+
+def intervals(sums: Sums, scores: Sequence[Additive], draws: int | None = None) -> list[tuple[float, float]]:
+    """`interval` of each score, all of the same resampled images, which are drawn once."""
+    # Pooled scores differ in what is made of the same sums.
+    kinds = [Pooled if isinstance(score, Pooled) else score for score in scores]
+    parts = {kind: score.parts(sums) for kind, score in zip(kinds, scores, strict=True)}
+    added = _added(np.concatenate([*parts.values()], axis=1), draws or _affordable(DRAWS, sums))
+    ends = np.cumsum([part.shape[1] for part in parts.values()])[:-1]
+    totals = dict(zip(parts, np.split(added, ends, axis=1), strict=True))
+    return [_bounds(score.whole(totals[kind])) for kind, score in zip(kinds, scores, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -56,7 +67,7 @@ def difference(
         raise ValueError(f"counts of {first.hard.shape} and {second.hard.shape}: must be of the same images")
     draws, swaps = draws or _affordable(DRAWS, first), swaps or _affordable(PERMUTATIONS, first)
     one, other = score.parts(first), score.parts(second)
-    low, high = _bounds(_resampled(one, score, draws) - _resampled(other, score, draws))
+    low, high = _bounds(score.whole(_added(one, draws)) - score.whole(_added(other, draws)))
     return Difference(score.of(first) - score.of(second), low, high, _p_of_swaps(one, other, score, swaps))
 
 
@@ -75,12 +86,11 @@ def _p_of_swaps(one_NK: Array, other_NK: Array, score: Additive, swaps: int) -> 
     return reached / (swaps + 1)
 
 
-def _resampled(parts_NK: Array, score: Additive, draws: int) -> Array:
-    """(draws,) the score of as many images drawn with replacement: the same ones for every model."""
+def _added(parts_NK: Array, draws: int) -> Array:
+    """(draws, K): the parts of as many images drawn with replacement, added; the same images for every model."""
     rng, images = np.random.default_rng(0), len(parts_NK)
     even = np.full(images, 1 / images)
-    found = [score.whole(rng.multinomial(images, even, n) @ parts_NK) for n in _chunks(images, draws)]
-    return np.concatenate(found)
+    return np.concatenate([rng.multinomial(images, even, n) @ parts_NK for n in _chunks(images, draws)])
 
 
 def _affordable(total: int, sums: Sums) -> int:

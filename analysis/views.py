@@ -8,15 +8,16 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import charts, classes, compare, details, finalists, load, pictures, rosetta, theme
+from analysis import charts, classes, compare, details, load, pictures, rosetta, sealed, theme
 from analysis.advice import Advice, advice
 from analysis.charts import Chart
 from analysis.leaderboard import Board, leaderboard
 from analysis.measures import explain, labels
-from analysis.pictures import Gallery
+from analysis.pictures import Duel, Gallery
 from analysis.published import published
 from analysis.published_text import Block, blocks
 from analysis.rivals import Rivals, rivals
+from study.records import REPLICATE
 from study.redact import redact
 
 SIDES = ("val", "test", "test_native")
@@ -47,6 +48,7 @@ class View:
     """Every score of the leading trial: its name, its values under `splits`, its definition, who used it."""
     splits: list[str]
     gallery: Gallery | None
+    duel: Duel | None
     failures: list[dict[str, Any]]
     measures: dict[str, str]
     command: str
@@ -57,8 +59,8 @@ class View:
 
 def view(opened: load.Study) -> View:
     trials, epochs, info = load.trials(opened), load.epochs(opened), opened.info
-    found = finalists.finalists([opened])
-    score = finalists.default_score(opened, found)
+    found = sealed.finalists([opened])
+    score = sealed.default_score(opened, found)
     leader = compare.best(trials)
     counts = None if leader is None else load.counts(opened, int(leader["trial"]))
     sides = pd.DataFrame() if leader is None else rosetta.side_by_side(opened, int(leader["trial"]))
@@ -79,11 +81,12 @@ def view(opened: load.Study) -> View:
         advice=advice(trials, epochs),
         published=blocks(published([opened])),
         legend=sorted(set(theme.looks(trials).values()), key=lambda look: (-look.rank, look.group)),
-        search=list(charts.of_search(trials, epochs)),
-        scores=list(charts.of_scores(opened, trials, counts, found, score)),
+        search=charts.laid_out(charts.of_search(trials, epochs)),
+        scores=charts.laid_out(charts.of_scores(opened, trials, counts, found, score)),
         side_by_side=list(_side_by_side(sides)),
         splits=[name for name in SIDES if name in sides],
         gallery=pictures.gallery(opened),
+        duel=pictures.duel(opened),
         failures=[{str(k): v for k, v in row.items()} for row in load.failures(opened).to_dict("records")],
         measures={said(name): explain(name) for name in board.scores},
         command=redact(info["command"]),
@@ -148,7 +151,9 @@ def _facts(info: dict[str, Any], trials: pd.DataFrame) -> Iterator[tuple[str, st
     yield "images", f"{images['train']} train · {images['val']} val · {images['test']} test"
     yield "size", f"{spec['image_size']} × {spec['image_size']} px"
     states = Counter(trials["state"])
-    yield "trials", " · ".join(f"{count} {state.lower()}" for state, count in states.items()) or "none"
+    again = int((trials["source"] == REPLICATE).sum())
+    counted = [f"{count} {state.lower()}" for state, count in states.items()]
+    yield "trials", " · ".join(counted + ([f"{again} of them with other seeds"] if again else [])) or "none"
     yield "training", duration(float(trials["train_seconds"].sum()))
     yield "machine", _machine(info["machine"])
     if info["dataset"]["remark"]:

@@ -100,20 +100,21 @@ class Account:
     def exhausted(self) -> bool:
         return self._budget is not None and self.spent >= self._budget.amount
 
-    def holds_another(self) -> bool:
-        """Whether one more trial would end before the budget does, as long as those so far on average. Before any has
-        ended, whether anything is left."""
+    def holds_another(self, hours: float | None = None) -> bool:
+        """Whether one more trial would end before the budget does, of so many `hours`: by default, as long as those so
+        far on average. Before any has ended, whether anything is left."""
         if self._budget is None or self.closed:
             return not self.closed
         left = self._budget.amount - self.spent
-        self.closed = left <= 0 or self._needed(self._budget.unit) > left
+        self.closed = left <= 0 or self._needed(self._budget.unit, hours) > left
         if self.closed:
             self._say(f"the budget holds no further trial: {self} spent; those that run may end within it")
         return not self.closed
 
-    def _needed(self, unit: Unit) -> float:
+    def _needed(self, unit: Unit, hours: float | None) -> float:
         """By one more trial; of GPU-hours, by what still runs too: of the others' time it takes nothing away."""
-        length = self._total_length / len(self._lengths) if self._lengths else 0.0
+        average = self._total_length / len(self._lengths) if self._lengths else 0.0
+        length = average if hours is None else hours
         if unit == "hours":
             return length
         if unit == "usd":

@@ -21,7 +21,7 @@ from ray import tune
 from ray.exceptions import RayActorError
 
 from seg import data
-from study import finalists, leaders, session
+from study import finalists, leaders, replicates, session
 from study.budget import Account
 from study.cluster import Room
 from study.gauges import Gauges
@@ -33,6 +33,7 @@ from study.progress import Progress, Tally
 from study.recorder import Recorder
 from study.records import Record, now, read_records, write_record
 from study.search import Search
+from study.spec import Spec
 from study.store import Store
 from study.tidy import begin_again, remove_unnamed
 from study.tune_loop import EachItsLane, Events, Results, Trials
@@ -62,7 +63,7 @@ class Interrupted(Exception):
 
 
 def conduct(plan: Plan, resume: bool, again: Collection[int] = frozenset()) -> list[Record]:
-    """Search, then score the finalists. Ray must be up. The records, all ended.
+    """Search, train the best with other seeds, then score the finalists. Ray must be up. The records, all ended.
 
     The trials `again`, which have ended, are run once more, from their start.
 
@@ -78,16 +79,19 @@ def conduct(plan: Plan, resume: bool, again: Collection[int] = frozenset()) -> l
             begin_again(store, record)
     notice = partial(print, flush=True)
     with mirrored(plan.optuna_storage, plan.name, store.uri, plan.spec, earlier, notice) as mirror:
-        if any(not r.state.ended for r in earlier) or len(earlier) < plan.spec.trials:
-            records = _search_interruptibly(plan, earlier, mirror)
-        else:
-            records = earlier
+        records = earlier if _is_done(plan.spec, earlier) else _search_interruptibly(plan, earlier, mirror)
         session.check(plan, store)
         _score_finalists(plan, store, records)
         session.check(plan, store)
         remove_unnamed(store, records)
     session.go_on(plan, store, finished=now())
     return records
+
+
+def _is_done(spec: Spec, records: list[Record]) -> bool:
+    searched = sum(record.replicate_of is None for record in records)
+    all_ended = all(record.state.ended for record in records)
+    return all_ended and searched >= spec.trials and not replicates.left(spec, records)
 
 
 @contextmanager
@@ -116,7 +120,8 @@ def _search_interruptibly(plan: Plan, earlier: list[Record], mirror: Callable[[R
 def _search(plan: Plan, records: list[Record], scratch: str, mirror: Callable[[Record], None]) -> list[Record]:
     """In rounds: what a round leaves unfinished, because lanes died where Tune does not start a trial again, the next
     takes up from the records, as another process would. All records, ended."""
-    tally = Tally(plan.spec.trials, plan.prepared.allotment.lanes, plan.objective, records)
+    lanes, again = plan.prepared.allotment.lanes, replicates.most(plan.spec)
+    tally = Tally(plan.spec.trials, lanes, plan.objective, records, replicates=again)
     with Progress(tally) as progress:
         store = plan.patient_store(progress.say)
         room = Room(plan.prepared.allotment, plan.prepared.cluster, plan.most_lanes, progress.say)
@@ -131,10 +136,10 @@ def _search(plan: Plan, records: list[Record], scratch: str, mirror: Callable[[R
             mirror(record)
 
         for left in reversed(range(ROUNDS)):
-            records = _round(plan, store, records, scratch, room, account, changed, progress.say, last=left == 0)
+            records = _round(plan, store, records, scratch, room, account, changed, progress, last=left == 0)
             if unfinished := [str(record.trial) for record in records if not record.state.ended]:
                 progress.say(f"lanes were lost: trials {', '.join(unfinished)} go on from their last epochs")
-            elif len(records) >= plan.spec.trials or account.closed:
+            elif account.closed or _is_done(plan.spec, records):
                 break
         session.check(plan, store)
         meter.save(store)
@@ -149,19 +154,19 @@ def _round(
     room: Room,
     account: Account,
     changed: Callable[[Record], None],
-    say: Callable[[str], None],
+    progress: Progress,
     last: bool,
 ) -> list[Record]:
-    search = Search(plan.spec, earlier, partial(_is_sent, store), account)
+    search = Search(plan.spec, earlier, partial(_is_sent, store), account, progress.replicates)
     check_session = partial(_check_and_note, plan, store, account)
     recorder = Recorder(store, plan.settings, earlier, search, plan.contenders, changed, check_session)
     trials = Trials(search, recorder, {"settings": plan.settings, "scratch": scratch}, room.lanes)
     try:
         if not search.finished:
-            _tune(plan, trials, Events(recorder, trials.numbers, last, say), recorder, scratch)
+            _tune(plan, trials, Events(recorder, trials.numbers, last, progress.say), recorder, scratch)
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # once more, and what is left is not waited for
-        recorder.close(lambda: say("sending the last records; Ctrl-C leaves them to be trained again"))
+        recorder.close(lambda: progress.say("sending the last records; Ctrl-C leaves them to be trained again"))
     return sorted(recorder.records.values(), key=lambda record: record.trial)
 
 
@@ -207,7 +212,7 @@ def _trial_name(study: str, trial: Any) -> str:
 
 def _score_finalists(plan: Plan, store: Store, records: list[Record]) -> None:
     """Those not scored yet: the sealed test split is opened once for each."""
-    chosen = leaders.finalists(records, plan.spec.objectives, plan.spec.finalists, plan.spec.compare)
+    chosen = leaders.finalists(records, plan.spec.objectives, plan.spec.finalists.top, plan.spec.compare)
     if lost := [record.trial for record in chosen if not {"best", "val_counts"} <= set(record.files)]:
         print(f"trials {', '.join(map(str, lost))} are not scored: their weights are lost; see study.retry", flush=True)
     chosen = [record for record in chosen if record.trial not in lost]
@@ -217,9 +222,10 @@ def _score_finalists(plan: Plan, store: Store, records: list[Record]) -> None:
     names = ", ".join(str(record.trial) for record in waiting)
     print(f"scoring the finalists on the sealed test split: trials {names}", flush=True)
     dataset = data.load(plan.spec.dataset, plan.prepared.data_dir, download=False)
-    scored = finalists.score(plan.settings, dataset, waiting, chosen[0], plan.prepared.cluster.joined)
+    leading = [record for record in chosen if record.replicate_of is None]
+    scored = finalists.score(plan.settings, dataset, waiting, leading, plan.prepared.cluster.joined)
     for record in waiting:
-        record.test, files = scored[record.trial]
-        record.files |= files
+        found = scored[record.trial]
+        record.test, record.files = found.scores, record.files | found.files
         record.extra["test_scored"] = now()
         write_record(store, record)

@@ -10,7 +10,7 @@ import torch
 
 from seg import data, models, split
 from seg.data import Dataset
-from study import comparison, space
+from study import comparison, replicates, space
 from study.budget import parse
 from study.meter import price
 from study.preparation import check_costs, check_objective, weights_folder
@@ -34,14 +34,14 @@ def show(spec: Spec, store: Store, data_dir: Path, weights_dir: Path | None, clu
     allotment = allot(spec, cluster)
     check_costs(spec, allotment)
     images = _images(dataset)
-    least, full = _seconds(spec, images, allotment)
+    least, full, again = _seconds(spec, images, allotment)
     lines = {
         "study": redact(store.uri),
         "data": f"{dataset.name}: {', '.join(f'{count} {name}' for name, count in images.items())} images"
         + (f" ({dataset.remark})" if dataset.remark else ""),
         "image size": f"{spec.image_size} px",
         "encoder weights": weights_there(spec, weights_folder(data_dir, weights_dir)),
-        "trials": f"{spec.trials}, of which {len(spec.baselines)} published baselines",
+        "trials": _trials(spec),
         "epochs": f"{spec.epochs} a trial",
         "sampler": spec.sampler,
         "early stopping": _stopping(spec),
@@ -49,12 +49,12 @@ def show(spec: Spec, store: Store, data_dir: Path, weights_dir: Path | None, clu
         "finalists": _finalists(spec),
         "machines": str(cluster),
         "lanes": str(allotment),
-        "estimated time": _estimate(least, full),
+        "estimated time": _estimate(least + again, full + again),
     }
     if spec.compare:
         lines["compare"] = _shares(spec)
     if spec.budget:
-        lines["budget"] = budget_room(spec, cluster, allotment, least, full)
+        lines["budget"] = budget_room(spec, cluster, allotment, least, full, again)
     for title, text in lines.items():
         print(f"{title:15s} {text}")
     for place, line in enumerate(space.describe(spec)):
@@ -77,6 +77,11 @@ def _images(dataset: Dataset) -> dict[str, int]:
     return {name: assigned.count(name) for name in ("train", "val", "test")}
 
 
+def _trials(spec: Spec) -> str:
+    again = f"; then up to {count} with other seeds" if (count := replicates.most(spec)) else ""
+    return f"{spec.trials}, of which {len(spec.baselines)} published baselines{again}"
+
+
 def _objectives(spec: Spec) -> str:
     first, *others = [f"{objective.mode} {objective.metric}" for objective in spec.objectives]
     more = "".join(f", {other}" for other in others)
@@ -86,7 +91,8 @@ def _objectives(spec: Spec) -> str:
 def _finalists(spec: Spec) -> str:
     which = " of the Pareto set" if len(spec.objectives) > 1 else ""
     which += f" of each {spec.compare}" if spec.compare else ""
-    return f"{spec.finalists}{which}, and finished baselines, on the sealed test split"
+    seeds = f"; each of the best with {spec.finalists.seeds} seeds" if replicates.most(spec) else ""
+    return f"{spec.finalists.top}{which}, and finished baselines, on the sealed test split{seeds}"
 
 
 def _shares(spec: Spec) -> str:
@@ -107,15 +113,16 @@ def _stopping(spec: Spec) -> str:
     return f"{stopping.scheduler}: {texts[stopping.scheduler]}" if stopping.scheduler in texts else "none"
 
 
-def _seconds(spec: Spec, images: dict[str, int], allotment: Allotment) -> tuple[float, float]:
-    """That the study takes where every trial is stopped as early as it can be, and where none is: from a few timed
-    training steps of each architecture on this machine, one lane's threads; each is taken to have its share of the
-    trials."""
+def _seconds(spec: Spec, images: dict[str, int], allotment: Allotment) -> tuple[float, float, float]:
+    """That the search takes where every trial is stopped as early as it can be, and where none is, and beside it the
+    best with other seeds: from a few timed training steps of each architecture on this machine, one lane's threads;
+    each is taken to have its share of the trials."""
     pace = statistics.mean(seconds_per_image(name, spec.image_size, allotment.threads) for name in spec.models)
     # Validation costs about a third of a training step an image: no backward pass.
     epoch_seconds = pace * (images["train"] + images["val"] / 3)
-    full = spec.trials * spec.epochs * epoch_seconds / allotment.lanes
-    return _least_epochs(spec) * epoch_seconds / allotment.lanes, full
+    epochs = _least_epochs(spec), spec.trials * spec.epochs, replicates.most(spec) * spec.epochs
+    least, full, again = (count * epoch_seconds / allotment.lanes for count in epochs)
+    return least, full, again
 
 
 def _estimate(least: float, full: float) -> str:
@@ -123,8 +130,10 @@ def _estimate(least: float, full: float) -> str:
     return (between if least < full else "") + f"{duration(full)} (none stopped), timed on this machine"
 
 
-def budget_room(spec: Spec, cluster: Cluster, allotment: Allotment, least: float, full: float) -> str:
-    """How many trials the budget holds; `least` and `full`, the seconds of all of them."""
+def budget_room(
+    spec: Spec, cluster: Cluster, allotment: Allotment, least: float, full: float, again: float = 0.0
+) -> str:
+    """How many trials the budget holds; `least`, `full` and `again`: the seconds of all of them, see _seconds."""
     budget, prices = parse(str(spec.budget)), spec.resources.price_per_hour or {}
     each = {"hours": 1.0, "GPU-hours": allotment.lanes * allotment.workers * allotment.gpus_per_worker}
     if budget.unit == "usd":
@@ -134,11 +143,12 @@ def budget_room(spec: Spec, cluster: Cluster, allotment: Allotment, least: float
     which = f"about {few} (none stopped)" + (f" to {many} (all as early as can be)" if many > few else "")
     rate = "" if budget.unit == "hours" else f", at {each[budget.unit]:.4g} an hour"
     held = f"all {spec.trials} trials" if few == spec.trials else f"{which} of {spec.trials} trials"
-    return f"{budget}{rate}: {held}; finalists are scored beyond it"
+    seeds = " and those with other seeds" if seconds >= full + again else "; those with other seeds where they fit"
+    return f"{budget}{rate}: {held}{seeds if again else ''}; finalists are scored beyond it"
 
 
 def _least_epochs(spec: Spec) -> float:
-    """Epochs of all trials where each rung lets only its share through."""
+    """Epochs of all searched trials where each rung lets only its share through."""
     stopping = spec.early_stopping
     first, factor = stopping.min_epochs, stopping.reduction_factor
     if stopping.scheduler == "none":

@@ -6,6 +6,7 @@ Where trials trained: in this process where that was on this machine, else in on
 import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from seg import evaluate, metrics, pixels, predict
 from seg.data.sample import Dataset
 from seg.native import NativeCounts
 from seg.ranks import Ranks
-from study import counts, gallery, supplies
+from study import counts, duel, gallery, supplies
 from study.messages import LaneSettings
 from study.records import Record
 from study.store import Store
@@ -29,26 +30,35 @@ BATCH = 4
 AHEAD = 2
 """Batches that are sent before the first of them is scored: memory is bounded, reading and scoring overlap."""
 
-Scored = tuple[dict[str, float], dict[str, str]]
-"""Scores, and the files that their counts went to, as records name them."""
+
+@dataclass(frozen=True)
+class Scored:
+    """What scoring found of a trial."""
+
+    scores: dict[str, float]
+    files: dict[str, str]
+    """That the counts went to, as records name them."""
+
+
 Image = tuple[np.ndarray, np.ndarray]
 """Colours (H, W, 3) and mask (H, W), at native size."""
 
 
 def score(
-    settings: LaneSettings, dataset: Dataset, records: list[Record], winner: Record, joined: bool
+    settings: LaneSettings, dataset: Dataset, records: list[Record], leading: list[Record], joined: bool
 ) -> dict[int, Scored]:
     """Test scores of each trial, at training size and, as `native_*`, at the masks' own size. Blocks until done.
 
-    Counts of every image go to the store; of the `winner`, its weights under the study's own name, and a gallery. Only
-    this process needs the data: images are read here, once for all trials, and handed to where they are scored, which
-    is another machine's process where the study has `joined` a cluster.
+    Counts of every image go to the store; of the first of those `leading`, its weights under the study's own name, and
+    a gallery; of the first two, pictures of what the one sees and the other does not. Only this process needs the
+    data: images are read here, once for all trials, and handed to where they are scored, which is another machine's
+    process where the study has `joined` a cluster.
     """
     if not joined:
-        return _score(_here(settings, dataset, records), dataset, winner)
+        return _score(_here(settings, dataset, records), dataset, leading)
     for left in reversed(range(ATTEMPTS)):
         try:
-            return _score(_actor(settings, dataset, records), dataset, winner)
+            return _score(_actor(settings, dataset, records), dataset, leading)
         except ray.exceptions.RayActorError:
             if not left:
                 raise
@@ -73,7 +83,7 @@ def _actor(settings: LaneSettings, dataset: Dataset, records: list[Record]) -> C
     return lambda what, *given: getattr(scorer, what).remote(*given).future()
 
 
-def _score(ask: Callable[..., Future[Any]], dataset: Dataset, winner: Record) -> dict[int, Scored]:
+def _score(ask: Callable[..., Future[Any]], dataset: Dataset, leading: list[Record]) -> dict[int, Scored]:
     """`ask`: a method of the scorer, by name, of which it does one at a time."""
     by_id = {sample.id: sample for sample in dataset.samples}
     under_way: list[Future[Any]] = []
@@ -84,8 +94,10 @@ def _score(ask: Callable[..., Future[Any]], dataset: Dataset, winner: Record) ->
     for count in under_way:
         count.result()
     scored: dict[int, Scored] = ask("scores").result()
-    shown = ask("shown", winner).result()
-    ask("write_gallery", winner, shown, [dataset.read(by_id[one.id]) for one in shown]).result()
+    shows = [("gallery", leading[:1]), *([("duel", leading[:2])] if len(leading) > 1 else [])]
+    for what, of in shows:
+        shown = ask(f"choose_{what}", *of).result()
+        ask(f"write_{what}", *of, shown, [dataset.read(by_id[one.id]) for one in shown]).result()
     return scored
 
 
@@ -138,12 +150,25 @@ class Scorer:
         for kind, parts in tables.items():
             self._store.write(f"{record.folder}/{files[kind]}", counts.to_parquet(pd.concat(parts)))
         at_native = {f"native_{name}": value for name, value in metrics.scores(large).items()}
-        return metrics.scores(small) | at_native, files
+        return Scored(metrics.scores(small) | at_native, files)
 
-    def shown(self, winner: Record) -> list[gallery.Shown]:
+    def choose_gallery(self, winner: Record) -> list[gallery.Shown]:
         return gallery.choose(self._store, winner)
 
     def write_gallery(self, winner: Record, shown: list[gallery.Shown], images: list[Image]) -> None:
-        weights = self._store.read(winner.path("best"))
-        gallery.write(self._store, winner, predict.from_bytes(weights, self._device), shown, images)
-        self._store.write(predict.BEST, weights)
+        gallery.write(self._store, winner, self._predictor(winner), shown, images)
+        self._store.write(predict.BEST, self._store.read(winner.path("best")))
+
+    def choose_duel(self, winner: Record, rival: Record) -> list[duel.Apart]:
+        return duel.choose(self._store, winner, rival)
+
+    def write_duel(self, winner: Record, rival: Record, apart: list[duel.Apart], images: list[Image]) -> None:
+        both = self._predictor(winner), self._predictor(rival)
+        duel.write(self._store, (winner, rival), both, apart, images)
+
+    def _predictor(self, record: Record) -> predict.Predictor:
+        """One may have been scored in an earlier session."""
+        if record.trial not in self._predictors:
+            weights = self._store.read(record.path("best"))
+            self._predictors[record.trial] = predict.from_bytes(weights, self._device)
+        return self._predictors[record.trial]

@@ -12,8 +12,9 @@ from study.records import Record, State
 
 
 def ranked(records: Iterable[Record], by: Objective, states: tuple[State, ...] = (State.COMPLETE,)) -> list[Record]:
-    """Best first; ties by trial number. Trials without a score are left out."""
-    scored = [r for r in records if r.state in states and by.scored(r.best)]
+    """Best first; ties by trial number. Trials without a score are left out, and seed replicates: what they repeat
+    stands for them."""
+    scored = [r for r in records if r.state in states and by.scored(r.best) and r.replicate_of is None]
     return sorted(scored, key=lambda r: (by.sign * r.best[by.metric], r.trial))
 
 
@@ -43,15 +44,21 @@ def ended_by_value(records: Iterable[Record], compare: str, by: Objective) -> di
     }
 
 
+def best(
+    records: Iterable[Record], objectives: Sequence[Objective], count: int, compare: str | None = None
+) -> list[Record]:
+    """The `count` best, best first. With several objectives, of the front those that pareto.representatives chooses.
+    Where the values of a choice are compared, so many of each."""
+    return _of_each_value(records, objectives, compare, partial(_best, objectives=objectives, count=count))
+
+
 def finalists(
     records: Iterable[Record], objectives: Sequence[Objective], count: int, compare: str | None = None
 ) -> list[Record]:
-    """The `count` best, and every finished published baseline: its test figures are what the best is held against.
-    Best first.
-
-    With several objectives, of the front those that pareto.representatives chooses. Where the values of a choice are
-    compared, so many of each."""
-    return _chosen(records, objectives, compare, partial(_best, objectives=objectives, count=count))
+    """The `count` best, see best, and every finished published baseline: its test figures are what the best is held
+    against. Best first; behind them the finished seed replicates of the best."""
+    records = list(records)
+    return _with_company(records, objectives, best(records, objectives, count, compare))
 
 
 def contenders(
@@ -61,10 +68,26 @@ def contenders(
     front, because which of them are chosen changes with what comes."""
     if len(objectives) == 1 or not count:
         return finalists(records, objectives, count, compare)
-    return _chosen(records, objectives, compare, partial(on_front, objectives=objectives))
+    records = list(records)
+    front = _of_each_value(records, objectives, compare, partial(on_front, objectives=objectives))
+    return _with_company(records, objectives, front)
 
 
-def _chosen(
+def replicates(records: Iterable[Record], of: Iterable[Record], objectives: Sequence[Objective]) -> list[Record]:
+    """Of these trials, those that finished with another seed, by number."""
+    repeated = {record.trial for record in of}
+    found = [record for record in records if record.replicate_of in repeated and _competes(record, objectives)]
+    return sorted(found, key=lambda record: record.trial)
+
+
+def _with_company(records: list[Record], objectives: Sequence[Objective], chosen: list[Record]) -> list[Record]:
+    """Those chosen and the baselines in their order, then the replicates of those chosen."""
+    trials = {record.trial for record in chosen}
+    order = [r for r in _finished(records, objectives) if r.trial in trials or r.source != "search"]
+    return order + replicates(records, chosen, objectives)
+
+
+def _of_each_value(
     records: Iterable[Record],
     objectives: Sequence[Objective],
     compare: str | None,
@@ -73,7 +96,7 @@ def _chosen(
     finished = _finished(records, objectives)
     groups = by_value(finished, compare).values() if compare else [finished]
     chosen = {record.trial for group in groups for record in choose(group)}
-    return [record for record in finished if record.trial in chosen or record.source != "search"]
+    return [record for record in finished if record.trial in chosen]
 
 
 def _best(finished: list[Record], objectives: Sequence[Objective], count: int) -> list[Record]:
@@ -84,9 +107,14 @@ def _best(finished: list[Record], objectives: Sequence[Objective], count: int) -
 
 
 def _finished(records: Iterable[Record], objectives: Sequence[Objective]) -> list[Record]:
-    """Those that can be compared, best first: by the first objective, ties by the next ones, then by number."""
-    finished = [r for r in records if r.state is State.COMPLETE and objective.values(r, objectives)]
+    """Those that can be compared, best first: by the first objective, ties by the next ones, then by number. Not seed
+    replicates: what they repeat stands for them."""
+    finished = [r for r in records if r.replicate_of is None and _competes(r, objectives)]
     return sorted(finished, key=lambda record: (*_place(record, objectives), record.trial))
+
+
+def _competes(record: Record, objectives: Sequence[Objective]) -> bool:
+    return record.state is State.COMPLETE and bool(objective.values(record, objectives))
 
 
 def _place(record: Record, objectives: Sequence[Objective]) -> tuple[float, ...]:

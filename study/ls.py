@@ -8,14 +8,15 @@ import shlex
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 from study.arguments import ArgumentParser, at_least_one
 from study.best_of import Standing, standings
 from study.budget import Account, parse
-from study.leaders import ended_by_value, on_front, ranked
+from study.leaders import ended_by_value, on_front, ranked, replicates
 from study.meter import Meter, read_used
 from study.objective import COSTS, Objective, objectives
 from study.progress import duration
@@ -53,8 +54,8 @@ def show(store: Store, top: int) -> None:
     aims = objectives(study["spec"]["objective"])
     front = on_front(records, aims) if len(aims) > 1 else []
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    order = front + [record for record in ranked(records, aims[0], tuple(State)) if record not in front]
-    board = leaderboard(order[:top], aims, width, {record.trial for record in front})
+    order = (front + [record for record in ranked(records, aims[0], tuple(State)) if record not in front])[:top]
+    board = [*leaderboard(order, aims, width, {record.trial for record in front}), *_seeds(records, order, aims)]
     compare = study["spec"].get("compare")
     found = [*_on_front(front, aims), *(_compared(records, compare, aims[0]) if compare else [])]
     spent = _spent(store, study["spec"], records)
@@ -94,11 +95,26 @@ def _fitting(widths: dict[str, int], columns: dict[str, int], width: int | None)
     return [name for name in columns if name in chosen]
 
 
+def _seeds(records: list[Record], order: list[Record], aims: Sequence[Objective]) -> Iterator[str]:
+    """How much the scores of trials that were trained again with other seeds differ between these."""
+    metric = aims[0].metric
+    for record in order:
+        group = [record, *replicates(records, [record], aims)]
+        scores = {metric: [one.best[metric] for one in group]}
+        for name, key in (("test_iou", "iou"), ("native", "native_iou")):
+            scores[name] = [one.test[key] for one in group if one.test]
+        spread = [f"{name} {mean(of):.4f} ± {stdev(of):.4f}" for name, of in scores.items() if len(of) > 1]
+        if spread:
+            yield f"trial {record.trial} with {len(group)} seeds (mean ± deviation): {', '.join(spread)}"
+
+
 def _headline(study: dict[str, Any], records: list[Record]) -> str:
     states = ", ".join(f"{count} {state}" for state, count in sorted(Counter(r.standing for r in records).items()))
     data = study["dataset"]
     synthetic = " (SIMULATED)" if "simulated" in study else " (SYNTHETIC)" if data["synthetic"] else ""
     trials = f"{len(records)} trial{'' if len(records) == 1 else 's'}"
+    if again := sum(record.replicate_of is not None for record in records):
+        trials += f", {again} of them with other seeds"
     seconds = duration(sum(record.train_seconds for record in records))
     return f"{study['name']}: {data['name']}{synthetic}, {trials} ({states or 'none begun'}), {seconds} of training"
 

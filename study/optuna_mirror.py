@@ -1,4 +1,4 @@
-"""A study in a database of Optuna's, for optuna-dashboard: every trial of the records, as it goes.
+"""A study in a database of Optuna's, for optuna-dashboard: every trial of the search, as it goes.
 
 The records are the truth and the study's own search never reads it. All that the database is asked is asked by one
 thread in the background, so that a database that is slow or gone costs the study nothing.
@@ -68,6 +68,8 @@ class OptunaMirror:
             )
 
     def _put(self, record: Record) -> None:
+        if record.replicate_of is not None:
+            return
         # Rows are added, not changed: a new list of the same rows is a copy.
         snapshot = copy.copy(record)
         snapshot.epochs = list(record.epochs)

@@ -69,7 +69,7 @@ class Plan:
 
     def contenders(self, records: Iterable[Record]) -> list[Record]:
         """Who may be scored at the end; see leaders.contenders."""
-        return leaders.contenders(records, self.spec.objectives, self.spec.finalists, self.spec.compare)
+        return leaders.contenders(records, self.spec.objectives, self.spec.finalists.top, self.spec.compare)
 
     def account(self, meter: Meter, records: Iterable[Record], say: Callable[[str], None]) -> Account:
         """Of the study's budget; `records`: what earlier sessions have come to."""

@@ -3,8 +3,9 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -16,6 +17,9 @@ from study.budget import Account
 from study.leaders import ranked
 from study.objective import Objective
 from study.records import Record, State
+
+if TYPE_CHECKING:  # it takes seg and with it torch, which study.ls can do without
+    from study.proposal import Proposal
 
 PLAIN_INTERVAL_SECONDS = 30.0
 
@@ -39,8 +43,11 @@ class Tally:
         objective: Objective,
         earlier: Iterable[Record] = (),
         account: Account | None = None,
+        replicates: int = 0,
     ):
-        self.trials, self.lanes, self.objective, self.account = trials, lanes, objective, account
+        """`trials`: of the search. `replicates`: beside them, at most."""
+        self._searched, self._replicates = trials, replicates
+        self.lanes, self.objective, self.account = lanes, objective, account
         self.states: Counter[str] = Counter()
         """Trials by state, paused ones as `paused`."""
         self.ended = self.epochs = 0
@@ -53,6 +60,15 @@ class Tally:
             self.update(record)
         self._began = time.monotonic()
         self._done_before = self._done
+
+    @property
+    def trials(self) -> int:
+        return self._searched + self._replicates
+
+    def replicates(self, left: Iterable[int]) -> None:
+        """The search has ended: beside the replicates that are there, these are to come."""
+        there = {record.trial for record in self._records.values() if record.replicate_of is not None}
+        self._replicates = len(there.union(left))
 
     def update(self, record: Record) -> None:
         standing, ended, epochs = self._counted.get(record.trial, ("", False, 0))
@@ -126,6 +142,8 @@ def choices_text(record: Record) -> str:
     e = record.experiment
     encoder = "frozen" if e["encoder_freeze"] else f"{e['encoder_lr']:.1e}"
     name = "" if record.source == "search" else f"{record.source}: "
+    if record.replicate_of is not None:
+        name = f"trial {record.replicate_of} with seed {e['seed']}: "
     return f"{name}{e['model']}, {e['loss']}, encoder {encoder}, decoder {e['decoder_lr']:.1e}, {e['augment']}"
 
 
@@ -153,6 +171,13 @@ class Progress:
 
     def say(self, text: str) -> None:
         self._console.print(text, markup=False)
+
+    def replicates(self, left: Sequence["Proposal"]) -> None:
+        """The search has ended, and these follow."""
+        self.tally.replicates(proposal.trial for proposal in left)
+        if new := [proposal.replicate_of for proposal in left if not proposal.record]:
+            again = ", ".join(map(str, dict.fromkeys(new)))
+            self.say(f"the best are trained with other seeds: trials {again}")
 
     def change(self, record: Record) -> None:
         self.tally.update(record)

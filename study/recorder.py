@@ -8,9 +8,10 @@ from typing import Any
 
 from study.blobs import BackgroundWriter
 from study.messages import Failure, LaneSettings
+from study.proposal import Proposal
 from study.records import Record, State, encode_record, now, record_name
 from study.schedulers import Decision
-from study.search import Proposal, Search
+from study.search import Search
 from study.store import Store
 from study.tidy import LATE_SECONDS, end_in_store, remove_unnamed
 
@@ -80,6 +81,7 @@ class Recorder:
             state=State.RUNNING,
             source=proposal.source,
             experiment=proposal.experiment.to_json(),
+            replicate_of=proposal.replicate_of,
             started=self._now(),
         )
         if record.extra.pop("paused_at", None):

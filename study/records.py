@@ -8,6 +8,7 @@
     trials/00003/test_counts-5f3a1c.parquet, test_confusion-5f3a1c.parquet   on the sealed test split, finalists only
     trials/00003/checkpoint-00009-5f3a1c.safetensors  where a running trial goes on
     best.safetensors, gallery/gallery.json, gallery/*.png   of the winner
+    duel/duel.json, duel/*.png           of the two that lead: images on which they differ most
 
 A trial's files are written once and never changed: their names end with the epoch and a token of the attempt that
 wrote them, and the record says which of them are its own. What no record names is nobody's, and is removed.
@@ -28,6 +29,8 @@ from study.redact import redact, secrets
 from study.store import Store
 
 FORMAT = 1
+REPLICATE = "replicate"
+"""Source of a trial that repeats another with another seed."""
 
 FIRST_NAMES = {
     "best": "best.safetensors",
@@ -66,9 +69,11 @@ class Record:
     id: str
     state: State
     source: str
-    """`search`, or the name of a published baseline."""
+    """`search`, the name of a published baseline, or `replicate`."""
     experiment: dict[str, Any]
     """seg.experiment.Experiment as JSON: enough to run the trial again."""
+    replicate_of: int | None = None
+    """The finalist whose experiment this is with another seed: no trial of the search, which never hears of it."""
     reason: str = ""
     traceback: str = ""
     started: str = ""

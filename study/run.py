@@ -37,13 +37,14 @@ SHORTHANDS = {
     "workers_per_trial": "resources.workers_per_trial",
     "gpus_per_worker": "resources.gpus_per_worker",
     "lanes": "resources.lanes",
+    "finalist_seeds": "finalists.seeds",
 }
 """Flag -> the key of the spec that it sets."""
 
 NODES_SECONDS = 600
 """For so long a study waits for the first node of a cluster that could train."""
 
-RESUMABLE = ("trials", "budget", "workers_per_trial", "gpus_per_worker", "lanes")
+RESUMABLE = ("trials", "budget", "workers_per_trial", "gpus_per_worker", "lanes", "finalist_seeds")
 """Flags that may change a study that has begun: all others would make its trials incomparable."""
 
 
@@ -70,6 +71,7 @@ def parser() -> ArgumentParser:
         "--optuna-storage", metavar="URL", help="mirror for optuna-dashboard: sqlite:///F.db, postgresql://..."
     )
     p.add_argument("--seed", type=int, metavar="N")
+    p.add_argument("--finalist-seeds", type=int, metavar="N", help="seeds that each of the best trials is trained with")
     p.add_argument("--weights", type=Path, metavar="DIR", help="encoder weights (default: DATA/weights, downloaded)")
     p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any key, as in search.batch_size=8")
     p.add_argument("--resume", action="store_true", help="go on with the study of this name")
@@ -179,7 +181,7 @@ def _there(store: Store) -> bool:
 def _conduct(
     given: argparse.Namespace, name: str, spec: Spec, store: Store, again: Collection[int] = frozenset()
 ) -> int:
-    from study import cluster, conduct, optuna_mirror, preparation, session, tune_loop
+    from study import cluster, conduct, optuna_mirror, preparation, replicates, session, tune_loop
     from study.plan import Plan
 
     if given.optuna_storage is not None:
@@ -195,7 +197,8 @@ def _conduct(
         _check_same_data(store, prepared.pack.key)
     with cluster.ray_session(prepared.cluster) as dashboard:
         plan = Plan(name, spec, store, _typed(), prepared, given.optuna_storage)
-        print(f"study {redact(store.uri)}: {spec.trials} trials, {prepared.allotment}", flush=True)
+        more = f" and {count} with other seeds" if (count := replicates.most(spec)) else ""
+        print(f"study {redact(store.uri)}: {spec.trials} trials{more}, {prepared.allotment}", flush=True)
         print(f"data: {prepared.summary()}", flush=True)
         print(f"Ray dashboard: {dashboard} (its token: `ray get-auth-token`)", flush=True)
         print(f"should it be cut off: {_resume_line(given, name)}", flush=True)

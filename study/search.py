@@ -1,4 +1,5 @@
-"""What a study does next: which trial a free lane takes, and which one ends or pauses after an epoch.
+"""What a study does next: which trial a free lane takes, and which one ends or pauses after an epoch; once the search
+has ended, the best trials with other seeds.
 
 Nothing here knows of Ray, of lanes or of a clock: Tune asks it about real lanes (study.tune_loop), the simulator about
 made-up ones (study.simulation).
@@ -6,33 +7,20 @@ made-up ones (study.simulation).
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 
 from seg.experiment import Experiment
-from study import compared_search, space
+from study import compared_search, replicates, space
 from study.budget import UNBOUNDED, Account
+from study.proposal import Proposal, going_on
 from study.records import Record
 from study.schedulers import Decision
 from study.spec import Spec
 
 
-@dataclass(frozen=True)
-class Proposal:
-    """The next trial to run. `record` is there where it goes on from one already begun."""
-
-    trial: int
-    source: str
-    experiment: Experiment
-    record: Record | None = None
-
-
-def going_on(record: Record) -> Proposal:
-    return Proposal(record.trial, record.source, Experiment.from_json(record.experiment), record)
-
-
 class Search:
-    """Trials that need no searching, the searcher for the rest, and the scheduler."""
+    """Trials that need no searching, the searcher for the rest, and the scheduler; then seed replicates, of which
+    searcher and scheduler never hear."""
 
     def __init__(
         self,
@@ -40,23 +28,32 @@ class Search:
         earlier: Iterable[Record],
         sent: Callable[[Record], bool] = lambda record: True,
         account: Account | None = None,
+        on_replicates: Callable[[Sequence[Proposal]], None] = lambda left: None,
     ):
         """`earlier`: the study's records so far. `sent`: whether the files of a record's last epoch are in the store;
-        where they are not, that epoch is trained again, and judged then. `account`: of the study's budget, if any."""
-        self._account = account or UNBOUNDED
+        where they are not, that epoch is trained again, and judged then. `account`: of the study's budget, if any.
+        `on_replicates` is told once, when the search has ended, of the replicates that are still to run."""
+        self._spec, self._account, self._on_replicates = spec, account or UNBOUNDED, on_replicates
         self._objective = spec.objective
         self._sign = 1.0 if spec.objective.mode == "max" else -1.0
-        self._epochs = spec.epochs
         self._searcher = compared_search.searcher(spec)
         self._scheduler = compared_search.scheduler(spec)
         self._paused: dict[int, Record] = {}
         self._running: set[int] = set()
         self._left_over = False
         self._given: deque[Proposal] = deque()
+        self._ended: dict[int, Record] = {}
+        """Trials of the search."""
+        self._replicates: deque[Proposal] | None = None
+        """Still to run; unknown before the search has ended."""
         self.stopped: list[Record] = []
         """Killed between a decision, or the end of the budget, and its record: they have ended, though their records
         do not say so."""
-        known = {record.trial: record for record in earlier}
+        earlier = list(earlier)
+        self._repeated = [record for record in earlier if record.replicate_of is not None]
+        """Replicates of earlier sessions."""
+        self.stopped += [r for r in self._repeated if not r.state.ended and self._ends_as_it_stands(r, sent)]
+        known = {record.trial: record for record in earlier if record.replicate_of is None}
         for record in known.values():
             if record.state.ended:
                 self._learn(record)
@@ -70,6 +67,7 @@ class Search:
         self._keep_to_the_budget()
 
     def _learn(self, record: Record) -> None:
+        self._ended[record.trial] = record
         self._searcher.tell(record)
         self._scheduler.remember(record.trial, self._scores(record))
 
@@ -78,17 +76,23 @@ class Search:
         self._searcher.begin(record.trial, Experiment.from_json(record.experiment))
         scores = self._scores(record)
         self._scheduler.remember(record.trial, scores[:-1])
-        known = 0 < len(scores) < self._epochs and (record.paused_at or sent(record))
-        if self._account.exhausted and (known or not scores):
+        if self._ends_as_it_stands(record, sent):
             self.stopped.append(record)
             return
-        decision = self._scheduler.judge(record.trial, scores) if known else Decision.GO_ON
+        decision = self._scheduler.judge(record.trial, scores) if self._can_be_judged(record, sent) else Decision.GO_ON
         if decision is Decision.PAUSE:
             self._pause(record)
         elif decision is Decision.STOP:
             self.stopped.append(record)
         else:
             self._given.append(going_on(record))
+
+    def _ends_as_it_stands(self, record: Record, sent: Callable[[Record], bool]) -> bool:
+        return self._account.exhausted and (not record.epochs or self._can_be_judged(record, sent))
+
+    def _can_be_judged(self, record: Record, sent: Callable[[Record], bool]) -> bool:
+        """By its last epoch: that is in the store, and is not the last of a whole trial."""
+        return 0 < len(record.epochs) < self._spec.epochs and (record.paused_at > 0 or sent(record))
 
     def next(self) -> Proposal | None:
         """The trial that a free lane takes; None where there is none, now or ever: see `finished`."""
@@ -109,15 +113,38 @@ class Search:
         if self._free:
             trial = self._free.popleft()
             return Proposal(trial, "search", self._searcher.ask(trial))
-        return None
+        return left.popleft() if (left := self._to_repeat()) else None
 
     def _keep_to_the_budget(self) -> None:
         """What is begun goes on as long as anything is left; nothing is begun that may not end."""
-        if not self._free and all(proposal.record for proposal in self._given):
-            return
-        if not self._account.holds_another():
+        to_begin = self._free or not all(proposal.record for proposal in self._given)
+        if to_begin and not self._account.holds_another():
             self._given = deque(proposal for proposal in self._given if proposal.record)
             self._free.clear()
+        if self._replicates and not self._holds(self._replicates[0]):
+            self._replicates.clear()
+
+    def _holds(self, replicate: Proposal) -> bool:
+        """It takes as long as what it repeats."""
+        if replicate.record or replicate.replicate_of is None:
+            return True
+        return self._account.holds_another(self._ended[replicate.replicate_of].train_seconds / 3600)
+
+    def _to_repeat(self) -> deque[Proposal]:
+        """None before the search has ended."""
+        if self._replicates is None:
+            if not self._over:
+                return deque()
+            self._replicates = deque(replicates.left(self._spec, [*self._ended.values(), *self._repeated]))
+            self._keep_to_the_budget()
+            self._on_replicates(self._replicates)
+        return self._replicates
+
+    @property
+    def _over(self) -> bool:
+        """Whether the search has ended: none of its trials runs, waits or is to come, in another session neither."""
+        to_come = self._given or self._free or self._running or self._left_over
+        return not to_come and self._promotable() is None
 
     def _promotable(self) -> int | None:
         if self._account.exhausted:
@@ -128,17 +155,25 @@ class Search:
     @property
     def finished(self) -> bool:
         """Whether `next` has nothing more, whatever the running trials do."""
+        if self._replicates is not None:
+            return not self._replicates
         if self._given or self._free:
             return False
         if self._running:
-            return not self._scheduler.pauses
-        return self._promotable() is None
+            return not (self._scheduler.pauses or self._may_repeat)
+        return self._promotable() is None and not self._to_repeat()
+
+    @property
+    def _may_repeat(self) -> bool:
+        return self._spec.finalists.seeds > 1 or not all(record.state.ended for record in self._repeated)
 
     def judge(self, record: Record) -> Decision:
         """After an epoch that is not the last."""
         self._account.change(record)
         if self._account.exhausted:
             return Decision.STOP
+        if record.replicate_of is not None:
+            return Decision.GO_ON
         decision = self._scheduler.judge(record.trial, self._scores(record))
         if decision is Decision.PAUSE:
             self._pause(record)
@@ -152,7 +187,9 @@ class Search:
     def end(self, record: Record) -> None:
         """The trial has ended."""
         self._running.discard(record.trial)
-        self._searcher.tell(record)
+        if record.replicate_of is None:
+            self._ended[record.trial] = record
+            self._searcher.tell(record)
 
     def why_stopped(self, record: Record) -> str:
         epoch = record.epochs[-1]["epoch"] if record.epochs else 0
@@ -167,7 +204,7 @@ class Search:
     def settled(self) -> list[Record]:
         """Trials that were paused and will not go on, each once: they are to end."""
         trials = self._scheduler.settle()
-        if self.finished and not self._left_over:
+        if self._over:
             trials += [trial for trial in self._paused if trial not in trials]
         return [self._paused.pop(trial) for trial in trials]
 

@@ -11,7 +11,18 @@ from study.dimension import Counts, Dimension, Flags, Names, Numbers, Strict
 from study.meter import DEFAULT
 from study.spec_error import SpecError, did_you_mean, from_pydantic, refusal, shown
 
-__all__ = ["Baseline", "EarlyStopping", "Objective", "Resources", "Search", "Spec", "SpecError", "bundled", "load_spec"]
+__all__ = [
+    "Baseline",
+    "EarlyStopping",
+    "Finalists",
+    "Objective",
+    "Resources",
+    "Search",
+    "Spec",
+    "SpecError",
+    "bundled",
+    "load_spec",
+]
 
 SPECS = Path(__file__).parent / "specs"
 
@@ -43,6 +54,23 @@ class EarlyStopping(Strict):
     reduction_factor: int = Field(default=3, ge=2)
 
 
+class Finalists(Strict):
+    """`finalists: 2` is short for `{top: 2}`."""
+
+    top: int = Field(default=1, ge=0)
+    """Best trials that are scored on the sealed test split: of all, or of each value that is compared."""
+    seeds: int = Field(default=1, ge=1)
+    """With which each of them is trained, its own among them: see study.replicates."""
+
+
+def _finalists(value: object) -> object:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return {"top": value}
+    if not isinstance(value, dict | Finalists):
+        raise ValueError(f"{shown(value)} given; must be a whole number, or {{top: ..., seeds: ...}}")
+    return value
+
+
 class Encoder(Strict):
     weights: Literal["imagenet", "none"] = "imagenet"
 
@@ -71,7 +99,8 @@ class Resources(Strict):
     """For so long a store that cannot be reached is tried again, while training goes on; then the study stops."""
 
     price_per_hour: Annotated[dict[str, Annotated[float, Field(ge=0)]], BeforeValidator(_of_every_node)] | None = None
-    """Of a machine, by node type; `default`: of all others. For budgets in money: any currency, called usd."""
+    """Of a machine, by node type; `default`: of all others. For budgets in money, and what trials cost: any currency,
+    called usd."""
 
     feature_cache_gb: float | None = Field(default=None, ge=0)
     """Of what frozen encoders make of the images, kept for the trials that follow: in the memory of each node, or in
@@ -184,7 +213,7 @@ class Spec(Strict):
     image_size: int
     """Side of the square training image, in pixels."""
     trials: int = Field(ge=1)
-    """Baselines included."""
+    """Baselines included, seed replicates of the finalists not."""
     epochs: int = Field(ge=1)
     budget: Annotated[str | None, BeforeValidator(_budget)] = None
     """What the study may cost at most, as in 2h, 40gpu-hours or 25usd: see study.budget."""
@@ -194,8 +223,7 @@ class Spec(Strict):
     sampler: Literal["tpe", "gp", "cmaes", "random", "qmc"] = "tpe"
     """What proposes the next trial: a name in study.samplers.SAMPLERS."""
     early_stopping: EarlyStopping = EarlyStopping()
-    finalists: int = Field(default=1, ge=0)
-    """Best trials that are scored on the sealed test split: of all, or of each value that is compared."""
+    finalists: Annotated[Finalists, BeforeValidator(_finalists)] = Finalists()
     compare: str | None = None
     """A choice whose values are to be compared, `model` for one: see study.comparison."""
     encoder: Encoder = Encoder()

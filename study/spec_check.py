@@ -12,11 +12,12 @@ from seg import models
 from seg.data import DATASETS
 from seg.experiment import Experiment
 from seg.losses import DEFAULTS
-from study import comparison
+from study import comparison, replicates
 from study.budget import parse
 from study.conditions import by_field, determine, first, flat, parameter, published
 from study.dimension import Dimension, Value, ends
 from study.objective import COSTS, Objective
+from study.records import REPLICATE
 from study.spec_error import did_you_mean
 
 if TYPE_CHECKING:
@@ -50,8 +51,10 @@ def _budget(spec: "Spec") -> Iterator[Problem]:
     stopping = spec.early_stopping
     if stopping.scheduler != "none" and spec.epochs < stopping.min_epochs:
         yield "epochs", f"{spec.epochs} given; must be at least early_stopping.min_epochs, {stopping.min_epochs}"
-    if spec.finalists > spec.trials:
-        yield "finalists", f"{spec.finalists} given; must be at most trials, {spec.trials}"
+    if spec.finalists.top > spec.trials:
+        yield "finalists.top", f"{spec.finalists.top} given; must be at most trials, {spec.trials}"
+    if spec.finalists.seeds > 1 and spec.trials > replicates.STEP:
+        yield "finalists.seeds", f"{spec.finalists.seeds} given; must be 1 with more than {replicates.STEP} trials"
     workers, smallest = spec.resources.workers_per_trial, _smallest_batch(spec)
     if workers > smallest:
         yield "resources.workers_per_trial", f"{workers} given; must be at most the smallest batch_size, {smallest}"
@@ -219,11 +222,12 @@ def _pick(picked: Mapping[str, Value], name: str, dimension: Dimension) -> Value
 
 
 def _baselines(spec: "Spec") -> Iterator[Problem]:
-    names = ["search", *(baseline.name for baseline in spec.baselines)]
+    taken = ("search", REPLICATE)
+    names = [*taken, *(baseline.name for baseline in spec.baselines)]
     for number, baseline in enumerate(spec.baselines):
         place = f"baselines.{number}"
-        if baseline.name in names[: number + 1]:
-            yield f"{place}.name", f"{baseline.name!r} is taken; each baseline needs its own name, and not 'search'"
+        if baseline.name in names[: len(taken) + number]:
+            yield f"{place}.name", f"{baseline.name!r} is taken; each baseline needs its own name, and not {_or(taken)}"
         for name in sorted(DEFAULTS.get(baseline.loss, {}).keys() - baseline.loss_parameters.keys()):
             yield f"{place}.loss_parameters.{name}", "missing; a baseline states every choice"
         try:
@@ -231,6 +235,10 @@ def _baselines(spec: "Spec") -> Iterator[Problem]:
         except ValueError as error:
             field, _, problem = str(error).partition(": ")
             yield f"{place}.{_field_path(field)}", problem
+
+
+def _or(names: Iterable[str]) -> str:
+    return " or ".join(map(repr, names))
 
 
 def _field_path(field: str) -> str:

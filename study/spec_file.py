@@ -12,6 +12,9 @@ from study.spec_error import SpecError, shown
 
 Raw = dict[str, Any]
 
+SHORT_FORMS = {"finalists": "top"}
+"""A section that may be a single value, and the key that this is the value of."""
+
 
 class _Loader(yaml.SafeLoader):
     """YAML's plain values, with `1e-4` a number (YAML 1.1 wants `1.0e-4`) and no key given twice."""
@@ -74,6 +77,8 @@ def _assign(holder: Any, steps: Sequence[str], value: Any, source: str) -> None:
             holder[place] = value
         elif isinstance(holder, dict) and holder.get(place) is None:
             holder[place] = {}
+        elif depth == 0 and step in SHORT_FORMS and not isinstance(holder[place], dict):
+            holder[place] = {SHORT_FORMS[step]: holder[place]}
         holder = holder[place]
 
 

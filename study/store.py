@@ -131,8 +131,10 @@ class Store:
         paths = [self._path(name) for name in wanted]
 
         def fetch() -> list[bytes | Exception]:
-            limit = self._limit(LARGE_BYTES)
-            found = self._fs.cat_ranges(paths, None, None, on_error="return", **limit) if paths else []
+            options: dict[str, Any] = {**self._limit(LARGE_BYTES), "on_error": "return"}
+            if self._s3:  # each in one piece: else S3's client asks how large it is first, a request more
+                options["max_concurrency"] = 1
+            found = self._fs.cat_ranges(paths, None, None, **options) if paths else []
             for content in found:
                 if isinstance(content, Exception) and not isinstance(content, FileNotFoundError):
                     raise content

@@ -26,7 +26,8 @@ def begin_again(store: Store, record: Record) -> None:
     """Make an ended trial one that has not begun; `extra["attempts"]` keeps what became of it before."""
     kept = ("state", "reason", "traceback", "started", "finished", "epochs")
     attempt = {name: getattr(record, name) for name in kept}
-    blank = Record(record.trial, record.id, State.RUNNING, record.source, record.experiment, started=now())
+    same = (record.source, record.experiment, record.replicate_of)
+    blank = Record(record.trial, record.id, State.RUNNING, *same, started=now())
     blank.extra["attempts"] = [*record.extra.get("attempts", []), attempt]
     for name in (field.name for field in dataclasses.fields(Record)):
         setattr(record, name, getattr(blank, name))

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 from postgres_server import PostgresServer, installed
 from s3_server import BUCKET, S3Server
+from tiny_images import add_pair
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # As many threads as cores, in each of the processes side by side, would wait for each other.
@@ -110,16 +109,3 @@ def tiny_isic(tmp_path: Path) -> Path:
         for number in range(count):
             add_pair(data_dir, part, f"ISIC_{part}_{number:03d}", seed=number + 100 * (part == "Test"))
     return data_dir
-
-
-def add_pair(data_dir: Path, part: str, id: str, seed: int) -> None:
-    image_path, mask_path = (data_dir / "isic2016" / f"ISBI2016_ISIC_Part1_{part}_{k}" for k in ("Data", "GroundTruth"))
-    image_path.mkdir(parents=True, exist_ok=True)
-    mask_path.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(seed)
-    left, top = rng.integers(0, 15, 2)
-    mask_HW = np.zeros((30, 40), np.uint8)
-    mask_HW[top : top + 12, left : left + 20] = 255
-    image_HW3 = rng.integers(0, 255, (30, 40, 3), dtype=np.uint8)
-    Image.fromarray(image_HW3).save(image_path / f"{id}.jpg", quality=95)
-    Image.fromarray(mask_HW).save(mask_path / f"{id}_Segmentation.png")

@@ -1,14 +1,16 @@
 """Studies as the code that writes real ones writes them, with contents that are known."""
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from seg.experiment import Experiment
-from study.records import Record, State, write_record
+from study.records import REPLICATE, Record, State, write_record
 from study.store import Store
 
 BASELINES = {0: "R1 model 1 <frozen>", 1: "R3 experiment 2"}
@@ -100,8 +102,15 @@ def counts(seed: int, quality: float, prefix: str = "test", pixels: int = 4000) 
     return pd.DataFrame(rows)
 
 
-def written(folder: Path, qualities: list[float], name: str = "known", **other: Any) -> Path:
-    """A study whose trials, all scored on the test split, find so much of each lesion."""
+def written(
+    folder: Path,
+    qualities: list[float],
+    name: str = "known",
+    repeats: Mapping[int, int] = MappingProxyType({}),
+    **other: Any,
+) -> Path:
+    """A study whose trials, all scored on the test split, find so much of each lesion. `repeats`: which of them are
+    another one with another seed."""
     store = Store(str(folder))
     store.write_json("study.json", study_json() | {"name": name} | other)
     for trial, quality in enumerate(qualities):
@@ -110,6 +119,9 @@ def written(folder: Path, qualities: list[float], name: str = "known", **other: 
         ended.epochs, ended.best_epoch, ended.device = [epoch_row(1, quality)], 1, "cpu"
         ended.started, ended.finished = "2026-01-01T00:00:00+00:00", "2026-01-01T00:01:00+00:00"
         ended.test, ended.files = {"iou": quality}, names
+        if trial in repeats:
+            ended.source, ended.replicate_of = REPLICATE, repeats[trial]
+            ended.experiment["seed"] = trial
         write_record(store, ended)
         sizes = {"train": counts(trial + 1, quality), "native": counts(trial + 1, quality, pixels=64000)}
         tested = pd.concat([rows.assign(size=size) for size, rows in sizes.items()])

@@ -35,7 +35,8 @@ RULES = {
         frozenset({"ray", "optuna", "torch", "torchvision", "segmentation_models_pytorch", "seg"}),
         {
             "study": frozenset(
-                f"study.{name}" for name in ("records", "store", "names", "arguments", "redact", "pareto", "best_of")
+                f"study.{name}"
+                for name in ("records", "store", "names", "arguments", "redact", "pareto", "best_of", "meter")
             )
         },
     ),

@@ -5,11 +5,12 @@ Published baselines have a symbol, a colour and their name in the legend, the sa
 """
 
 from analysis.figures.best_of import best_of
-from analysis.figures.choices import importance, parallel_coordinates
+from analysis.figures.choices import importance, parallel_coordinates, variance_shares
 from analysis.figures.classes import class_frequencies, class_iou, confusion
+from analysis.figures.contours import contour, contours
 from analysis.figures.costs import pareto, timeline
-from analysis.figures.effects import choice_effects, loss_by_freezing
-from analysis.figures.scores import finalist_scores, image_scores, radar
+from analysis.figures.effects import choice_effects, loss_by_freezing, slices
+from analysis.figures.scores import finalist_scores, image_scores, radar, seed_scores
 from analysis.figures.search import history, history_by_time, learning_curves
 
 __all__ = [
@@ -18,6 +19,8 @@ __all__ = [
     "class_frequencies",
     "class_iou",
     "confusion",
+    "contour",
+    "contours",
     "finalist_scores",
     "history",
     "history_by_time",
@@ -28,5 +31,8 @@ __all__ = [
     "parallel_coordinates",
     "pareto",
     "radar",
+    "seed_scores",
+    "slices",
     "timeline",
+    "variance_shares",
 ]

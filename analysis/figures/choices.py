@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis import compare, theme
+from analysis import compare, fanova, theme
 from analysis import importance as importances
 from analysis.axes import Axis, axes
 from analysis.measures import label, labels
@@ -84,22 +84,35 @@ def _beside(last: bool) -> dict[str, object]:
 
 def importance(trials: pd.DataFrame) -> go.Figure:
     """How much each hyperparameter decides whether a trial is among the best, and a warning where trials are few."""
-    shares = importances.importance(trials).iloc[::-1]
-    figure = theme.figure(max(180, 110 + 34 * len(shares)), "importance")
+    found = importances.importance(trials)
+    figure = _shares(found["parameter"], found["importance"], found["trials"], "importance")
+    return _warn(figure, importances.warning(trials))
+
+
+def variance_shares(trials: pd.DataFrame, found: pd.DataFrame | None = None) -> go.Figure:
+    """How much of the score's variance each choice explains by itself, and a warning where trials are few. `trials` as
+    `analysis.effects.comparable` gives them, `found` their `analysis.fanova.variance_shares`, where at hand."""
+    found = fanova.variance_shares(trials) if found is None else found
+    figure = _shares(found["choice"], found["share"], found["trials"], "share of the variance")
+    return _warn(figure, fanova.warning(trials))
+
+
+def _shares(names: pd.Series, shares: pd.Series, trials: pd.Series, title: str) -> go.Figure:
+    """A bar a choice, the largest on top."""
+    figure = theme.figure(max(180, 110 + 34 * len(shares)), title)
     figure.add_bar(
-        x=shares["importance"],
-        y=[label(name) for name in shares["parameter"]],
+        x=shares,
+        y=[label(name) for name in names],
         orientation="h",
         marker={"color": theme.BLUE},
-        text=[f"{value:.0%}" for value in shares["importance"]],
+        text=[f"{value:.0%}" for value in shares],
         textposition="outside",
         cliponaxis=False,
-        customdata=shares["trials"],
-        hovertemplate="<b>%{y}</b><br>importance %{x:.3f}<br>chosen in %{customdata} trials<extra></extra>",
+        customdata=trials,
+        hovertemplate=f"<b>%{{y}}</b><br>{title} %{{x:.3f}}<br>chosen in %{{customdata}} trials<extra></extra>",
     )
-    figure.update_xaxes(tickformat=".0%", rangemode="tozero").update_yaxes(showgrid=False)
-    figure.update_layout(bargap=0.35, margin={"r": 48})
-    return _warn(figure, importances.warning(trials))
+    figure.update_xaxes(tickformat=".0%", rangemode="tozero").update_yaxes(showgrid=False, autorange="reversed")
+    return figure.update_layout(bargap=0.35, margin={"r": 48})
 
 
 def _warn(figure: go.Figure, sentence: str) -> go.Figure:

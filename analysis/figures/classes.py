@@ -63,8 +63,9 @@ def class_frequencies(shares: pd.DataFrame) -> go.Figure:
     """How often each class occurs in the training images, and as oversampling draws them, from
     `analysis.load.class_shares`."""
     panels = {"share of pixels": "pixel_share", "share of images that hold it": "image_share"}
-    height = 90 + 2 * (30 + 34 * len(shares))
-    figure = make_subplots(2, 1, subplot_titles=list(panels), vertical_spacing=0.16, figure=theme.figure(height))
+    height = 130 + 2 * (30 + 34 * len(shares))
+    apart = 64 / (height - 130)  # room for an axis and the title below it, however few classes there are
+    figure = make_subplots(2, 1, subplot_titles=list(panels), vertical_spacing=apart, figure=theme.figure(height))
     for place, column in enumerate(panels.values(), start=1):
         for name, prefix, colour in (("as they are", "", theme.GREY), ("as drawn", "sampled_", theme.BLUE)):
             if prefix + column in shares:

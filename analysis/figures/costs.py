@@ -21,8 +21,9 @@ def pareto(trials: pd.DataFrame) -> go.Figure:
         return theme.figure(340, "", metric)
     figure = make_subplots(1, len(costs), shared_yaxes=True, horizontal_spacing=0.06)
     for column, cost in enumerate(costs, 1):
-        efficient = found[f"{cost}_efficient"]
-        for rows, colour, joined in ((found[~efficient], theme.GREY, False), (found[efficient], theme.BLUE, True)):
+        known = found[found[cost].notna()]
+        efficient = known[f"{cost}_efficient"]
+        for rows, colour, joined in ((known[~efficient], theme.GREY, False), (known[efficient], theme.BLUE, True)):
             rows = rows.sort_values(cost)
             figure.add_scatter(
                 x=rows[cost],

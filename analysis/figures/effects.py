@@ -1,6 +1,8 @@
 """What each choice does to the score, choice by choice."""
 
 import math
+from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -8,6 +10,8 @@ from plotly.subplots import make_subplots
 
 from analysis import compare, theme
 from analysis.effects import Effect, effects
+from analysis.importance import Dimension, dimensions
+from analysis.linear import scale_of
 from analysis.measures import labels
 
 COLUMNS = 3
@@ -21,38 +25,67 @@ def choice_effects(trials: pd.DataFrame, found: list[Effect] | None = None) -> g
     grey where chance alone could have made it. `trials` as `analysis.effects.comparable` gives them, `found` their
     effects, where at hand."""
     found = (effects(trials) if found is None else found)[:PANELS]
-    if not found:
-        return theme.figure(PANEL_HEIGHT)
-    rows = math.ceil(len(found) / COLUMNS)
-    figure = make_subplots(
-        rows, COLUMNS, shared_yaxes="all", subplot_titles=[_title(one) for one in found], vertical_spacing=0.28 / rows
-    )
     score = labels(trials)(compare.objective(trials).metric)
-    for place, one in enumerate(found):
+    grey = {"color": theme.GREY, "size": 4, "opacity": 0.45}
+    panels = [Panel(_title(one), one.choice, dimensions(trials)[one.choice]) for one in found]
+    drawn = [(_names if one.scale == "names" else _curve)(one, score) for one in found]
+    return _panels(trials, panels, grey, drawn)
+
+
+def slices(trials: pd.DataFrame) -> go.Figure:
+    """The score of every searched trial that has one against each of its choices, whatever else it chose; darker the
+    later it began."""
+    searched = trials[(trials["source"] == compare.SEARCH) & trials[compare.objective(trials).metric].notna()]
+    searched.attrs = trials.attrs
+    shades = {"color": searched["trial"].rank(), "colorscale": [[0, "#9CCBE8"], [1, theme.BLUE]], "size": 6}
+    panels = [Panel(name, name, of) for name, of in dimensions(searched).items()][:PANELS]
+    return _panels(searched, panels, shades, [[] for _ in panels])
+
+
+@dataclass(frozen=True)
+class Panel:
+    title: str
+    choice: str
+    of: Dimension
+
+    @property
+    def axis(self) -> dict[str, Any]:
+        bounds = None if self.of.choices else (self.of.low, self.of.high)
+        return theme.axis(scale_of(self.of), self.of.choices, bounds)
+
+
+def _panels(
+    trials: pd.DataFrame, panels: list[Panel], marker: dict[str, Any], over: list[list[go.Scatter]]
+) -> go.Figure:
+    """The trials by each choice, a panel a choice, with what is drawn `over` them in each."""
+    if not panels:
+        return theme.figure(PANEL_HEIGHT)
+    rows = math.ceil(len(panels) / COLUMNS)
+    titles = [panel.title for panel in panels]
+    figure = make_subplots(rows, COLUMNS, shared_yaxes="all", subplot_titles=titles, vertical_spacing=0.28 / rows)
+    for place, (panel, traces) in enumerate(zip(panels, over, strict=True)):
         row, column = place // COLUMNS + 1, place % COLUMNS + 1
-        drawn = _names if one.scale == "names" else _curve
-        for trace in [_trials(trials, one), *drawn(one, score)]:
+        for trace in [_trials(trials, panel, marker), *traces]:
             figure.add_trace(trace, row, column)
-        if one.scale == "log":
-            figure.update_xaxes(type="log", dtick=1, exponentformat="e", row=row, col=column)
-        elif one.scale == "names":
-            values = [compare.text(point.value) for point in one.points]
-            figure.update_xaxes(categoryorder="array", categoryarray=values, type="category", row=row, col=column)
+        figure.update_xaxes(**panel.axis, row=row, col=column)
     figure.update_layout(template=theme.TEMPLATE, height=rows * PANEL_HEIGHT + 40, showlegend=False)
     figure.update_layout(margin={"t": 36, "b": 40})
     figure.update_annotations(font={"size": 13})
+    score = labels(trials)(compare.objective(trials).metric)
     return figure.update_yaxes(title={"text": score, "standoff": 8}, col=1)
 
 
-def _trials(trials: pd.DataFrame, one: Effect) -> go.Scatter:
+def _trials(trials: pd.DataFrame, panel: Panel, marker: dict[str, Any]) -> go.Scatter:
     """As they are, whatever else they chose."""
-    having = trials[trials[one.choice].notna()]
-    metric = compare.objective(trials).metric
+    has = trials[panel.choice].notna()
+    having, metric = trials[has], compare.objective(trials).metric
+    if not isinstance(marker["color"], str):
+        marker = marker | {"color": marker["color"][has]}
     return go.Scatter(
-        x=[compare.text(value) if one.scale == "names" else value for value in having[one.choice]],
+        x=[compare.text(value) if panel.of.choices else value for value in having[panel.choice]],
         y=having[metric].astype(float),
         mode="markers",
-        marker={"color": theme.GREY, "size": 4, "opacity": 0.45},
+        marker=marker,
         **theme.pointed(having["trial"], labels(trials)(metric)),
     )
 
@@ -108,7 +141,8 @@ def loss_by_freezing(trials: pd.DataFrame) -> go.Figure:
     """The scores of finished trials by loss, apart for frozen and fine-tuned encoders: every trial a point, a box for
     its quarters."""
     metric = compare.objective(trials).metric
-    finished = trials[(trials["state"] == "COMPLETE") & trials[metric].notna()]
+    finished = compare.originals(trials)
+    finished = finished[(finished["state"] == "COMPLETE") & finished[metric].notna()]
     figure = theme.figure(360, "", labels(trials)(metric))
     losses = sorted(finished["loss"].unique())
     for frozen, name, colour in ((False, "fine-tuned", theme.VERMILION), (True, "frozen", theme.BLUE)):

@@ -6,6 +6,9 @@ import plotly.graph_objects as go
 from analysis import compare, theme
 from analysis.measures import label
 
+SEED_GAP = 0.2
+"""Between the seeds of a finalist, where two finalists are 1 apart."""
+
 
 def radar(trials: pd.DataFrame) -> go.Figure:
     """Every score of the best trial and of the published baselines, on one split."""
@@ -48,8 +51,32 @@ def image_scores(counts: pd.DataFrame) -> go.Figure:
     return figure.update_xaxes(range=[0, 1]).update_layout(margin={"t": 36}, showlegend=False)
 
 
+def seed_scores(scores: pd.DataFrame) -> go.Figure:
+    """Each finalist's score with each seed that it was trained with, and the interval over the images, from
+    `analysis.standings.seed_scores`: the seed that the search tried is filled."""
+    names = scores["finalist"].unique().tolist()
+    order, many = scores.groupby("finalist").cumcount(), scores.groupby("finalist")["seed"].transform("count")
+    place = scores["finalist"].map(names.index) + SEED_GAP * (order - (many - 1) / 2)
+    figure = theme.figure(120 + round(190 * SEED_GAP * len(scores)), "score on the test images", "")
+    for searched, symbol in ((False, "circle-open"), (True, "circle")):
+        rows = scores[(order == 0) == searched]
+        figure.add_scatter(
+            x=rows["score"],
+            y=place[rows.index],
+            mode="markers",
+            marker={"symbol": symbol, "color": theme.BLUE, "size": 10, "line": {"width": 2, "color": theme.BLUE}},
+            error_x=theme.reach(rows) | {"color": "rgba(0,114,178,0.45)"},
+            ids=rows["trial"].astype(str),
+            customdata=rows[["trial", "seed", "low", "high"]],
+            hovertemplate="<b>trial %{customdata[0]}</b>, seed %{customdata[1]}<br>%{x:.4f} "
+            "(%{customdata[2]:.4f} to %{customdata[3]:.4f})<extra></extra>",
+        )
+    figure.update_yaxes(range=[len(names) - 0.5, -0.5], tickvals=list(range(len(names))), ticktext=names)
+    return figure.update_layout(showlegend=False)
+
+
 def finalist_scores(images: pd.DataFrame) -> go.Figure:
-    """How the IoU of single images spreads, finalist by finalist, from `analysis.finalists.image_scores`: a box for the
+    """How the IoU of single images spreads, finalist by finalist, from `analysis.standings.image_scores`: a box for the
     quarters of the images, points for those far out."""
     figure = theme.figure(120 + 46 * images["finalist"].nunique(), "IoU of an image", "")
     for name, rows in images.groupby("finalist", sort=False):

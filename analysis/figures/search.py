@@ -61,7 +61,8 @@ def _hovers(trials: pd.DataFrame, rows: pd.DataFrame) -> dict[str, object]:
 
 
 def learning_curves(epochs: pd.DataFrame) -> go.Figure:
-    """The objective by epoch, one line a trial: the best in front, baselines dashed, those stopped early in grey."""
+    """The objective by epoch, one line a trial: the best in front, baselines dashed, those stopped early in grey; a
+    vertical line at each rung."""
     metric = compare.objective(epochs).metric
     figure = theme.figure(420, "epoch", labels(epochs)(metric))
     if epochs.empty:
@@ -76,6 +77,12 @@ def learning_curves(epochs: pd.DataFrame) -> go.Figure:
         figure.add_scatter(x=rows["epoch"], y=rows[metric], **theme.line(look, shown), **_ends(look, len(rows)))
         hover = _curve_hover(by_trial[trial], labels(epochs)(metric))
         figure.data[-1].update(hovertemplate=hover, meta=int(trial))
+    for rung in (rungs := compare.rungs(epochs)):
+        line = {"color": theme.GREY, "width": 1, "dash": "dot"}
+        figure.add_vline(rung, line=line, layer="below")
+    if rungs:
+        note = {"text": "rungs", "showarrow": False, "font": {"size": 11}, "xanchor": "left", "xshift": 3}
+        figure.add_annotation(x=rungs[0], y=1, yref="paper", yanchor="top", **note)
     return figure.update_xaxes(dtick=_whole_step(epochs["epoch"].max()))
 
 

@@ -52,7 +52,7 @@ def parameters(record: Record) -> dict[str, Value]:
     experiment = record.experiment
     told = {name: value for name, value in experiment.items() if name not in ELSEWHERE}
     told |= {f"loss_{name}": value for name, value in experiment.get("loss_parameters", {}).items()}
-    told |= {"epochs_planned": experiment.get("epochs"), "source": record.source}
+    told |= {"epochs_planned": experiment.get("epochs"), "source": record.source, "replicate_of": record.replicate_of}
     return {name: value for name, value in told.items() if isinstance(value, bool | int | float | str)}
 
 

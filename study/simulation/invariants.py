@@ -1,8 +1,9 @@
 """What holds in every study, whatever happens: checked of a simulated one while it runs, and of what it leaves."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from study import replicates
 from study.records import Record, State
 from study.simulation.lanes import Lanes
 from study.spec import Spec
@@ -12,7 +13,8 @@ class Watch:
     """Counts for itself, from the records' changes and the lanes alone, what the search is not asked about."""
 
     def __init__(self, spec: Spec):
-        self._trials = spec.trials
+        self._trials = set(range(spec.trials))
+        """Of the search, and once it has ended the replicates too."""
         self._begun: set[int] = set()
         self._ended: Counter[int] = Counter()
         self._idle: list[float] = []
@@ -21,13 +23,17 @@ class Watch:
         self._begun.add(record.trial)
         self._ended[record.trial] += record.state.ended
 
+    def replicates(self, trials: Iterable[int]) -> None:
+        """The search has ended, and these follow."""
+        self._trials.update(trials)
+
     def look(self, lanes: Lanes, seconds: float) -> None:
         """After each event: a free lane while trials wait whose node was lost, or have not begun, is idle."""
-        if lanes.free and (lanes.lost or len(self._begun) < self._trials):
+        if lanes.free and (lanes.lost or len(self._begun) < len(self._trials)):
             self._idle.append(seconds)
 
     def violations(self) -> Iterator[str]:
-        for trial in range(self._trials):
+        for trial in sorted(self._trials):
             if (times := self._ended[trial]) != 1:
                 yield f"trial {trial} came to an end {times} times"
         for seconds in self._idle:
@@ -36,8 +42,10 @@ class Watch:
 
 def violations(records: list[Record], spec: Spec) -> Iterator[str]:
     """Of what the store holds."""
-    if (found := [record.trial for record in records]) != list(range(spec.trials)):
-        yield f"{len(found)} records, not one of each of {spec.trials} trials"
+    again = replicates.left(spec, [record for record in records if record.replicate_of is None])
+    expected = [*range(spec.trials), *sorted(proposal.trial for proposal in again)]
+    if (found := [record.trial for record in records]) != expected:
+        yield f"{len(found)} records, not one of each of {len(expected)} trials"
     for record in records:
         yield from _of_one(record)
 

@@ -12,9 +12,10 @@ import numpy as np
 from seg.experiment import Experiment
 from study.messages import Started
 from study.objective import Objective
+from study.proposal import Proposal
 from study.recorder import Recorder
 from study.schedulers import Decision
-from study.search import Proposal, Search
+from study.search import Search
 from study.simulation.clock import VirtualClock
 from study.simulation.course import Course, Curves, row
 from study.simulation.faults import LANES_A_NODE, REPAIR_SECONDS, Faults

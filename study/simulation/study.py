@@ -2,15 +2,16 @@
 
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib.metadata import version
 from typing import Any
 
-from study import leaders
+from study import leaders, replicates
 from study.messages import LaneSettings
 from study.objective import Objective
 from study.progress import Tally, duration
+from study.proposal import Proposal
 from study.recorder import Recorder
 from study.records import FORMAT, now, read_records
 from study.search import Search
@@ -33,14 +34,19 @@ class SimulatedStudy:
         self._spec, self.store, self._count, self._source = spec, store, lanes, source
         objective = Objective(spec.objective.metric, spec.objective.mode)
         self._clock, self._watch = VirtualClock(), Watch(spec)
-        self.tally = Tally(spec.trials, lanes, objective)
+        self.tally = Tally(spec.trials, lanes, objective, replicates=replicates.most(spec))
         settings = LaneSettings(store.uri, "", None, objective, spec.resources.workers_per_trial, 0.0, threads=1)
-        search = Search(spec, [])
-        contenders = partial(leaders.contenders, objectives=spec.objectives, count=spec.finalists, compare=spec.compare)
+        search = Search(spec, [], on_replicates=self._replicates)
+        top, compare = spec.finalists.top, spec.compare
+        contenders = partial(leaders.contenders, objectives=spec.objectives, count=top, compare=compare)
         self.recorder = Recorder(store, settings, [], search, contenders, self._changed, now=self._clock.now)
         self.lanes = Lanes(search, self.recorder, curves, objective, lanes, self._clock, faults, spec.seed)
         self.marks: list[tuple[int, float]] = [(0, time.perf_counter())]
         """Results, and the time by then, whenever so many more trials have ended."""
+
+    def _replicates(self, left: Sequence[Proposal]) -> None:
+        for each in (self.tally, self._watch):
+            each.replicates(proposal.trial for proposal in left)
 
     def _changed(self, record: Any) -> None:
         self.tally.update(record)

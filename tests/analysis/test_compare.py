@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from generated import trials as random_trials
 
-from analysis import compare, load
+from analysis import advice, compare, effects, importance, load
 
 
 @pytest.fixture
@@ -109,3 +110,22 @@ def test_radar_takes_the_test_split_where_all_were_scored(trials: pd.DataFrame) 
     assert scores.attrs["split"] == "test" and scores.index.tolist() == [0, 1, 9]
     trials.loc[trials["trial"] == 9, "test_iou"] = np.nan
     assert compare.radar_scores(trials).attrs["split"] == "val"
+
+
+def test_seed_replicates_change_no_comparison_of_choices() -> None:
+    """Each of them better than any trial of the search: a tenth of the trials again."""
+    table = random_trials(3, 60)
+    again = table.tail(6).assign(trial=range(60, 66), source="replicate", val_iou=0.99, seed=1)
+    both = pd.concat([table, again], ignore_index=True)
+    both.attrs = table.attrs
+    epochs = both[["trial", "source", "state", "val_iou"]].assign(epoch=4, train_loss=1.0, val_loss=1.0)
+    epochs.attrs = table.attrs
+    alone = compare.originals(epochs)
+
+    assert compare.best(both)["trial"] == compare.best(table)["trial"]
+    assert compare.history(both).equals(compare.history(table))
+    assert compare.baselines(both).empty and len(compare.originals(both)) == 60
+    assert importance.importance(both).equals(importance.importance(table))
+    mine, theirs = (effects.effects(effects.comparable(t, e)[0]) for t, e in ((both, epochs), (table, alone)))
+    assert mine == theirs
+    assert advice.advice(both, epochs) == advice.advice(table, alone)

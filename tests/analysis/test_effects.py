@@ -5,7 +5,7 @@ import pytest
 from generated import SPACE, trials
 from scipy import stats
 
-from analysis import effects, load
+from analysis import effects, linear, load, together
 from analysis.effects import Effect
 
 
@@ -21,7 +21,7 @@ def test_every_choice_is_looked_at_where_it_exists():
     assert found["encoder_lr"].trials == (~table["encoder_freeze"]).sum()
     assert [point.value for point in found["model"].points] == ["deep", "plain", "skip"]
     assert sum(point.trials for point in found["model"].points) == 60
-    assert len(found["decoder_lr"].points) == effects.GRID
+    assert len(found["decoder_lr"].points) == linear.GRID
 
 
 def test_a_planted_choice_is_found_and_measured():
@@ -62,7 +62,7 @@ def test_a_choice_that_depends_on_another_is_an_interaction():
     helped = np.where(table["model"] == "deep", 0.05, -0.025) * table["oversample"] * 2
     table["val_iou"] += helped
 
-    found, none = (effects.interaction(table, "model", other) for other in ("oversample", "loss"))
+    found, none = (together.interaction(table, "model", other) for other in ("oversample", "loss"))
     assert found is not None and none is not None
     assert found.p < 0.01 and none.p > 0.05
 
@@ -84,13 +84,13 @@ def test_p_is_that_of_the_analytic_test():
 
 def test_too_few_trials_say_nothing():
     assert effects.effects(trials(0, 10)) == []
-    assert effects.interaction(trials(0, 10), "model", "loss") is None
+    assert together.interaction(trials(0, 10), "model", "loss") is None
 
 
 @pytest.mark.slow
 def test_where_nothing_matters_nothing_is_found(monkeypatch):
     """200 studies: in one of twenty something may be found, whatever it is; each choice by itself, as often."""
-    monkeypatch.setattr(effects, "PERMUTATIONS", 500)  # enough for 5 %
+    monkeypatch.setattr(linear, "PERMUTATIONS", 500)  # enough for 5 %
     found = [by_name(effects.effects(trials(seed))) for seed in range(100, 300)]
 
     some = sum(any(one.matters for one in study.values()) for study in found)
@@ -102,7 +102,7 @@ def test_where_nothing_matters_nothing_is_found(monkeypatch):
 
 @pytest.mark.slow
 def test_a_planted_effect_is_found_nearly_always_and_its_interval_holds_it(monkeypatch):
-    monkeypatch.setattr(effects, "PERMUTATIONS", 500)
+    monkeypatch.setattr(linear, "PERMUTATIONS", 500)
     held = matters = 0
     for seed in range(300, 500):
         one = by_name(effects.effects(trials(seed, 80, oversample=lambda amount: 0.05 * amount)))["oversample"]
@@ -146,12 +146,37 @@ def test_that_choices_depend_on_each_other_is_said():
     table["val_iou"] += np.where(table["model"] == "deep", 0.06, -0.03) * table["oversample"] * 2
     found = effects.effects(table)
 
-    said = effects.sentences(found, False, effects.interactions(table, found))
+    said = effects.sentences(found, False, together.interactions(table, found))
     assert any("does depends on" in one and "model" in one and "oversample" in one for one in said)
     none = trials(7, 120)
-    assert not effects.sentences(effects.effects(none), False, effects.interactions(none, effects.effects(none)))[1:]
+    assert not effects.sentences(effects.effects(none), False, together.interactions(none, effects.effects(none)))[1:]
 
 
 @pytest.mark.parametrize("free", [6, 10, 30, 200])
 def test_the_quantile_is_student_s(free):
     assert effects.student(free) == pytest.approx(stats.t.ppf(0.975, free), abs=2e-3)
+
+
+def test_the_surface_of_two_choices_is_that_of_the_scores():
+    """A product of a parabola and a name: the model has all of it, so that the trials fix it to the last digit."""
+
+    def score(row):
+        lr, frozen = (np.log10(row["decoder_lr"]) + 2.5) / 1.5, row["encoder_freeze"]
+        return 0.5 + 0.1 * lr - 0.2 * lr**2 + 0.05 * frozen + 0.3 * lr * frozen
+
+    table = trials(7, 80, noise=0.0)
+    table["val_iou"] = [score(row) for row in table.to_dict("records")]
+
+    found = together.surface(table, "decoder_lr", "encoder_freeze")
+
+    assert found.scales == ("log", "names") and found.values[1] == (False, True)
+    assert found.scores.shape == (2, linear.GRID) and len(found.trials) == 80
+    wanted = [[score({"decoder_lr": lr, "encoder_freeze": f}) for lr in found.values[0]] for f in (False, True)]
+    assert np.allclose(found.scores, wanted, atol=1e-9)
+
+
+def test_there_is_no_surface_where_too_few_trials_have_both():
+    table = trials(0, 60)
+
+    assert together.surface(table, "encoder_lr", "encoder_freeze") is None, "one that is frozen has no such rate"
+    assert together.surface(table.head(8), "model", "decoder_lr") is None

@@ -1,16 +1,18 @@
 """Figures by their traces: what is drawn, how it is told apart, what the pointer shows."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
 from generated import trials as random_trials
 from generated import written
 
-from analysis import compare, figures, finalists, load, theme
+from analysis import compare, figures, load, sealed, standings, theme
 from analysis.axes import ABSENT, axes, round_numbers
 from study.store import Store
 
@@ -194,6 +196,19 @@ def test_what_costs_less_and_is_as_good_is_on_the_front() -> None:
     assert list(front.x) == [1.0, 2.0, 4.0] and dominated.marker.color == theme.GREY
 
 
+def test_only_those_whose_latency_is_known_compete_in_it() -> None:
+    """The third is the best, and of an older version; of the two others one is slower and worse."""
+    table = random_trials(0, 3).assign(val_iou=[0.5, 0.7, 0.9], train_seconds=1.0, gpu_seconds=[1.0, 2.0, 3.0])
+    table = table.assign(params_trainable=10, params_frozen=0, latency_ms=[8.0, 6.0, None], cost=[0.1, 0.2, 0.3])
+
+    found = compare.costs(table)
+    assert found["latency_ms_efficient"].tolist() == [False, True, False]
+    assert found["cost_efficient"].tolist() == [True, True, True] and "gpu_seconds" not in found
+    figure = figures.pareto(table)
+    assert [list(trace.ids) for trace in figure.data] == [[], ["0", "1", "2"], ["0"], ["1"]]
+    assert [axis.title.text for axis in figure.select_xaxes()] == ["cost of training (usd)", "latency of an image (ms)"]
+
+
 def test_of_equals_none_beats_the_other_and_less_may_be_better() -> None:
     table = random_trials(0, 3).assign(val_iou=[0.5, 0.5, 0.4], train_seconds=[1.0, 2.0, 3.0])
     table = table.assign(gpu_seconds=0.0, params_trainable=10, params_frozen=0)
@@ -234,8 +249,8 @@ def test_losses_are_set_beside_freezing(trials: pd.DataFrame) -> None:
 
 
 def test_finalists_spread_image_by_image(tmp_path: Path) -> None:
-    found = finalists.finalists([str(written(tmp_path / "a", [0.7, 0.85]))])
-    best, other = figures.finalist_scores(finalists.image_scores(found)).data
+    found = sealed.finalists([str(written(tmp_path / "a", [0.7, 0.85]))])
+    best, other = figures.finalist_scores(standings.image_scores(found)).data
 
     assert (best.name, other.name) == ("trial 1", "trial 0")
     assert sum(best.x) / len(best.x) > sum(other.x) / len(other.x)
@@ -249,3 +264,50 @@ def test_of_many_trials_some_are_drawn_the_best_among_them() -> None:
     assert set(compare.ranked(table).head(100)["trial"]) <= set(drawn["trial"])
     assert len(figures.parallel_coordinates(table).data) == len(drawn)
     assert compare.telling(table.head(200)).equals(table.head(200))
+
+
+def test_seeds_stand_beside_the_interval_over_images(tmp_path: Path) -> None:
+    found = sealed.finalists([str(written(tmp_path / "a", [0.8, 0.7, 0.82], repeats={2: 0}))])
+    scores = standings.seed_scores(found)
+    again, searched = figures.seed_scores(scores).data
+
+    assert list(searched.ids) == ["0", "1"] and list(again.ids) == ["2"]
+    assert list(again.y) == pytest.approx([0.1]) and list(searched.y) == pytest.approx([-0.1, 1.0])
+    assert searched.marker.symbol == "circle"
+    assert searched.x[0] + searched.error_x.array[0] == pytest.approx(scores["high"][0])
+
+
+def test_every_two_choices_are_a_panel_of_the_score_and_the_trials() -> None:
+    table = random_trials(0, 80, decoder_lr=lambda value: -0.05 * (math.log10(value) + 2.5) ** 2)
+    surface, points = figures.contour(table, "encoder_lr", "decoder_lr").data
+    assert surface.type == "contour" and len(surface.x) == len(surface.y) == 15
+    assert np.asarray(surface.z).max() < table["val_iou"].max() + 0.05
+    having = table[table["encoder_lr"].notna()]
+    assert list(points.ids) == [str(trial) for trial in having["trial"]]
+    assert list(points.y) == having["decoder_lr"].tolist()
+    names = figures.contour(table, "model", "oversample").data[0]
+    assert names.type == "heatmap" and list(names.x) == ["deep", "plain", "skip"]
+    assert len(figures.contours(table).data) == 2 * 5, "of six pairs: only one loss has the parameter"
+    assert len(figures.contour(table.head(5), "model", "oversample").data) == 0
+
+
+def test_slices_show_every_searched_trial_by_each_of_its_choices(trials: pd.DataFrame) -> None:
+    figure = figures.slices(trials)
+    searched = trials[(trials["source"] == "search") & trials["val_iou"].notna()]
+    by_title = dict(zip([note.text for note in figure.layout.annotations], figure.data, strict=True))
+    assert {"model", "decoder_lr", "encoder_lr"} <= set(by_title)
+    assert list(by_title["decoder_lr"].ids) == [str(trial) for trial in searched["trial"]]
+    having = searched[searched["encoder_lr"].notna()]
+    assert list(by_title["encoder_lr"].y) == having["val_iou"].tolist()
+    assert len(by_title["encoder_lr"].marker.color) == len(having)
+
+
+def test_rungs_are_drawn_where_trials_may_be_stopped(study: Path) -> None:
+    epochs = load.epochs(str(study))
+    assert compare.rungs(epochs) == [] and not figures.learning_curves(epochs).layout.shapes
+    spec = epochs.attrs["study"]["spec"]
+    spec |= {"epochs": 20, "early_stopping": {"scheduler": "asha", "min_epochs": 2, "reduction_factor": 3}}
+    assert compare.rungs(epochs) == [2, 6, 18]
+    assert [shape.x0 for shape in figures.learning_curves(epochs).layout.shapes] == [2, 6, 18]
+    spec["early_stopping"]["scheduler"] = "none"
+    assert compare.rungs(epochs) == []

@@ -1,22 +1,27 @@
 """Finalists held against each other: generated records of models whose true quality is known."""
 
 import json
+import math
+import re
+import statistics
 from typing import Any
 
 import pandas as pd
 import pytest
 from generated import IMAGES, counts, study_json, write_parquet, written
 
-from analysis import finalists, load
+from analysis import finalists, load, sealed, standings
+from analysis.rivals import rivals
+from analysis.uncertainty import interval
 from study.store import Store
 
 
 def test_a_better_model_leads_and_equal_ones_are_tied(tmp_path):
-    found = finalists.finalists([str(written(tmp_path / "a", [0.8, 0.801, 0.7]))])
-    tested = finalists.pairs(found)
-    standing = finalists.standings(found, "iou", tested)
+    found = sealed.finalists([str(written(tmp_path / "a", [0.8, 0.801, 0.7]))])
+    tested = standings.pairs(found)
+    standing = standings.standings(found, "iou", tested)
 
-    assert finalists.place(found) == "native"
+    assert sealed.place(found) == "native"
     assert {row.trial: row.ties for row in standing} == {0: "a", 1: "a", 2: "b"}
     assert {row.trial for row in standing[:2]} == {0, 1} and standing[2].trial == 2
     assert [row.told_apart for row in tested] == [False, True, True]
@@ -25,8 +30,8 @@ def test_a_better_model_leads_and_equal_ones_are_tied(tmp_path):
 
 def test_selection_is_said_to_have_flattered(tmp_path):
     """The validation images are found 0.05 better here."""
-    found = finalists.finalists([str(written(tmp_path / "a", [0.8]))])
-    (row,) = finalists.standings(found, "iou", [])
+    found = sealed.finalists([str(written(tmp_path / "a", [0.8]))])
+    (row,) = standings.standings(found, "iou", [])
 
     assert row.drop == pytest.approx(0.045, abs=0.015)
     assert row.drop_low < row.drop < row.drop_high
@@ -110,19 +115,19 @@ def test_the_objective_decides_the_score(tmp_path):
     spec = study_json()["spec"] | {"objective": {"metric": "val_dice", "mode": "max"}}
     opened = load.open_study(str(written(tmp_path / "a", [0.8], spec=spec)))
 
-    assert finalists.default_score(opened, finalists.finalists([opened])) == "dice"
+    assert sealed.default_score(opened, sealed.finalists([opened])) == "dice"
     by_loss = load.open_study(
         str(written(tmp_path / "b", [0.8], spec=spec | {"objective": {"metric": "val_loss", "mode": "min"}}))
     )
-    assert finalists.default_score(by_loss, finalists.finalists([by_loss])) == "iou"
+    assert sealed.default_score(by_loss, sealed.finalists([by_loss])) == "iou"
 
 
 def test_two_classes_of_models_in_many_studies_are_told_apart_as_rarely_as_promised(tmp_path):
     """Five equal models, ten pairs, 40 studies: one in twenty studies may find a difference where there is none."""
     wrong = 0
     for seed in range(40):
-        models = [finalists.Finalist("s", i, "search", 64, (), {"train": made(seed * 5 + i)}, None) for i in range(5)]
-        wrong += any(pair.told_apart for pair in finalists.pairs(models))
+        models = [sealed.Finalist("s", i, "search", 64, (), {"train": made(seed * 5 + i)}, None) for i in range(5)]
+        wrong += any(pair.told_apart for pair in standings.pairs(models))
 
     assert wrong <= 6  # P(more than 6 of 40 at 5 %) = 0.3 %
 
@@ -137,7 +142,7 @@ def test_a_finalist_whose_counts_are_gone_is_left_out(tmp_path):
     folder = written(tmp_path / "a", [0.8, 0.7])
     (folder / "trials/00001/test_counts.parquet").unlink()
 
-    assert [one.trial for one in finalists.finalists([str(folder)])] == [0]
+    assert [one.trial for one in sealed.finalists([str(folder)])] == [0]
 
 
 @pytest.fixture(autouse=True)
@@ -149,3 +154,55 @@ def _fewer_draws(monkeypatch):
 def test_unknown_studies_are_refused(tmp_path, capsys):
     assert finalists.main([str(tmp_path / "nowhere")]) == 2
     assert "no study here" in capsys.readouterr().err
+
+
+def test_seeds_of_a_finalist_are_one_row_with_their_spread(tmp_path, capsys):
+    """Trials 2 and 3 are trial 0 again: the deviation is that of the three scores, by the standard library."""
+    folder = written(tmp_path / "a", [0.8, 0.7, 0.82, 0.77], repeats={2: 0, 3: 0})
+    found = sealed.finalists([str(folder)])
+    first, second = standings.standings(found, "iou", tested := standings.pairs(found))
+    each = standings.seed_scores(found)
+
+    assert [row.trial for row in (first, second)] == [0, 1] and len(tested) == 1
+    assert each["trial"].tolist() == [0, 2, 3, 1] and each["seed"].tolist() == [0, 2, 3, 0]
+    scores = each["score"].tolist()
+    assert (first.seeds, first.mean) == (3, pytest.approx(statistics.mean(scores[:3])))
+    assert first.deviation == pytest.approx(statistics.stdev(scores[:3])) and first.score == scores[0]
+    assert (second.seeds, second.mean, math.isnan(second.deviation)) == (1, pytest.approx(scores[3]), True)
+
+    assert finalists.main([str(folder)]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[1].split() == ["trial", "ties", "iou", "interval", "val", "-", "test", "over", "its", "seeds", "source"]
+    assert f"{first.mean:.4f} ± {first.deviation:.4f} (3)" in said[2] and "±" not in said[3]
+
+
+def test_a_replicate_without_its_finalist_is_left_out(tmp_path):
+    folder = written(tmp_path / "a", [0.8, 0.7], repeats={1: 9})
+
+    assert [one.trial for one in sealed.finalists([str(folder)])] == [0]
+
+
+def test_whether_the_seed_matters_more_than_the_choice_is_said(tmp_path):
+    close = rivals(
+        sealed.finalists([str(written(tmp_path / "a", [0.8, 0.79, 0.86, 0.74], repeats={2: 0, 3: 0}))]), "iou"
+    )
+    far = rivals(sealed.finalists([str(written(tmp_path / "b", [0.8, 0.5, 0.82, 0.78], repeats={2: 0, 3: 0}))]), "iou")
+
+    assert close and re.search(
+        r"With its seed trial 0 varies by ±.0\.0\d+; trials . and . differ by .*, less than", close.says
+    )
+    assert far and "trials 0 and 1 differ by 0.2" in far.says and far.says.endswith("more than that.")
+
+
+def test_every_score_of_every_finalist_has_its_interval(tmp_path, capsys):
+    folder = str(written(tmp_path / "a", [0.8, 0.7]))
+    found = sealed.finalists([folder])
+    every = standings.every_score(found)
+
+    for score in ("iou", "dice_pooled", "sensitivity"):
+        told = {one.trial: interval(one.test["native"], sealed.score_of(found, score)) for one in found}
+        for row in every[every["score"] == score].itertuples():
+            assert (row.low, row.high) == pytest.approx(told[row.trial])
+            assert row.low < row.value < row.high
+    assert finalists.main([folder, "--all-scores", "--format", "csv"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1 + len(every) and len(every) > 2 * 10

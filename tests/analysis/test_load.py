@@ -80,7 +80,7 @@ def test_no_test_columns_without_a_finalist(study: Path, change: Callable[..., N
 def test_a_study_without_trials_has_the_columns(begun: Path) -> None:
     first = ["trial", "id", "state", "reason", "source", "model", "loss"]
     assert load.trials(str(begun)).columns.tolist()[:7] == first
-    assert load.epochs(str(begun)).columns.tolist() == EPOCH_COLUMNS
+    assert load.epochs(str(begun)).columns.tolist() == [*EPOCH_COLUMNS, "state", "source"]
     assert load.gallery(str(begun)) == (None, [])
 
 
@@ -128,3 +128,29 @@ def test_a_study_in_memory_is_read_like_one_on_disk(study: Path) -> None:
 
     fsspec.filesystem("memory").put(str(study), "/copied", recursive=True)
     assert load.trials("memory://copied").equals(load.trials(str(study)))
+
+
+def test_what_a_trial_cost_is_its_share_of_what_the_machines_have(study: Path, change: Callable[..., None]) -> None:
+    """Two hours of one kind of node and one of another; trials of 2 GPUs, or of three workers without a GPU."""
+    store = Store(str(study))
+    info = store.read_json("study.json")
+    assert "cost" not in load.trials(str(study))
+    info["spec"]["resources"] = {"price_per_hour": {"default": 9.0, "big": 30.0}}
+    store.write_json("study.json", info)
+    assert "cost" not in load.trials(str(study)), "a study from before its hours were kept"
+    store.write_json("spent.json", {"hours": 2.0, "node_hours": {"": 2.0, "big": 1.0}})
+    change(8, gpus=0.0, workers=3)
+    trials = load.trials(str(study)).set_index("trial")
+    lane_seconds = 2 * trials["train_seconds"].drop(8).sum() + 3 * trials.at[8, "train_seconds"]
+    assert trials["cost"].sum() == pytest.approx(2 * 9 + 30)
+    assert trials.at[9, "cost"] == pytest.approx(48 * 2 * 8 / lane_seconds)
+    assert trials.at[8, "cost"] == pytest.approx(48 * 3 * 8 / lane_seconds)
+    assert pd.isna(trials.at[7, "cost"]), "it finished no epoch"
+
+
+def test_which_trial_a_replicate_repeats(study: Path, change: Callable[..., None]) -> None:
+    change(8, source="replicate", replicate_of=9)
+    trials = load.trials(str(study)).set_index("trial")
+    assert trials.at[8, "replicate_of"] == 9 and trials["replicate_of"].notna().sum() == 1
+    columns = trials.columns.tolist()
+    assert columns.index("replicate_of") > columns.index("finished"), "behind all that is promised"

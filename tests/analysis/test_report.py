@@ -75,7 +75,8 @@ def test_figures_in_the_page_are_strict_json(study: Path) -> None:
     found = re.findall(r'<script type="application/json" data-plot="plot-1-(\w+)">(.*?)</script>', html_of(study), re.S)
     drawn = {name: json.loads(text) for name, text in found}
     names = (
-        "history history_by_time learning_curves parallel_coordinates importance loss_by_freezing radar image_scores"
+        "history history_by_time learning_curves parallel_coordinates importance slices loss_by_freezing radar "
+        "image_scores"
     )
     assert list(drawn) == names.split()
     assert all(figure["data"] for figure in drawn.values())

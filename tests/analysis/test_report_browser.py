@@ -11,9 +11,12 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import bench_report
 import pytest
+from generated import written
 
 from analysis import report, serve
+from study.store import Store
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = """
@@ -51,6 +54,18 @@ CLICK = """<script>addEventListener("load", () => setTimeout(() => {
   }, 600);
 }, 1500))</script>"""
 """As a person would: to the best trial's point in the first figure, and a click."""
+PRINT = """<script>addEventListener("load", () => setTimeout(() => {
+  const widths = () => [...document.querySelectorAll(".plot svg.main-svg:first-child")].map(svg => svg.clientWidth);
+  const told = { widths: [widths()] };
+  dispatchEvent(new Event("beforeprint"));
+  told.widths.push(widths());
+  dispatchEvent(new Event("afterprint"));
+  setTimeout(() => {
+    told.widths.push(widths());
+    document.body.textContent = "told:" + btoa(JSON.stringify(told)) + ":told";
+  }, 1000);
+}, 1500))</script>"""
+"""Widths of the figures on the screen, as soon as the browser is about to print, and once it has."""
 
 
 def look(html: str, folder: Path, script: str = TELL) -> dict[str, Any]:
@@ -76,7 +91,7 @@ def asked(net_log: str) -> list[str]:
 def test_it_draws_everything_without_error_or_request(study: Path, tmp_path: Path) -> None:
     seen = look(Path(report.write_report([str(study)])).read_text(), tmp_path)
     assert seen["console"] == [] and seen["asked"] == []
-    assert seen["drawn"] == seen["plots"] == 8
+    assert seen["drawn"] == seen["plots"] == 9
     assert not seen["wider"] and seen["overflowing"] == 0
 
 
@@ -85,6 +100,26 @@ def test_a_study_of_several_classes_is_drawn_too(pets: Path, tmp_path: Path) -> 
     assert seen["console"] == [] and seen["asked"] == []
     assert seen["drawn"] == seen["plots"] == 10
     assert not seen["wider"]
+
+
+def test_choices_taken_two_by_two_and_seeds_are_drawn_too(tmp_path: Path) -> None:
+    """Sixty trials of a search, and a study whose finalist has other seeds."""
+    bench_report.write(Store(str(tmp_path / "large")), 60, 10)
+    folders = [tmp_path / "large", written(tmp_path / "seeds", [0.8, 0.7, 0.82, 0.75], repeats={2: 0, 3: 0})]
+    html = Path(report.write_report([*map(str, folders)], str(tmp_path / "report.html"))).read_text()
+    for name in ("1-contours", "1-variance_shares", "1-choice_effects", "2-seed_scores"):
+        assert f'id="plot-{name}"' in html
+    seen = look(html, tmp_path)
+    assert seen["console"] == [] and seen["asked"] == []
+    assert seen["drawn"] == seen["plots"] and not seen["wider"] and seen["overflowing"] == 0
+
+
+def test_it_is_drawn_for_paper_when_it_is_printed_and_for_the_screen_afterwards(study: Path, tmp_path: Path) -> None:
+    seen = look(Path(report.write_report([str(study)])).read_text(), tmp_path, PRINT)
+    assert seen["console"] == []
+    screen, paper, again = seen["widths"]
+    assert max(paper) <= 700 < max(screen) and len(set(paper)) > 1, "narrow figures stand side by side"
+    assert again == screen
 
 
 def test_a_click_on_a_trial_shows_its_configuration(study: Path, tmp_path: Path) -> None:

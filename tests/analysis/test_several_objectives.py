@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis import compare, figures, finalists, leaderboard, load, report, table
+from analysis import compare, figures, leaderboard, load, report, sealed, table
 from study import ls
 from study.store import Store
 
@@ -88,4 +88,4 @@ def test_the_report_says_it(two: Path) -> None:
 
 def test_finalists_compare_by_the_first_objective(two: Path) -> None:
     opened = load.open_study(str(two))
-    assert finalists.default_score(opened, []) == "iou"
+    assert sealed.default_score(opened, []) == "iou"

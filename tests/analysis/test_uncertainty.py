@@ -49,6 +49,15 @@ def test_the_interval_of_a_mean_is_that_of_scipy():
     assert uncertainty.interval(sums, score, draws=20_000) == pytest.approx(tuple(theirs), abs=5e-4)
 
 
+def test_intervals_of_many_scores_at_once_are_those_of_each_alone():
+    sums = made(6)
+    scores = [definition.score for definition in BINARY if isinstance(definition.score, Additive)]
+
+    together = uncertainty.intervals(sums, scores)
+
+    assert np.allclose(together, [uncertainty.interval(sums, score) for score in scores], atol=1e-12)
+
+
 def test_a_paired_test_is_that_of_scipy():
     rng = np.random.default_rng(4)
     first = rng.beta(8, 2, 50)

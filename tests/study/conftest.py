@@ -11,7 +11,7 @@ from seg.experiment import Experiment
 from study import optuna_mirror
 from study.objective import Objective
 from study.optuna_mirror import OptunaMirror
-from study.records import Record, State
+from study.records import REPLICATE, Record, State
 from study.spec import Spec, load_spec
 
 MakeRecord = Callable[..., Record]
@@ -42,6 +42,7 @@ def make_record() -> MakeRecord:
         metric: str = "val_iou",
         mode: str = "max",
         epochs: int = 9,
+        replicate_of: int | None = None,
     ) -> Record:
         experiment = experiment or Experiment(
             "phantom", 64, "mobilenetv2_skip", "bce", epochs, decoder_lr=1e-3, encoder_lr=1e-4
@@ -53,6 +54,8 @@ def make_record() -> MakeRecord:
         best = Objective(metric, "max" if mode == "max" else "min").best_row(rows)
         record = Record(trial, f"id{trial}", state, source, experiment.to_json(), epochs=rows)
         record.best_epoch = best["epoch"] if best else None
+        if replicate_of is not None:
+            record.source, record.replicate_of = REPLICATE, replicate_of
         return record
 
     return make

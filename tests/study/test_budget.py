@@ -111,6 +111,14 @@ def test_hours_hold_another_trial_as_long_as_those_before(make_record: Any, cloc
     assert account.exhausted and account.hours_left == 0
 
 
+def test_of_one_that_is_known_to_take_longer_its_own_hours_count(make_record: Any, clock: Clock) -> None:
+    account = Account(parse("3h"), {}, 0.0, Meter(Used(), list, clock))
+    account.change(trained(make_record, 0, State.COMPLETE, 0.5))
+    clock.hours(2)
+    assert account.holds_another() and account.holds_another(hours=1.0)
+    assert not account.holds_another(hours=1.01)
+
+
 def test_dollars_are_those_of_all_nodes(make_record: Any, clock: Clock) -> None:
     nodes = [Machine(2, 0, "head"), Machine(48, 4, "big")]
     account = Account(parse("25usd"), PRICES, 1.0, Meter(Used(2.0, {"big": 2.0}), lambda: nodes, clock))

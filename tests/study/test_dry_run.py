@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from study.dry_run import _least_epochs, _stopping, budget_room, weights_there
+from study.dry_run import _estimate, _finalists, _least_epochs, _seconds, _stopping, _trials, budget_room, weights_there
 from study.resources import Allotment, Cluster, Machine
 from study.spec import load_spec
 
@@ -47,6 +47,30 @@ ON_GPUS = Allotment(lanes=4, workers=1, gpus_per_worker=1.0, threads=12)
 def test_how_many_trials_a_budget_holds(overrides: list[str], text: str) -> None:
     held = budget_room(load_spec("phantom", overrides), FOUR_GPUS, ON_GPUS, least=3600, full=5 * 3600)
     assert held == f"{text}; finalists are scored beyond it"
+
+
+@pytest.mark.parametrize(
+    ("budget", "text"),
+    [
+        ("5.9h", "all 10 trials; those with other seeds where they fit"),
+        ("6h", "all 10 trials and those with other seeds"),
+    ],
+)
+def test_whether_a_budget_holds_the_best_with_other_seeds(budget: str, text: str) -> None:
+    spec = load_spec("phantom", [f"budget={budget}", "finalists.seeds=3"])
+    held = budget_room(spec, FOUR_GPUS, ON_GPUS, least=3600, full=5 * 3600, again=3600)
+    assert held == f"{budget.removesuffix('h')} hours: {text}; finalists are scored beyond it"
+
+
+def test_training_the_best_again_is_in_the_plan_and_in_its_time() -> None:
+    """Ten trials and four more, all of six epochs; of each of two models, where models are compared, eight more."""
+    spec = load_spec("phantom", ["early_stopping.scheduler=none", "finalists.seeds=3"])
+    assert _trials(spec) == "10, of which 0 published baselines; then up to 4 with other seeds"
+    assert _finalists(spec) == "2, and finished baselines, on the sealed test split; each of the best with 3 seeds"
+    assert "up to 8 with" in _trials(load_spec("phantom", ["finalists.seeds=3", "compare=model"]))
+    least, full, again = _seconds(spec, {"train": 3, "val": 3}, Allotment(2, 1, 0.0, 1))
+    assert least == full == pytest.approx(10 / 4 * again) and again > 0
+    assert _estimate(least + again, full + again).endswith("(none stopped), timed on this machine")
 
 
 @pytest.mark.parametrize(

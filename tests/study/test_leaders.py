@@ -48,6 +48,32 @@ def test_finished_baselines_are_finalists_too(make_record: Any, objective: Objec
     assert numbers(finalists(records, [objective], 99)) == [5, 4, 3, 2, 0]
 
 
+def test_replicates_follow_the_finalists_that_they_repeat_and_never_lead(
+    make_record: Any, objective: Objective
+) -> None:
+    records = [make_record(trial, values=[trial / 10]) for trial in range(4)]
+    again = [(4, 3, State.COMPLETE), (5, 3, State.FAILED), (6, 0, State.COMPLETE), (7, 3, State.RUNNING)]
+    for trial, of, state in again:
+        records.append(make_record(trial, state, [0.99], replicate_of=of))
+    assert numbers(ranked(records, objective, tuple(State))) == [3, 2, 1, 0]
+    assert numbers(finalists(records, [objective], 2)) == [3, 2, 4]
+    assert numbers(contenders(records, [objective], 2)) == [3, 2, 4], "their weights are kept until they are scored"
+
+
+def test_replicates_are_of_no_front_and_of_no_value(make_record: Any, objective: Objective) -> None:
+    """Both better in every objective than any trial of the search."""
+    records = [make_record(trial, values=[value]) for trial, value in enumerate((0.5, 0.7))]
+    records += [make_record(trial, values=[0.99], replicate_of=0) for trial in (2, 3)]
+    for record, latency_ms in zip(records, (5.0, 9.0, 1.0, 1.0), strict=True):
+        record.latency_ms = latency_ms
+    both = [objective, Objective("latency_ms", "min")]
+    assert numbers(on_front(records, both)) == [1, 0]
+    assert numbers(finalists(records, both, 1)) == [1] and numbers(finalists(records, both, 2)) == [1, 0, 2, 3]
+    assert numbers(contenders(records, both, 1)) == [1, 0, 2, 3]
+    assert ended_by_value(records, "model", objective) == {"mobilenetv2_skip": [(0, 0.5), (1, 0.7)]}
+    assert numbers(finalists(records, [objective], 1, "model")) == [1]
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_who_is_no_finalist_any_more_never_is_again(make_record: Any, seed: int) -> None:
     """Trials end in any order, in any state, with ties: weights that were removed are never asked for."""

@@ -78,6 +78,22 @@ def test_what_of_a_budget_is_spent(study: Path, capsys: pytest.CaptureFixture[st
         assert f"budget: {spent} spent" in capsys.readouterr().out.splitlines()
 
 
+def test_seeds_of_a_finalist_are_one_line_below(
+    study: Path, records: list[Record], capsys: pytest.CaptureFixture[str], make_record: Callable[..., Record]
+) -> None:
+    """Mean and deviation of 0.7, 0.72 and 0.68, of 0.65 and 0.67: by hand."""
+    for trial, value, test in ((4, 0.72, {"iou": 0.67, "native_iou": 0.66}), (5, 0.68, None)):
+        again = make_record(trial, values=[value], replicate_of=0)
+        again.test = test
+        write_record(Store(str(study)), again)
+    assert ls.main([str(study)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "6 trials, 2 of them with other seeds (3 COMPLETE" in lines[0]
+    assert [line.split()[0] for line in lines[2:5]] == ["2", "0", "1"]
+    spread = "val_iou 0.7000 ± 0.0200, test_iou 0.6600 ± 0.0141, native 0.6600 ± 0.0000"
+    assert lines[5] == f"trial 0 with 3 seeds (mean ± deviation): {spread}"
+
+
 def test_top(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ls.main([str(study), "--top", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -126,6 +126,12 @@ def test_several_objectives_are_several_there(url: str, make_record: Any, spec: 
     assert mirrored_at_once(url, several, *records)[2].number == 2, "a second session finds it in line"
 
 
+def test_seed_replicates_are_no_trials_of_the_search(url: str, make_record: Any, spec: Spec) -> None:
+    repeated = make_record(100_000, values=[0.99], replicate_of=0)
+    trials = mirrored_at_once(url, spec, make_record(0), repeated, make_record(1))
+    assert [t.user_attrs["trial"] for t in trials] == [0, 1] and study_in(url).best_value == 0.5
+
+
 def test_times_are_this_machine_s(url: str, make_record: Any, spec: Spec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "Etc/GMT-2")  # two hours ahead of UTC
     time.tzset()

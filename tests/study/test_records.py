@@ -23,6 +23,7 @@ def full_record() -> Record:
         state=State.COMPLETE,
         source="R1 model 1",
         experiment={"model": "mobilenetv2_skip", "loss_parameters": {"dice_weight": 0.1}, "encoder_lr": None},
+        replicate_of=1,
         reason="none",
         traceback="line 1\nline 2",
         started="2026-01-01T00:00:00+00:00",

@@ -10,9 +10,10 @@ from seg.experiment import Experiment
 from study import space
 from study.budget import Account, parse
 from study.meter import Meter, Used
+from study.proposal import Proposal
 from study.records import Record, State
 from study.schedulers import Decision
-from study.search import Proposal, Search
+from study.search import Search
 from study.spec import Spec, load_spec
 
 
@@ -21,9 +22,12 @@ def proposals(search: Search) -> Iterator[Proposal]:
         yield proposal
 
 
+def stopping(scheduler: str) -> str:
+    return f"early_stopping={{scheduler: {scheduler}, min_epochs: 1, reduction_factor: 3}}"
+
+
 def small(scheduler: str, trials: int = 6, epochs: int = 9) -> Spec:
-    stopping = f"early_stopping={{scheduler: {scheduler}, min_epochs: 1, reduction_factor: 3}}"
-    return load_spec("phantom", [stopping, f"trials={trials}", f"epochs={epochs}", "finalists=1"])
+    return load_spec("phantom", [stopping(scheduler), f"trials={trials}", f"epochs={epochs}", "finalists=1"])
 
 
 class Running:
@@ -33,14 +37,15 @@ class Running:
         proposal = proposal or search.next()
         assert proposal is not None
         self.search, self.trial = search, proposal.trial
-        self.record = proposal.record or make_record(
-            proposal.trial, State.RUNNING, [], experiment=proposal.experiment, source=proposal.source
-        )
+        about = {"experiment": proposal.experiment, "source": proposal.source, "replicate_of": proposal.replicate_of}
+        self.record = proposal.record or make_record(proposal.trial, State.RUNNING, [], **about)
 
     def scores(self, *values: float | None) -> Decision:
         for value in values:
             epoch = len(self.record.epochs) + 1
             self.record.epochs.append({"epoch": epoch, "val_iou": value, "seconds": 1.0, "images_per_second": 1.0})
+            best = self.search._objective.best_row(self.record.epochs)
+            self.record.best_epoch = best["epoch"] if best else None
             decision = self.search.judge(self.record)
         return decision
 
@@ -192,14 +197,80 @@ def test_least_is_best_where_the_study_says_so(make_record: Any) -> None:
     assert search.judge(make_record(8, State.RUNNING, [0.4], **kind)) is Decision.GO_ON
 
 
+# The best with other seeds
+
+
+def seeded(scheduler: str, *overrides: str, trials: int = 3) -> Spec:
+    wanted = ["finalists={top: 1, seeds: 3}", *overrides]
+    return load_spec("phantom", [stopping(scheduler), f"trials={trials}", "epochs=9", *wanted])
+
+
+@pytest.mark.parametrize("scheduler", ["asha", "promoting_asha", "hyperband", "median", "none"])
+def test_the_best_with_other_seeds_waits_for_all_of_the_search(make_record: Any, scheduler: str) -> None:
+    told: list[list[int]] = []
+    search = Search(seeded(scheduler), [], on_replicates=lambda left: told.append([p.trial for p in left]))
+    running = [Running(search, make_record) for _ in range(3)]
+    assert search.next() is None and not search.finished
+    for trial in running[1:]:
+        trial.end(State.FAILED)
+        assert search.next() is None and not search.finished and not told
+    whole(running[0])
+    again = [search.next(), search.next()]
+    assert [p and (p.trial, p.replicate_of) for p in again] == [(100_000, 0), (200_000, 0)]
+    assert search.next() is None and search.finished and told == [[100_000, 200_000]]
+
+
+def whole(trial: Running) -> None:
+    """To its end, however often it pauses."""
+    while len(trial.record.epochs) < 9:
+        if trial.scores(0.5) is Decision.PAUSE:
+            assert trial.search.settled() == [] and trial.search.next() is not None
+    trial.end(State.COMPLETE)
+
+
+@pytest.mark.parametrize("scheduler", ["asha", "promoting_asha", "hyperband", "median"])
+def test_whatever_a_replicate_does_it_goes_on_and_nobody_hears_of_it(make_record: Any, scheduler: str) -> None:
+    search = Search(seeded(scheduler, trials=1), [])
+    whole(Running(search, make_record))
+    known = dict(search._searcher.history.trials)  # type: ignore[attr-defined]
+    again = Running(search, make_record)
+    assert again.scores(*[0.01] * 8) is Decision.GO_ON
+    again.end(State.COMPLETE)
+    assert search._searcher.history.trials == known and list(known) == [0]  # type: ignore[attr-defined]
+    assert search.settled() == []
+
+
+def test_unfinished_replicates_wait_for_more_trials(make_record: Any) -> None:
+    """A study that had ended is given a trial more, which comes to lead: its seeds are others'."""
+    ended = [make_record(trial) for trial in range(3)]
+    unfinished = make_record(100_000, State.RUNNING, [0.4], replicate_of=0)
+    search = Search(seeded("none", trials=4), [*ended, unfinished])
+    fourth = Running(search, make_record)
+    assert fourth.trial == 3 and search.next() is None
+    fourth.scores(0.9)
+    fourth.end(State.COMPLETE)
+    assert [(p.trial, p.record) for p in proposals(search)] == [(100_000, unfinished), (100_003, None), (200_003, None)]
+
+
+def test_a_trial_left_for_another_session_leaves_the_replicates_to_it(make_record: Any) -> None:
+    search = Search(seeded("none"), [make_record(trial) for trial in range(2)])
+    search.leave(Running(search, make_record).record)
+    assert search.next() is None and search.finished
+
+
+def test_a_replicate_left_for_another_session_does_not_hold_the_others_up(make_record: Any) -> None:
+    search = Search(seeded("none"), [make_record(trial) for trial in range(3)])
+    search.leave(Running(search, make_record).record)
+    assert [p.trial for p in proposals(search)] == [200_000] and search.finished
+
+
 # Several objectives
 
 
 def test_early_stopping_goes_by_the_first_objective(make_record: Any) -> None:
     """The trial that is stopped is the cheapest of all."""
-    stopping = "early_stopping={scheduler: asha, min_epochs: 1, reduction_factor: 3}"
     search = Search(
-        load_spec("phantom", [stopping, "objective=[{metric: val_iou}, {metric: latency_ms, mode: min}]"]), []
+        load_spec("phantom", [stopping("asha"), "objective=[{metric: val_iou}, {metric: latency_ms, mode: min}]"]), []
     )
     trials = [Running(search, make_record) for _ in range(4)]
     for latency_ms, trial in enumerate(reversed(trials)):
@@ -268,6 +339,40 @@ def test_a_paused_trial_goes_on_while_anything_is_left(make_record: Any) -> None
     best.end(State.PRUNED)
     assert search.next() is None and search.finished
     assert sorted(record.trial for record in search.settled()) == [trials[0].trial, trials[2].trial]
+
+
+def test_replicates_begin_as_long_as_the_budget_holds_what_they_repeat(make_record: Any) -> None:
+    """The best took 20 s, the others 2 s each: of the hour, 19 s are left, or 21."""
+    ended = [make_record(0, values=[0.9] * 10), make_record(1), make_record(2)]
+    for left, trials in ((19, []), (21, [100_000, 200_000])):
+        search = Search(seeded("none"), ended, account=account("1h", hours=1 - left / 3600))
+        assert search.finished == (not trials)
+        assert [p.trial for p in proposals(search)] == trials, "of hours, two side by side take no more than one"
+
+
+def test_a_budget_that_ends_before_the_search_leaves_nothing_for_other_seeds(make_record: Any) -> None:
+    left = account("1h", hours=3599 / 3600)
+    left.change(make_record(0))
+    search = Search(seeded("none"), [make_record(0)], account=left)
+    assert search.next() is None and search.finished and left.closed
+
+
+def test_a_replicate_ends_with_the_budget(make_record: Any) -> None:
+    """And one that an earlier session began, when that is spent, ends as it stands."""
+    spent = account("1gpu-hours", gpus=1.0)
+    search = Search(seeded("none"), [make_record(trial) for trial in range(3)], account=spent)
+    again = Running(search, make_record)
+    again.record.gpus = 1.0
+    assert again.scores(0.5) is Decision.GO_ON
+    again.record.epochs[-1]["seconds"] = 3600.0
+    assert again.scores(0.5) is Decision.STOP
+    assert search.why_stopped(again.record) == "stopped at epoch 2: 1 of 1 GPU-hours spent"
+    going_on = [make_record(trial) for trial in range(3)] + [again.record]
+    later = Search(seeded("none"), going_on, account=account("2h", hours=2.0))
+    assert later.stopped == [again.record]
+    again.record.state = State.PRUNED
+    later.end(again.record)
+    assert later.next() is None and later.finished
 
 
 @pytest.mark.parametrize("scheduler", ["asha", "promoting_asha"])

@@ -108,6 +108,19 @@ def test_every_study_ends_whole_whatever_goes_wrong(scheduler: str, seed: int) -
     assert bool(states[State.PRUNED]) == (scheduler != "none")
 
 
+@pytest.mark.parametrize("scheduler", ["asha", "promoting_asha"])
+@pytest.mark.parametrize("compare", ["", "compare=model"])
+def test_the_best_are_trained_with_other_seeds_once_the_search_has_ended(scheduler: str, compare: str) -> None:
+    spec = spec_of(stopping(scheduler), "finalists={top: 3, seeds: 4}", *filter(None, [compare]), trials=60)
+    study = simulated(spec, ModelCurves(spec, 0, 0.2), count=24, faults=Faults(0.2, node_losses=500.0))
+    records = run(study)
+    searched, again = records[:60], records[60:]
+    assert len(again) == (18 if compare else 9) and study.tally.trials == len(records)
+    assert min(record.started for record in again) >= max(record.finished for record in searched)
+    assert {record.state for record in again} <= {State.COMPLETE, State.FAILED, State.INFEASIBLE}
+    assert len({record.epochs[-1]["val_iou"] for record in again if record.epochs}) > 5, "a seed makes a difference"
+
+
 def test_what_a_lost_node_trained_is_as_if_it_had_not_been_lost() -> None:
     """Every epoch of a trial is the one of its course, however often it was begun."""
     spec = spec_of(stopping("none"), trials=20)

@@ -12,7 +12,7 @@ from seg.data import DATASETS
 from seg.losses import LOSSES
 from seg.models import MODELS
 from seg.models.smp import FORM
-from study.spec import Spec, SpecError, bundled, load_spec
+from study.spec import Finalists, Spec, SpecError, bundled, load_spec
 
 KEYS = (
     "description, dataset, image_size, trials, epochs, budget, seed, objective, sampler, early_stopping, finalists, "
@@ -186,7 +186,10 @@ def refusal_of(*overrides: str, source: str = "own.yaml") -> str:
         ("epochs=2.5", "epochs: 2.5 given; must be a whole number"),
         ("epochs=true", "epochs: true given; must be a whole number"),
         ("epochs=1", "epochs: 1 given; must be at least early_stopping.min_epochs, 2"),
-        ("finalists=5", "finalists: 5 given; must be at most trials, 4"),
+        ("finalists=5", "finalists.top: 5 given; must be at most trials, 4"),
+        ("finalists=few", "finalists: 'few' given; must be a whole number, or {top: ..., seeds: ...}"),
+        ("finalists.seeds=0", "finalists.seeds: 0 given; must be at least 1"),
+        ("finalists.seed=3", "finalists.seed: unknown key; did you mean seeds? (allowed: top, seeds)"),
         (
             "resources.workers_per_trial=99",
             "resources.workers_per_trial: 99 given; must be at most the smallest batch_size, 16",
@@ -280,7 +283,7 @@ def refusal_of(*overrides: str, source: str = "own.yaml") -> str:
         ),
         (
             "baselines.0.name=search",
-            "baselines.0.name: 'search' is taken; each baseline needs its own name, and not 'search'",
+            "baselines.0.name: 'search' is taken; each baseline needs its own name, and not 'search' or 'replicate'",
         ),
         # overrides that lead nowhere
         ("epochs.most=3", "epochs: holds 6, which has no key most"),
@@ -393,6 +396,15 @@ def test_json_round_trip_of_every_form_of_dimension(spec_path):
     assert Spec.from_json(raw) == spec
     assert Spec.from_json(raw, ["trials=7"]).trials == 7
     assert raw["objective"] == {"metric": "val_iou", "mode": "max"}, "defaults are written out"
+
+
+def test_the_number_of_finalists_stands_for_the_best_of_one_seed_each(spec_path):
+    for override, top, seeds in (("epochs=6", 2, 1), ("finalists=3", 3, 1), ("finalists.seeds=4", 2, 4)):
+        found = load_spec(str(spec_path), [override]).finalists
+        assert (found.top, found.seeds) == (top, seeds)
+    older = load_spec(str(spec_path)).to_json() | {"finalists": 2}
+    assert Spec.from_json(older) == load_spec(str(spec_path))
+    assert Spec.from_json(older, ["finalists.seeds=3"]).finalists == Finalists(top=2, seeds=3)
 
 
 def test_json_of_another_version_is_refused():

@@ -5,8 +5,11 @@ import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
+import s3fs
+from s3_server import S3Server
 
 from study.store import Store, StoreError
 
@@ -91,6 +94,23 @@ def test_reading_many_at_once(store: Store) -> None:
     assert list(found) == names, "in the order asked for, without what is missing"
     assert list(found.values()) == [str(number).encode() for number in range(20)]
     assert store.read_each([]) == {} and store.read_each(["none"]) == {}
+
+
+def test_reading_many_from_s3_is_a_request_each(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its client would ask for the size of each first: twice as long for a study of a thousand records."""
+    store = Store(f"s3://studies/{uuid.uuid4().hex}")
+    names = [f"{number}.json" for number in range(5)]
+    for name in names:
+        store.write(name, b"content")
+    asked, call = [], s3fs.S3FileSystem._call_s3
+
+    async def counted(self: Any, method: str, *arguments: Any, **named: Any) -> Any:
+        asked.append(method)
+        return await call(self, method, *arguments, **named)
+
+    monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", counted)
+    assert store.read_each(names) == dict.fromkeys(names, b"content")
+    assert asked == ["get_object"] * 5
 
 
 def test_of_many_that_create_one_name_one_succeeds(store: Store) -> None:

@@ -1,0 +1,140 @@
+"""What finalists did on the sealed test split: their counts, image by image, and their seed replicates'."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from analysis import load
+from analysis.definitions import definitions
+from analysis.ratios import Sums, sums
+from analysis.score import Additive
+from study.records import Record
+
+SCORE = "iou"
+
+
+class NotComparable(ValueError):
+    """Finalists cannot be held against each other. The message is one line: which, why, what to do."""
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A trial whose counts on the sealed test split are kept."""
+
+    study: str
+    trial: int
+    source: str
+    image_size: int
+    """At which it trained, in pixels."""
+    ids: tuple[str, ...]
+    """Of the test images."""
+    test: dict[str, Sums]
+    """By size at which masks were compared."""
+    val: Sums | None
+    seed: int = 0
+    replicate_of: int | None = None
+    replicates: tuple["Finalist", ...] = ()
+    """The same experiment with other seeds."""
+
+    @property
+    def trainings(self) -> tuple["Finalist", ...]:
+        """It and its replicates."""
+        return self, *self.replicates
+
+    @property
+    def classes(self) -> int:
+        return next(iter(self.test.values())).hard.shape[1]
+
+
+def finalists(studies: Sequence[str | load.Study]) -> list[Finalist]:
+    """Of all studies together, each with its seed replicates. StudyNotFound where one is none, NotComparable where
+    their test images differ."""
+    opened = [load.open_study(study) for study in studies]
+    names = _names(opened)
+    found = [
+        one
+        for study, name in zip(opened, names, strict=True)
+        for r in study.records
+        if (one := _finalist(study, name, r))
+    ]
+    for one in found:
+        if one.ids != found[0].ids:
+            raise NotComparable(
+                f"{one.study}: its {len(one.ids)} test images are not the {len(found[0].ids)} of {found[0].study}; "
+                "compare studies of one dataset, with the same images"
+            )
+        if one.classes != found[0].classes:
+            raise NotComparable(
+                f"{one.study}: has {one.classes} classes, {found[0].study} {found[0].classes}; "
+                "compare studies of one dataset, with the same masks"
+            )
+    _check_sizes(found)
+    return [replace(one, replicates=_replicates(one, found)) for one in found if one.replicate_of is None]
+
+
+def _replicates(one: Finalist, found: Sequence[Finalist]) -> tuple[Finalist, ...]:
+    return tuple(other for other in found if (other.study, other.replicate_of) == (one.study, one.trial))
+
+
+def _names(opened: Sequence[load.Study]) -> list[str]:
+    """Each study's own, or its address where another one is called the same."""
+    names = [str(study.info["name"]) for study in opened]
+    told = [name if names.count(name) == 1 else study.address for name, study in zip(names, opened, strict=True)]
+    if twice := {name for name in told if told.count(name) > 1}:
+        raise NotComparable(f"{twice.pop()}: is given twice; give each study once")
+    return told
+
+
+def _check_sizes(found: Sequence[Finalist]) -> None:
+    for one in found:
+        if place(found) == "train" and one.image_size != found[0].image_size:
+            raise NotComparable(
+                f"{one.study}: was counted at {one.image_size} px, {found[0].study} at {found[0].image_size}, and not "
+                "all at the masks' own size; compare studies of one image size"
+            )
+
+
+def _finalist(opened: load.Study, name: str, record: Record) -> Finalist | None:
+    counts = None if record.test is None else load.counts(opened, record.trial, "test")
+    if counts is None or counts.empty:
+        return None
+    parts = {str(size): rows for size, rows in counts.groupby("size")} if "size" in counts else {"train": counts}
+    validated = load.counts(opened, record.trial, "val")
+    return Finalist(
+        study=name,
+        trial=record.trial,
+        source=record.source,
+        image_size=int(record.experiment["image_size"]),
+        ids=tuple(sorted(counts["id"].unique())),
+        test={size: sums(rows) for size, rows in parts.items()},
+        val=None if validated is None else sums(validated),
+        seed=int(record.experiment.get("seed", 0)),
+        replicate_of=record.replicate_of,
+    )
+
+
+def place(found: Sequence[Finalist]) -> str:
+    """The size at which they compare: the masks' own where every one was counted there."""
+    trained = [other for one in found for other in one.trainings]
+    return "native" if all("native" in one.test for one in trained) else "train"
+
+
+def score_of(found: Sequence[Finalist], name: str) -> Additive:
+    """The score `name` of their task. NotComparable where it has none, or none that has an interval."""
+    known = {d.name: d.score for d in definitions(found[0].test[place(found)]) if isinstance(d.score, Additive)}
+    if name not in known:
+        raise NotComparable(f"--score {name}: is not known; choose from {', '.join(known)}")
+    return known[name]
+
+
+def default_score(opened: load.Study, found: Sequence[Finalist]) -> str:
+    """The objective's, where it is a score of test images that has an interval."""
+    given = opened.info["spec"].get("objective", {})
+    objective = given[0] if isinstance(given, list) else given
+    name = str(objective.get("metric", SCORE)).removeprefix("val_")
+    if not found:
+        return name
+    try:
+        score_of(found, name)
+    except NotComparable:
+        return SCORE
+    return name
