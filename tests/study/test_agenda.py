@@ -2,15 +2,18 @@
 
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from seg.experiment import Experiment
 from study import agenda
-from study.records import REPLICATE, Record, State
+from study.records import REPLICATE, Record, State, read_record, read_records, write_record
 from study.search import Proposal
 from study.spec import Spec, load_spec
+from study.store import Store
+from study.tidy import begin_again
 
 MakeRecord = Callable[..., Record]
 
@@ -108,3 +111,15 @@ def test_baselines_come_first(spec: Spec, make_record: MakeRecord) -> None:
     names: list[Any] = [(one.trial, one.source) for one in agenda.given(spec, [make_record(1)])]
     assert names == [(number, spec.baselines[number].name) for number in (0, 2, 3)]
     assert agenda.free(spec, [make_record(1)])[0] == len(spec.baselines)
+
+
+def test_a_replicate_that_is_retried_stays_one(searched: list[Record], make_record: MakeRecord, tmp_path: Path) -> None:
+    spec, store = two_of_three_seeds(), Store(str(tmp_path))
+    records = searched + [begun(one, make_record, State.FAILED) for one in agenda.replicates(spec, searched)]
+    for record in records:
+        write_record(store, record)
+    begin_again(store, records[4])
+    again = read_record(store, 4)
+    assert (again.state, again.source, again.replicate_of) == (State.RUNNING, REPLICATE, 2)
+    assert [one.trial for one in agenda.given(spec, read_records(store))] == [4]
+    assert agenda.replicates(spec, read_records(store)) == []
