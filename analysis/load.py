@@ -96,7 +96,7 @@ def trials(study: str | Study) -> pd.DataFrame:
     StudyNotFound where there is no study.
     """
     opened = open_study(study)
-    price = opened.info["spec"].get("resources", {}).get("price_per_hour")
+    price = _lane_price(opened.info)
     rows = [_trial_row(record) | _price(record, price) for record in opened.records]
     return columns.frame(rows, columns.trial_columns(rows), opened.info)
 
@@ -237,8 +237,16 @@ def _costs(record: Record) -> dict[str, Any]:
     }
 
 
-def _price(record: Record, per_hour: float | None) -> dict[str, float]:
-    """What the trial's training cost, where the study says what an hour of a GPU, or of a worker without one, does."""
-    if per_hour is None or not record.epochs:
+def _lane_price(info: dict[str, Any]) -> float | None:
+    """Of an hour of one lane: its share of a machine. None where the study does not say what a machine costs."""
+    price = info["spec"].get("resources", {}).get("price_per_hour")
+    if price is None:
+        return None
+    return float(price) * info.get("machine", {}).get("nodes", 1) / info.get("allotment", {}).get("lanes", 1)
+
+
+def _price(record: Record, lane_hour: float | None) -> dict[str, float]:
+    """What the trial's training cost."""
+    if lane_hour is None or not record.epochs:
         return {}
-    return {"cost": record.train_seconds / 3600 * (record.gpus or record.workers) * per_hour}
+    return {"cost": record.train_seconds / 3600 * lane_hour}

@@ -86,7 +86,7 @@ class Resources(Strict):
     """For so long a store that cannot be reached is tried again, while training goes on; then the study stops."""
 
     price_per_hour: float | None = Field(default=None, ge=0)
-    """Of one GPU, or where there is none of one worker, in a currency of your own: what trials cost."""
+    """Of a machine, in a currency of your own: what trials cost, of which each lane has its share."""
 
     feature_cache_gb: float | None = Field(default=None, ge=0)
     """Of what frozen encoders make of the images, kept for the trials that follow: in the memory of each node, or in

@@ -131,16 +131,17 @@ def test_a_study_in_memory_is_read_like_one_on_disk(study: Path) -> None:
 
 
 def test_what_a_trial_cost_follows_from_the_price_of_an_hour(study: Path, change: Callable[..., None]) -> None:
-    """Two GPUs at 9 an hour, four epochs of 2 s; without GPUs three workers at 9."""
+    """Four epochs of 2 s on one of three lanes of a machine at 9 an hour; of two such machines with four lanes."""
     store = Store(str(study))
     info = store.read_json("study.json")
     assert "cost" not in load.trials(str(study))
-    info["spec"]["resources"] = {"price_per_hour": 9.0}
+    info["spec"]["resources"], info["allotment"] = {"price_per_hour": 9.0}, {"lanes": 3}
     store.write_json("study.json", info)
-    change(8, gpus=0.0, workers=3, extra={"latency_ms": 12.5})
+    change(8, extra={"latency_ms": 12.5})
     trials = load.trials(str(study)).set_index("trial")
-    assert trials.at[9, "cost"] == pytest.approx(2 * 9 * 8 / 3600)
-    assert trials.at[8, "cost"] == pytest.approx(3 * 9 * 8 / 3600)
+    assert trials.at[9, "cost"] == pytest.approx(9 / 3 * 8 / 3600)
+    store.write_json("study.json", info | {"machine": {"nodes": 2}, "allotment": {"lanes": 4}})
+    assert load.trials(str(study)).set_index("trial").at[9, "cost"] == pytest.approx(9 / 2 * 8 / 3600)
     assert pd.isna(trials.at[7, "cost"]), "it finished no epoch"
     assert trials.at[8, "latency_ms"] == 12.5 and pd.isna(trials.at[9, "latency_ms"])
 
