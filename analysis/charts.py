@@ -102,11 +102,10 @@ def _of_choices(trials: pd.DataFrame, epochs: pd.DataFrame) -> Iterator[Chart]:
     how = f"The average score{ended} at each value, all other choices at their average; bars and bands: 95 %. {said}"
     draw = partial(figures.choice_effects, found=found)
     yield _chart("choice_effects", table, "What each choice does", how, wide=True, width_px=760, draw=draw)
-    couples = together.pairs(found)
-    if any(together.surface(table, *couple) for couple in couples):
+    if surfaces := together.surfaces(table, together.pairs(found)):
         how = f"The average score{ended} over every two of the surest choices, all others at their average. Orange: "
         how += "trials; where none is, a guess."
-        draw = partial(figures.contours, pairs=couples)
+        draw = partial(figures.contours, found=surfaces)
         yield _chart("contours", table, "What every two choices do", how, wide=True, width_px=860, draw=draw)
 
 

@@ -141,6 +141,12 @@ def varied(trials: pd.DataFrame) -> list[str]:
     return [name for name in hyperparameters(trials) if trials[name].nunique(dropna=False) > 1]
 
 
+def told(trials: pd.DataFrame) -> list[str]:
+    """Choices that are shown under the pointer: what the trials made differently, but of very many nothing. A click
+    shows all of it, and a page that says it in every figure is too large to send."""
+    return varied(trials) if len(trials) <= MOST_LINES else []
+
+
 def configuration(row: Mapping[Any, Any] | pd.Series, names: list[str]) -> dict[str, str]:
     """The trial's choices as text, without those it does not have."""
     return {name: text(row[name]) for name in names if not pd.isna(row[name])}

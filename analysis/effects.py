@@ -5,7 +5,7 @@ itself decides which trials there are: what it soon turned away from has few, an
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import compare
-from analysis.importance import dimensions
+from analysis.importance import Dimension, dimensions
 from analysis.linear import Scale, bases_of, columns_of, grid_of, having_of, p_of, scale_of, scores_of
 from analysis.ratios import Array
 from analysis.uncertainty import ALPHA, holm
@@ -116,7 +116,8 @@ def student(free: int) -> float:
 
 def _effect(trials: pd.DataFrame, name: str) -> Effect | None:
     having = having_of(trials, name)
-    bases = bases_of(having, without=_parts_of(having, name))
+    known = dimensions(having)
+    bases = bases_of(having, known, without=_parts_of(having, known, name))
     if name not in bases:
         return None
     own, others = bases.pop(name), [np.ones((len(having), 1)), *bases.values()]
@@ -124,23 +125,23 @@ def _effect(trials: pd.DataFrame, name: str) -> Effect | None:
     p = p_of(scores_of(having), reduced, own)
     if p is None:
         return None
-    scale = scale_of(dimensions(having)[name])
-    return Effect(name, scale, tuple(_points(having, name, own, reduced)), len(having), p)
+    points = tuple(_points(having, name, known[name], own, reduced))
+    return Effect(name, scale_of(known[name]), points, len(having), p)
 
 
-def _parts_of(trials: pd.DataFrame, name: str) -> tuple[str, ...]:
+def _parts_of(trials: pd.DataFrame, known: Mapping[str, Dimension], name: str) -> tuple[str, ...]:
     """Choices that only some values of `name` have: what it does includes what they do."""
-    if not dimensions(trials)[name].choices:
+    if not known[name].choices:
         return ()
     of = trials.groupby(name, observed=True)
     return tuple(
         other
-        for other in compare.varied(trials)
+        for other in known
         if other != name and trials[other].isna().any() and of[other].apply(lambda v: v.isna().nunique() == 1).all()
     )
 
 
-def _points(trials: pd.DataFrame, name: str, own: Array, others: Array) -> list[Point]:
+def _points(trials: pd.DataFrame, name: str, dimension: Dimension, own: Array, others: Array) -> list[Point]:
     """The model's score at each value, all else at its average, with an interval that does not take the trials to vary
     alike (HC3: MacKinnon & White 1985, Journal of Econometrics 29)."""
     columns = np.column_stack([others, own])
@@ -150,7 +151,6 @@ def _points(trials: pd.DataFrame, name: str, own: Array, others: Array) -> list[
     leverage = np.einsum("ij,jk,ik->i", columns, inverse, columns).clip(max=1 - 1e-6)
     spread = columns * ((scores - columns @ weights) / (1 - leverage))[:, None]
     covariance = inverse @ (spread.T @ spread) @ inverse
-    dimension = dimensions(trials)[name]
     values, rows = grid_of(trials[name], dimension)
     mean = columns_of(trials[name], dimension).mean(axis=0)
     quantile = student(len(scores) - round(float(leverage.sum())))

@@ -22,7 +22,7 @@ TREES = 64
 DEPTH = 64
 """As Optuna has both."""
 FEWEST_TRIALS = 10
-MOST_TRIALS = 2000
+MOST_TRIALS = 1000
 """Of more, an even sample: what a forest learns of thousands is in these."""
 COLUMNS = ("choice", "share", "trials")
 

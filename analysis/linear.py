@@ -3,14 +3,14 @@
 A name is a column for each but the first; a number a line and a parabola, on the logarithm where it was searched so.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from analysis import compare
-from analysis.importance import Dimension, dimensions
+from analysis.importance import Dimension
 from analysis.ratios import Array
 
 Scale = Literal["names", "linear", "log"]
@@ -38,10 +38,10 @@ def scores_of(trials: pd.DataFrame) -> Array:
     return trials[compare.objective(trials).metric].to_numpy(float)
 
 
-def bases_of(trials: pd.DataFrame, without: Sequence[str]) -> dict[str, Array]:
-    """Columns of the linear model by choice, each with mean 0 over the trials."""
+def bases_of(trials: pd.DataFrame, known: Mapping[str, Dimension], without: Sequence[str] = ()) -> dict[str, Array]:
+    """Columns of the linear model by choice, each with mean 0 over the trials. `known`: their dimensions."""
     found = {}
-    for name, dimension in dimensions(trials).items():
+    for name, dimension in known.items():
         columns = columns_of(trials[name], dimension)
         if name not in without and columns.shape[1]:
             found[name] = columns - columns.mean(axis=0)

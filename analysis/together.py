@@ -43,7 +43,7 @@ def interactions(trials: pd.DataFrame, found: Sequence[Effect]) -> list[Interact
 def interaction(trials: pd.DataFrame, one: str, other: str) -> Interaction | None:
     """Of two choices, over the trials that have both; None where those are too few."""
     having = having_of(having_of(trials, one), other)
-    bases = bases_of(having, without=())
+    bases = bases_of(having, dimensions(having))
     if one not in bases or other not in bases:
         return None
     products = _products(bases[one], bases[other])
@@ -71,14 +71,19 @@ class Surface:
     """That have both."""
 
 
+def surfaces(trials: pd.DataFrame, couples: Sequence[tuple[str, str]]) -> list[Surface]:
+    """Of those couples that have one."""
+    return [found for couple in couples if (found := surface(trials, *couple))]
+
+
 def surface(trials: pd.DataFrame, one: str, other: str) -> Surface | None:
     """Of any two choices, what they do together included; None where too few trials have both, or all of these made
     one of them alike. `trials` as `comparable` gives them."""
     having = having_of(having_of(trials, one), other)
-    bases = bases_of(having, without=())
+    known = dimensions(having)
+    bases = bases_of(having, known)
     if one not in bases or other not in bases:
         return None
-    known = dimensions(having)
     others = [columns for name, columns in bases.items() if name not in (one, other)]
     two = _terms(columns_of(having[one], known[one]), columns_of(having[other], known[other]))
     columns = np.column_stack([np.ones(len(having)), *others, two])

@@ -21,14 +21,13 @@ SHADES = [[0, "rgba(140,146,155,0.15)"], [0.5, "rgba(86,180,233,0.55)"], [1, "rg
 
 def contour(trials: pd.DataFrame, one: str, other: str) -> go.Figure:
     """Of any two choices; empty where too few trials have both. `trials` as `analysis.effects.comparable` has them."""
-    return contours(trials, [(one, other)])
+    return contours(trials, together.surfaces(trials, [(one, other)]))
 
 
-def contours(trials: pd.DataFrame, pairs: Sequence[tuple[str, str]] | None = None) -> go.Figure:
+def contours(trials: pd.DataFrame, found: list[Surface] | None = None) -> go.Figure:
     """A panel a pair, by default every two of the surest choices: the score that a linear model gives where all other
     choices are at their average, and the trials themselves. One scale for all."""
-    asked = together.pairs(effects(trials)) if pairs is None else pairs
-    found = [surface for pair in asked if (surface := together.surface(trials, *pair))]
+    found = together.surfaces(trials, together.pairs(effects(trials))) if found is None else found
     if not found:
         return theme.figure(PANEL_HEIGHT)
     columns = min(COLUMNS, len(found))

@@ -53,7 +53,7 @@ def timeline(trials: pd.DataFrame) -> go.Figure:
     long = (ended - begun).dt.total_seconds() > 2 * ran["train_seconds"].fillna(0) + PAUSE_SECONDS
     begun = begun.where(~long, ended - pd.to_timedelta(ran["train_seconds"].fillna(0), unit="s"))
     zero, looks, metric = begun.min(), theme.looks(trials), compare.objective(trials).metric
-    said, names = labels(trials)(metric), compare.varied(trials)
+    said, names = labels(trials)(metric), compare.told(trials)
     figure.add_bar(
         base=(begun - zero).dt.total_seconds() / 60,
         x=(ended - begun).dt.total_seconds() / 60,

@@ -27,7 +27,8 @@ def choice_effects(trials: pd.DataFrame, found: list[Effect] | None = None) -> g
     found = (effects(trials) if found is None else found)[:PANELS]
     score = labels(trials)(compare.objective(trials).metric)
     grey = {"color": theme.GREY, "size": 4, "opacity": 0.45}
-    panels = [Panel(_title(one), one.choice, dimensions(trials)[one.choice]) for one in found]
+    known = dimensions(trials)
+    panels = [Panel(_title(one), one.choice, known[one.choice]) for one in found]
     drawn = [(_names if one.scale == "names" else _curve)(one, score) for one in found]
     return _panels(trials, panels, grey, drawn)
 

@@ -50,7 +50,7 @@ def _markers(look: Look) -> dict[str, object]:
 
 
 def _hovers(trials: pd.DataFrame, rows: pd.DataFrame) -> dict[str, object]:
-    by_trial, names = theme.by_number(trials), compare.varied(trials)
+    by_trial, names = theme.by_number(trials), compare.told(trials)
     metric = labels(trials)(compare.objective(trials).metric)
     return {
         "hovertemplate": [

@@ -311,3 +311,11 @@ def test_rungs_are_drawn_where_trials_may_be_stopped(study: Path) -> None:
     assert [shape.x0 for shape in figures.learning_curves(epochs).layout.shapes] == [2, 6, 18]
     spec["early_stopping"]["scheduler"] = "none"
     assert compare.rungs(epochs) == []
+
+
+def test_of_many_trials_the_pointer_shows_no_configuration() -> None:
+    few, many = random_trials(0, 200), random_trials(0, 201)
+    for table, told in ((few, True), (many, False)):
+        hovers = [hover for trace in figures.history(table).data[1:] for hover in trace.hovertemplate]
+        assert len(hovers) == len(table) and all(("decoder_lr" in hover) == told for hover in hovers)
+        assert all("<b>trial " in hover and "val IoU" in hover for hover in hovers)

@@ -2,14 +2,17 @@
 
 import random
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from seg.experiment import Experiment
 from study import replicates
 from study.proposal import Proposal
-from study.records import REPLICATE, Record, State
+from study.records import REPLICATE, Record, State, read_record, read_records, write_record
 from study.spec import Spec, load_spec
+from study.store import Store
+from study.tidy import begin_again
 
 MakeRecord = Callable[..., Record]
 
@@ -82,6 +85,19 @@ def test_one_that_goes_on_is_still_a_replicate(searched: list[Record], make_reco
     searched[2].state = State.FAILED
     going_on, *_ = replicates.left(three_seeds(), [*searched, first])
     assert (going_on.trial, going_on.replicate_of, going_on.record) == (100_002, 2, first)
+
+
+def test_one_that_is_retried_is_still_a_replicate(
+    searched: list[Record], make_record: MakeRecord, tmp_path: Path
+) -> None:
+    spec, store = three_seeds("finalists.seeds=2"), Store(str(tmp_path))
+    records = searched + [begun(one, make_record, State.FAILED) for one in replicates.left(spec, searched)]
+    for record in records:
+        write_record(store, record)
+    begin_again(store, records[4])
+    again = read_record(store, 100_002)
+    assert (again.state, again.source, again.replicate_of) == (State.RUNNING, REPLICATE, 2)
+    assert [one.trial for one in replicates.left(spec, read_records(store))] == [100_002]
 
 
 def test_of_several_objectives_those_that_stand_for_the_front(searched: list[Record]) -> None:
