@@ -121,6 +121,7 @@ class Recorder:
             record.params_trainable, record.params_frozen = started.params_trainable, started.params_frozen
             record.extra["sampling"] = started.sampling
             record.extra["nodes"], record.extra["lane"] = list(started.nodes), result.get("lane")
+            record.extra["lanes"] = [*record.extra.get("lanes", []), result.get("lane")]
             if started.microbatches > 1:
                 record.extra["microbatches"] = started.microbatches
             # What the checkpoint has behind it is what counts: epochs recorded after it are run again.
