@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 from study.store import Store
 
+IDLE_SECONDS = 1.0
+"""A thread that has nothing to write stays for so long: many small writes take less than a thread for each of them."""
+
 
 @dataclass
 class Job:
@@ -14,12 +17,13 @@ class Job:
 
 
 class BackgroundWriter:
-    """A queue and the one thread that empties it. However slow the store is, the queue holds one write a key."""
+    """A queue and the one thread that empties it, and ends where nothing comes for a while. However slow the store is,
+    the queue holds one write a key."""
 
     def __init__(self, store: Store):
         self._store = store
         self._queue: dict[str, Job | Callable[[], None]] = {}
-        self._busy = False
+        self._busy = self._has_thread = False
         self._error: Exception | None = None
         self._changed = threading.Condition()
 
@@ -69,8 +73,9 @@ class BackgroundWriter:
 
     def _put(self, key: str, job: Job | Callable[[], None]) -> None:
         self._queue[key] = job
-        if not self._busy:
-            self._busy = True
+        self._changed.notify_all()
+        if not self._has_thread:
+            self._has_thread = True
             # A daemon: a store that is gone must not keep a process alive. Whoever needs it written calls flush.
             threading.Thread(target=self._work, name="store", daemon=True).start()
 
@@ -91,11 +96,12 @@ class BackgroundWriter:
 
     def _next(self) -> Job | Callable[[], None] | None:
         with self._changed:
-            if self._queue:
-                return self._queue.pop(next(iter(self._queue)))
-            self._busy = False
-            self._changed.notify_all()
-            return None
+            if not self._queue:
+                self._busy = False
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._queue, IDLE_SECONDS)
+            self._busy = self._has_thread = bool(self._queue)
+            return self._queue.pop(next(iter(self._queue))) if self._queue else None
 
     def _do(self, job: Job | Callable[[], None]) -> None:
         if not isinstance(job, Job):

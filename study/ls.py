@@ -42,6 +42,9 @@ COLUMNS = {
 """Column -> its place in line where a terminal is too narrow for all of them. `score` is titled with its metric; where
 there are several objectives, the others and `pareto` follow it."""
 
+WRONG = 20
+"""Trials that went wrong, of which the reasons are shown."""
+
 
 def show(store: Store, top: int) -> None:
     """Print the best `top` trials, the states of all, and how to see more. StoreError where it cannot be read."""
@@ -94,7 +97,7 @@ def _fitting(widths: dict[str, int], columns: dict[str, int], width: int | None)
 def _headline(study: dict[str, Any], records: list[Record]) -> str:
     states = ", ".join(f"{count} {state}" for state, count in sorted(Counter(r.standing for r in records).items()))
     data = study["dataset"]
-    synthetic = " (SYNTHETIC)" if data["synthetic"] else ""
+    synthetic = " (SIMULATED)" if "simulated" in study else " (SYNTHETIC)" if data["synthetic"] else ""
     trials = f"{len(records)} trial{'' if len(records) == 1 else 's'}"
     seconds = duration(sum(record.train_seconds for record in records))
     return f"{study['name']}: {data['name']}{synthetic}, {trials} ({states or 'none begun'}), {seconds} of training"
@@ -169,10 +172,10 @@ def _value(objective: Objective, record: Record) -> str:
 
 
 def _more(store: Store, records: list[Record]) -> list[str]:
-    lines = []
-    for record in records:
-        if record.state in (State.FAILED, State.INFEASIBLE):
-            lines.append(f"trial {record.trial} {record.state}: {record.reason}")
+    wrong = [record for record in records if record.state in (State.FAILED, State.INFEASIBLE)]
+    lines = [f"trial {record.trial} {record.state}: {record.reason}" for record in wrong[:WRONG]]
+    if len(wrong) > WRONG:
+        lines.append(f"and {len(wrong) - WRONG} more that went wrong")
     if any(record.test for record in records):
         lines.append("test_iou: the sealed test split at training size; native: at the masks' own size; finalists only")
     lines += [f"every column: python -m analysis.table {shlex.quote(store.uri)}"]

@@ -7,7 +7,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from seg.experiment import Experiment
 from study import objective, space
-from study.conditions import parameter
 from study.records import Record, State
 from study.spec import Spec
 
@@ -91,11 +90,7 @@ def _about(record: Record) -> dict[str, Any]:
 
 
 def _choices(experiment: Experiment) -> dict[str, Any]:
-    """By their names in the search."""
-    fields = experiment.to_json()
-    parameters = fields.pop("loss_parameters")
-    fields |= {parameter(experiment.loss, name): value for name, value in parameters.items()}
-    return {name: value for name, value in fields.items() if value is not None}
+    return {name: value for name, value in space.choices(experiment).items() if value is not None}
 
 
 def _local(utc: str) -> datetime | None:

@@ -1,6 +1,6 @@
 """Keeps the records while trials run, on real lanes or simulated ones: the one writer of every trial's record."""
 
-import copy
+import dataclasses
 import time
 import uuid
 from collections.abc import Callable, Iterable
@@ -38,7 +38,7 @@ class Recorder:
         now: Callable[[], str] = now,
     ):
         """`contenders`: of some records, those that may be scored at the end; who is none, will be none whatever is to
-        come. `now`: UTC, ISO 8601, of the clock by which the trials run."""
+        come. `now`: as study.records.now, of the clock by which the trials run."""
         self.records = {record.trial: record for record in earlier}
         self._store, self._settings, self._contenders = store, settings, contenders
         self._search = search
@@ -114,6 +114,7 @@ class Recorder:
             record.latency_ms = started.latency_ms
             record.extra["sampling"] = started.sampling
             record.extra["nodes"], record.extra["lane"] = list(started.nodes), result.get("lane")
+            record.extra["lanes"] = [*record.extra.get("lanes", []), result.get("lane")]
             if started.microbatches > 1:
                 record.extra["microbatches"] = started.microbatches
             # What the checkpoint has behind it is what counts: epochs recorded after it are run again.
@@ -177,7 +178,7 @@ class Recorder:
 
     def _end_in_store(self, record: Record, late_seconds: float) -> None:
         """Once the lane has sent the files that it names: a record that has ended names only what is there."""
-        final = copy.deepcopy(record)
+        final = _copy(record)
 
         def end() -> None:
             self._check_session()  # who was taken over, and only wakes up now, must not remove the other one's files
@@ -186,6 +187,12 @@ class Recorder:
         self._writer.then(record_name(record.trial), end)
 
     def _write(self, record: Record) -> None:
-        content = encode_record(record)
-        name = record_name(record.trial)
-        self._writer.write(name, {name: lambda: content})
+        """As it is now; encoded where it is written, so that of several changes while the store is busy only the last
+        takes time."""
+        now, name = _copy(record), record_name(record.trial)
+        self._writer.write(name, {name: lambda: encode_record(now)})
+
+
+def _copy(record: Record) -> Record:
+    """Rows are added, files and remarks replaced, but none of them changed: copies of what holds them are enough."""
+    return dataclasses.replace(record, epochs=list(record.epochs), files=dict(record.files), extra=dict(record.extra))

@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from study.names import is_file_name
-from study.redact import redact
+from study.redact import redact, secrets
 from study.store import Store
 
 FORMAT = 1
@@ -146,17 +146,28 @@ def record_name(trial: int) -> str:
 
 
 def encode_record(record: Record) -> bytes:
-    """Strict JSON: what is no finite number is null. What errors said is kept without secrets."""
-    told = {name: _redacted(getattr(record, name)) for name in ("reason", "traceback", "extra")}
-    return json.dumps(_finite(dataclasses.asdict(record) | told), indent=1, allow_nan=False).encode()
+    """Strict JSON, a line a field and a line an epoch: what is no finite number is null. What errors said is kept
+    without secrets."""
+    known = secrets()
+    values = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+    values |= {name: _redacted(values[name], known) for name in ("reason", "traceback", "extra")}
+    lines = [f' "{name}": {_json(value)}' for name, value in values.items() if name != "epochs"]
+    epochs = ",\n".join(f"  {_json(row)}" for row in record.epochs)
+    lines.append(f' "epochs": [\n{epochs}\n ]')
+    return ("{\n" + ",\n".join(lines) + "\n}").encode()
 
 
-def _redacted(value: Any) -> Any:
+def _json(value: Any) -> str:
+    # Without `indent`, which Python has only in its slow encoder: a record is written after every epoch.
+    return json.dumps(_finite(value), allow_nan=False)
+
+
+def _redacted(value: Any, known: list[str]) -> Any:
     if isinstance(value, dict):
-        return {key: _redacted(item) for key, item in value.items()}
+        return {key: _redacted(item, known) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_redacted(item) for item in value]
-    return redact(value) if isinstance(value, str) else value
+        return [_redacted(item, known) for item in value]
+    return redact(value, known) if isinstance(value, str) else value
 
 
 def _finite(value: Any) -> Any:

@@ -4,9 +4,9 @@ import sys
 import traceback
 from types import TracebackType
 
-from seg.redact import redact
+from seg.redact import redact, secrets
 
-__all__ = ["complain", "redact", "redact_crashes"]
+__all__ = ["complain", "redact", "redact_crashes", "secrets"]
 
 
 def complain(error: object) -> None:

@@ -46,7 +46,7 @@ def told(experiment: Experiment, spec: Spec) -> Told | None:
     if spec.search is None:
         return None
     experiment = dataclasses.replace(experiment, seed=spec.seed)
-    values = _values(experiment)
+    values = choices(experiment)
     params: dict[str, Value] = {}
     distributions: dict[str, BaseDistribution] = {}
 
@@ -62,6 +62,13 @@ def told(experiment: Experiment, spec: Spec) -> Told | None:
     except _OutsideError:
         return None
     return (params, distributions) if rebuilt == experiment else None
+
+
+def choices(experiment: Experiment) -> dict[str, Any]:
+    """Every choice of an experiment by its name in the search."""
+    fields = experiment.to_json()
+    parameters = fields.pop("loss_parameters")
+    return fields | {parameter(experiment.loss, name): value for name, value in parameters.items()}
 
 
 def baselines(spec: Spec) -> list[tuple[str, Experiment]]:
@@ -107,13 +114,6 @@ def _ask(trial: BaseTrial, name: str, dimension: Dimension) -> Value:
         low, high, step = int(dimension.low), int(dimension.high), int(dimension.step or 1)
         return trial.suggest_int(name, low, high, step=step, log=dimension.log)
     return trial.suggest_float(name, dimension.low, dimension.high, step=dimension.step, log=dimension.log)
-
-
-def _values(experiment: Experiment) -> dict[str, Any]:
-    """Every choice of an experiment by its name in the search."""
-    fields = experiment.to_json()
-    parameters = fields.pop("loss_parameters")
-    return fields | {parameter(experiment.loss, name): value for name, value in parameters.items()}
 
 
 def _text(dimension: Dimension) -> str:

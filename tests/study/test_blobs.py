@@ -1,6 +1,7 @@
 """Background writing: in order, one write a key, errors not lost, deletions only after what they make room for."""
 
 import threading
+import time
 import uuid
 from collections.abc import Callable
 
@@ -105,3 +106,27 @@ def test_no_thread_stays_behind(store: SlowStore) -> None:
         if thread.name == "store":
             thread.join(5)
             assert not thread.is_alive()
+
+
+def test_one_thread_writes_what_comes_within_a_moment_and_then_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("study.blobs.IDLE_SECONDS", 0.2)
+    threads: set[int] = set()
+
+    class Watched(Store):
+        def write(self, name: str, content: bytes) -> None:
+            threads.add(threading.get_ident())
+            super().write(name, content)
+
+    store = Watched(f"memory://{uuid.uuid4().hex}")
+    writer = BackgroundWriter(store)
+    before = threading.active_count()
+    for number in range(5):
+        writer.write("key", {f"file-{number}": content(b"x")})
+        assert writer.flush(10)
+    assert len(threads) == 1 and threading.active_count() == before + 1
+    end = time.monotonic() + 10
+    while threading.active_count() > before:
+        assert time.monotonic() < end, "its thread stays for ever"
+        time.sleep(0.05)
+    writer.write("key", {"another": content(b"y")})
+    assert writer.flush(10) and store.read("another") == b"y"

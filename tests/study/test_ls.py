@@ -84,6 +84,16 @@ def test_top(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[2].startswith("2 ") and lines[3].startswith("trial 3 FAILED")
 
 
+def test_of_many_that_went_wrong_the_first_are_named(
+    study: Path, records: list[Record], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for trial in range(4, 30):
+        write_record(Store(str(study)), dataclasses.replace(records[3], trial=trial))
+    assert ls.main([str(study)]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "FAILED: " in line or "more that" in line]
+    assert len(lines) == ls.WRONG + 1 and lines[-1] == "and 7 more that went wrong"
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 160])
 def test_a_terminal_shows_whole_columns_that_fit(records: list[Record], objective: Objective, width: int) -> None:
     ranked = [record for record in records if record.epochs]
