@@ -77,7 +77,8 @@ class Search:
         """What an earlier session left unfinished."""
         self._searcher.begin(record.trial, Experiment.from_json(record.experiment))
         scores = self._scores(record)
-        self._scheduler.remember(record.trial, scores[:-1])
+        if not record.paused_at:
+            self._scheduler.remember(record.trial, scores[:-1])  # judged then; what it is now held back by is not
         known = 0 < len(scores) < self._epochs and (record.paused_at or sent(record))
         if self._account.exhausted and (known or not scores):
             self.stopped.append(record)
