@@ -55,18 +55,19 @@ def test_what_goes_on_is_what_the_published_algorithm_says(paused: Path) -> None
 
 def test_a_study_with_paused_trials_is_interrupted_and_goes_on(shell: Any) -> None:
     """They are shown as paused, stay so, and the best of them go on in the next session."""
-    arguments = (*SMALL, "--trials", 8, "--epochs", EPOCHS, "--lanes", 1, *QUICK, *PROMOTING)
+    arguments = (*SMALL, "--trials", 12, "--epochs", EPOCHS, "--lanes", 1, *QUICK, *PROMOTING)
     store = Store(str(shell.storage / "between"))
     process = shell.start_study(*arguments, "--name", "between")
-    wait_for(lambda: sum(record.paused_at > 0 for record in read_records(store)) >= 2, process)
+    wait_for(lambda: sum(record.paused_at > 0 for record in read_records(store)) >= 4, process)
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 130, out
     before = {record.trial: record for record in read_records(store) if record.paused_at}
-    assert len(before) >= 2 and " paused)" in shell.run("study.ls", store.uri)
-    assert all(store.names(record.folder)[0].startswith("checkpoint-") for record in before.values())
+    # One or the other may have gone on, or ended, before the signal came.
+    assert len(before) >= 2 and f"{len(before)} paused" in shell.run("study.ls", store.uri)
+    assert all(any(n.startswith("checkpoint-") for n in store.names(r.folder)) for r in before.values())
     shell.study("--resume", "--name", "between", "--no-report")
-    records = check_whole(store, 8)
+    records = check_whole(store, 12)
     for trial, was in before.items():
         assert records[trial].epochs[: len(was.epochs)] == was.epochs, "no epoch is trained again"
     assert any(len(records[trial].epochs) > len(was.epochs) for trial, was in before.items())
