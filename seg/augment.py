@@ -20,6 +20,10 @@ class Augmentation:
     vertical_flip: bool = False
     rotation_degrees: float = 0.0
     """Uniform within ± this angle; what comes in from outside the image is its reflection."""
+    zoom: float = 1.0
+    """Larger or smaller by up to this factor, log-uniform."""
+    colour: float = 0.0
+    """Brightness, contrast and saturation, each times a factor that is uniform within 1 ± this."""
 
 
 AUGMENTATIONS: dict[str, Augmentation] = {
@@ -29,19 +33,28 @@ AUGMENTATIONS: dict[str, Augmentation] = {
     "flips_rotate": Augmentation(horizontal_flip=True, vertical_flip=True, rotation_degrees=60.0),
     "hflip_rotate15": Augmentation(horizontal_flip=True, rotation_degrees=15.0),
     "flips_rotate15": Augmentation(horizontal_flip=True, vertical_flip=True, rotation_degrees=15.0),
+    "turns_zoom": Augmentation(True, True, rotation_degrees=180.0, zoom=1.25),
+    "turns_zoom_colour": Augmentation(True, True, rotation_degrees=180.0, zoom=1.25, colour=0.2),
 }
 
-DRAWS = 3
+GEOMETRIC, COLOURS = 4, 3
+DRAWS = GEOMETRIC + COLOURS
+GRAY = (0.2989, 0.587, 0.114)
+"""Of red, green and blue: luma of ITU-R BT.601, as in torchvision's transforms."""
 
 
 def draw(images: int, generator: torch.Generator) -> Tensor:
-    """(images, DRAWS) uniform numbers in [0, 1): horizontal flip, vertical flip, angle."""
-    return torch.rand(images, DRAWS, generator=generator)
+    """(images, DRAWS) uniform numbers in [0, 1): horizontal flip, vertical flip, angle, zoom; brightness, contrast,
+    saturation."""
+    first = torch.rand(images, 3, generator=generator)
+    # What came later has a generator of its own: the others draw what they drew before it came.
+    apart = torch.Generator().manual_seed(int(generator.initial_seed()) ^ 1)
+    return torch.cat([first, torch.rand(images, DRAWS - 3, generator=apart)], dim=1)
 
 
 def variants(augmentation: Augmentation) -> int | None:
     """How many there are of an image; None where a draw seldom gives one twice."""
-    if augmentation.rotation_degrees:
+    if augmentation.rotation_degrees or augmentation.zoom != 1 or augmentation.colour:
         return None
     return 2**augmentation.horizontal_flip * 2**augmentation.vertical_flip
 
@@ -65,9 +78,11 @@ def apply(
         images, masks = _flip(images, masks, draws_ND[:, 0] < 0.5, axis=-1)
     if augmentation.vertical_flip:
         images, masks = _flip(images, masks, draws_ND[:, 1] < 0.5, axis=-2)
-    if augmentation.rotation_degrees:
-        degrees = (2 * draws_ND[:, 2] - 1) * augmentation.rotation_degrees
-        images, masks = _rotate(images, masks, degrees * (math.pi / 180))
+    if augmentation.rotation_degrees or augmentation.zoom != 1:
+        radians = (2 * draws_ND[:, 2] - 1) * math.radians(augmentation.rotation_degrees)
+        images, masks = _turn(images, masks, radians, augmentation.zoom ** (2 * draws_ND[:, 3] - 1))
+    if augmentation.colour:
+        images = _colour(images, 1 + (2 * draws_ND[:, GEOMETRIC:] - 1) * augmentation.colour)
     return images, masks
 
 
@@ -89,15 +104,43 @@ def _flip(images: Tensor, masks: Tensor, flipped_N: Tensor, axis: int) -> tuple[
     return turned(images.permute(0, 2, 3, 1), axis - 1).permute(0, 3, 1, 2), turned(masks, axis)
 
 
-def _rotate(images: Tensor, masks: Tensor, radians_N: Tensor) -> tuple[Tensor, Tensor]:
+def _turn(images: Tensor, masks: Tensor, radians_N: Tensor, zoom_N: Tensor) -> tuple[Tensor, Tensor]:
     """About the centre; images bilinear, masks nearest, so that a class index is never blended."""
-    images = unit(images) if images.dtype == torch.uint8 else images
-    height, width = images.shape[-2:]
-    cos, sin, zero = radians_N.cos(), radians_N.sin(), torch.zeros_like(radians_N)
-    # affine_grid works in [-1, 1] on both axes: the aspect ratio keeps a rotation from shearing.
-    rows = torch.stack([cos, -sin * height / width, zero, sin * width / height, cos, zero], dim=1)
-    grid = F.affine_grid(rows.view(-1, 2, 3), list(images.shape), align_corners=False).to(images.dtype)
+    images = _floats(images)
+    grid = _grid(images.shape[-2], images.shape[-1], radians_N, zoom_N).to(images.dtype)
     turned = F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     labels = masks.unsqueeze(1).to(images.dtype)
     labels = F.grid_sample(labels, grid, mode="nearest", padding_mode="reflection", align_corners=False)
     return turned, labels.squeeze(1).to(masks.dtype)
+
+
+def _grid(height: int, width: int, radians_N: Tensor, zoom_N: Tensor) -> Tensor:
+    """(N, height, width, 2): from where each pixel comes, as grid_sample takes it: x and y in [-1, 1], pixels' centres
+    inside. Written out, because affine_grid takes longer than the sampling."""
+    x, y = (_centres(size, radians_N.device) for size in (width, height))
+    cos, sin = ((of / zoom_N).view(-1, 1, 1) for of in (radians_N.cos(), radians_N.sin()))
+    # [-1, 1] is as wide as it is high: the aspect ratio keeps a rotation from shearing.
+    across = cos * x - (sin * height / width) * y.view(-1, 1)
+    down = (sin * width / height) * x + cos * y.view(-1, 1)
+    return torch.stack([across, down], dim=-1)
+
+
+def _centres(size: int, device: torch.device) -> Tensor:
+    return (2 * torch.arange(size, device=device) + 1) / size - 1
+
+
+def _colour(images: Tensor, factors_N3: Tensor) -> Tensor:
+    """Brightness, then contrast about the image's mean gray, then saturation about each pixel's gray, as torchvision's
+    ColorJitter has them; floats in [0, 1]."""
+    images = _floats(images)
+    brightness, contrast, saturation = factors_N3.to(images.dtype).view(-1, 3, 1, 1, 1).unbind(1)
+    red, green, blue = images.unbind(1)
+    gray = (GRAY[0] * red + GRAY[1] * green + GRAY[2] * blue).unsqueeze(1)
+    # All three are linear, and gray is a mean: c = s·k·b·x + (1-s)·k·b·gray + (1-k)·b·mean gray.
+    scale = contrast * brightness
+    shift = (1 - contrast) * brightness * gray.mean((2, 3), keepdim=True)
+    return (saturation * scale * images + ((1 - saturation) * scale * gray + shift)).clamp_(0, 1)
+
+
+def _floats(images: Tensor) -> Tensor:
+    return unit(images) if images.dtype == torch.uint8 else images

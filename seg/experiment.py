@@ -10,6 +10,7 @@ from seg import models
 from seg.augment import AUGMENTATIONS
 from seg.losses import DEFAULTS, LOSSES, RANGES
 from seg.precision import PRECISIONS
+from seg.schedules import SCHEDULES
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "loss": tuple(LOSSES),
@@ -17,7 +18,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "encoder_weights": ("imagenet", "none"),
     "normalize": ("imagenet", "unit"),
     "optimizer": ("adam", "adamw"),
-    "schedule": ("cosine", "constant"),
+    "schedule": tuple(SCHEDULES),
     "precision": PRECISIONS,
 }
 

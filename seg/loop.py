@@ -26,6 +26,7 @@ from seg.models.segmenter import Segmenter
 from seg.pack import Pack
 from seg.pixels import Pixels
 from seg.ranks import Ranks
+from seg.schedules import SCHEDULES
 
 
 class Diverged(Exception):
@@ -283,7 +284,7 @@ def _train(run: Run, epoch: int) -> tuple[float, Counts]:
     total_steps = plan.steps * experiment.epochs
     for step, (images, masks) in enumerate(data.train.in_turn(plan.indices())):
         done = (epoch - 1) * plan.steps + step
-        optim.set_rates(run.optimizer, optim.rate_factor(experiment.schedule, done, total_steps))
+        optim.set_rates(run.optimizer, SCHEDULES[experiment.schedule](done, total_steps))
         batch = plan.batch(step)
         slots = plan.slots(step, run.encoders[0].slots) if run.encoders else None
         loss, hard[batch.positions] = _step(run, batch, images, masks, slots)

@@ -1,6 +1,5 @@
-"""Optimiser and learning-rate schedule: separate rates for encoder and decoder."""
+"""Optimiser: separate rates for encoder and decoder."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -41,16 +40,6 @@ def build(model: Segmenter, experiment: Experiment) -> torch.optim.Optimizer:
     for group in groups:
         group["initial_lr"] = group["lr"]
     return OPTIMIZERS[experiment.optimizer](groups, weight_decay=experiment.weight_decay, fused=True)
-
-
-def rate_factor(schedule: str, step: int, steps: int) -> float:
-    """What the initial rates are multiplied by at `step` of `steps` (from 0).
-
-    `cosine`: half a cosine from 1 towards 0 (Loshchilov & Hutter 2017, eq. 5, no restarts).
-    """
-    if schedule == "constant":
-        return 1.0
-    return 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
 def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:

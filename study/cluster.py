@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -162,13 +163,15 @@ class Room:
         self._allotment, self._cluster, self._most, self._say, self._look = allotment, cluster, most, say, look
         self._nodes = list(cluster.nodes)
         self._looked = time.monotonic()
+        self._lock = threading.Lock()
 
     def nodes(self) -> list[Machine]:
-        """Those that are there now. Asked for many times a second; it looks every few."""
-        if self._cluster.joined and time.monotonic() - self._looked > LOOK_SECONDS:
-            self._looked = time.monotonic()
-            self._see(self._look())
-        return self._nodes
+        """Those that are there now. Asked for many times a second, by several threads; it looks every few seconds."""
+        with self._lock:
+            if self._cluster.joined and time.monotonic() - self._looked > LOOK_SECONDS:
+                self._looked = time.monotonic()
+                self._see(self._look())
+            return self._nodes
 
     def lanes(self) -> int:
         """As many as these hold."""

@@ -22,6 +22,8 @@ if TYPE_CHECKING:  # it takes seg and with it torch, which study.ls can do witho
     from study.proposal import Proposal
 
 PLAIN_INTERVAL_SECONDS = 30.0
+PANEL_LINES = 6
+"""Of a terminal's height, those that are not for running trials."""
 
 
 def duration(seconds: float) -> str:
@@ -198,6 +200,7 @@ class Progress:
 
     def _panel(self) -> Group:
         tally, running = self.tally, self.tally.running
+        shown = running[: max(self._console.height - PANEL_LINES, 1)]
         # Each in a grid: a bar narrower than the terminal would not end its line.
         bar = Table.grid()
         bar.add_row(ProgressBar(total=tally.trials, completed=tally.ended, width=min(60, self._console.width)))
@@ -205,8 +208,10 @@ class Progress:
         for title in ("trial", "epoch", tally.objective.metric, "images/s"):
             table.add_column(title, no_wrap=True, min_width=len(title), justify="right")
         table.add_column("what")
-        for record in running:
+        for record in shown:
             table.add_row(*self._running_row(record))
+        if len(running) > len(shown):
+            table.add_row("", "", "", "", f"and {len(running) - len(shown)} more")
         return Group(Text(tally.summary(), style="bold"), bar, table if running else Text(""))
 
     def _running_row(self, record: Record) -> tuple[str, ...]:

@@ -117,6 +117,7 @@ class Recorder:
             record.extra["sampling"] = started.sampling
             record.extra["precision"] = started.precision
             record.extra["nodes"], record.extra["lane"] = list(started.nodes), result.get("lane")
+            record.extra["lanes"] = [*record.extra.get("lanes", []), result.get("lane")]
             if started.microbatches > 1:
                 record.extra["microbatches"] = started.microbatches
             # What the checkpoint has behind it is what counts: epochs recorded after it are run again.

@@ -75,7 +75,8 @@ class Search:
         """What an earlier session left unfinished."""
         self._searcher.begin(record.trial, Experiment.from_json(record.experiment))
         scores = self._scores(record)
-        self._scheduler.remember(record.trial, scores[:-1])
+        if not record.paused_at:
+            self._scheduler.remember(record.trial, scores[:-1])  # judged then; what it is now held back by is not
         if self._ends_as_it_stands(record, sent):
             self.stopped.append(record)
             return

@@ -91,6 +91,10 @@ def _begin(given: argparse.Namespace) -> "SimulatedStudy":
 
     overrides = {"trials": given.trials, "epochs": given.epochs, "seed": given.seed}
     spec = load_spec(given.spec, [*given.set, *(f"{key}={v}" for key, v in overrides.items() if v is not None)])
+    if spec.budget or len(spec.objectives) > 1:
+        raise run.InputError(
+            "budget, objective: simulated trials have a score and cost nothing; give one, and no budget"
+        )
     store = _store(given)
     try:
         courses = curves(given.curves, spec, spec.seed, given.failures)

@@ -1,5 +1,6 @@
 """What the best of so many trials may be expected to be, value by value of the choice that a study compares."""
 
+from collections.abc import Sequence
 from html import escape
 
 import pandas as pd
@@ -15,18 +16,38 @@ COLOURS = (theme.VERMILION, theme.BLUE, *(colour for colour, _ in theme.BASELINE
 def best_of(trials: pd.DataFrame) -> go.Figure:
     """A line a value, and a band in which 95 % of the bests lie."""
     metric = labels(trials)(compare.objective(trials).metric)
-    figure = theme.figure(380, f"trials of each {comparison.choice(trials)}", f"best {metric}, expected")
+    figure = theme.figure(400, f"trials of each {comparison.choice(trials)}", f"best {metric}, expected")
     curves = comparison.curves(trials)
-    for place, one in enumerate(comparison.standings(trials)):
-        colour = COLOURS[place % len(COLOURS)]
-        curve = curves[curves["value"] == one.value]
-        name = {"name": str(one.value), "legendgroup": str(one.value), "hoverinfo": "skip"}
-        edge = {"x": curve["trials"], "mode": "lines", "line": {"width": 0, "color": colour}, "showlegend": False}
-        figure.add_scatter(y=curve["low"], **edge, **name)
-        figure.add_scatter(y=curve["high"], fill="tonexty", fillcolor=_faint(colour), **edge, **name)
-        name["hovertemplate"] = f"<b>{escape(str(one.value))}</b><br>of %{{x}} trials: %{{y:.4f}}<extra></extra>"
-        figure.add_scatter(x=curve["trials"], y=curve["expected"], line={"color": colour, "width": 2.5}, **name)
+    values = [one.value for one in comparison.standings(trials)]
+    for value, colour in zip(values, _colours(len(values)), strict=True):
+        _draw(figure, curves[curves["value"] == value], escape(str(value)), colour)
+    figure.update_layout(showlegend=False, annotations=_names(values, compare.objective(trials).ascending))
     return figure
+
+
+def _draw(figure: go.Figure, curve: pd.DataFrame, name: str, colour: str) -> None:
+    edge = {"x": curve["trials"], "mode": "lines", "line": {"width": 0, "color": colour}, "hoverinfo": "skip"}
+    figure.add_scatter(y=curve["low"], **edge)
+    figure.add_scatter(y=curve["high"], fill="tonexty", fillcolor=_faint(colour), **edge)
+    hover = f"<b>{name}</b><br>of %{{x}} trials: %{{y:.4f}}<extra></extra>"
+    line = {"color": colour, "width": 2.5}
+    figure.add_scatter(x=curve["trials"], y=curve["expected"], name=name, line=line, hovertemplate=hover)
+
+
+def _names(values: Sequence[object], falling: bool) -> list[dict[str, object]]:
+    """The best first, in the corner that the lines leave free."""
+    count = len(values)
+    heights = [0.98 - 0.07 * place if falling else 0.02 + 0.07 * (count - 1 - place) for place in range(count)]
+    corner = {"xref": "paper", "yref": "paper", "x": 1, "xanchor": "right", "showarrow": False}
+    anchor = "top" if falling else "bottom"
+    return [
+        {**corner, "y": y, "yanchor": anchor, "text": f"<b>{escape(str(value))}</b>", "font": {"color": colour}}
+        for value, y, colour in zip(values, heights, _colours(count), strict=True)
+    ]
+
+
+def _colours(count: int) -> list[str]:
+    return [COLOURS[place % len(COLOURS)] for place in range(count)]
 
 
 def _faint(colour: str) -> str:

@@ -18,12 +18,13 @@ SHOWN = 10 * GOOD
 class Tpe:
     """Optuna's TPE: multivariate, a group of dimensions for each condition, running trials counted as bad ones."""
 
-    def __init__(self, spec: Spec):
-        self._spec = spec
+    def __init__(self, spec: Spec, most: int = SHOWN):
+        """`most`: finished trials that it sees at a time."""
+        self._spec, self._most = spec, most
 
     def propose(self, trial: int, seed: int, history: History) -> Experiment:
         sampler = TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
-        return space.suggest(ask(sampler, self._spec, shown(history)), self._spec)
+        return space.suggest(ask(sampler, self._spec, shown(history, self._most)), self._spec)
 
 
 def shown(history: History, most: int = SHOWN) -> list[FrozenTrial]:

@@ -24,9 +24,10 @@ class PromotingAsha:
         self._rungs = [_Waiting(epoch) for epoch in milestones(min_epochs, factor, epochs)]
 
     def judge(self, trial: int, scores: Sequence[float]) -> Decision:
-        """A rung that it has been at before, as where its lane was lost, it passes."""
+        """A rung that it has been at before, as where its lane was lost, it passes. One that it passed unjudged, as
+        where it was killed there, holds it back now."""
         reached = self._reach(trial, scores)
-        if reached is None or reached.epoch < len(scores):
+        if reached is None:
             return Decision.GO_ON
         reached.wait(trial)
         if self.promotable() != trial:

@@ -81,12 +81,16 @@ class RecordedCurves:
         dice = chance(self._seed, experiment)
         place_D = self._place(experiment)
         nearest = self._trials[int(np.argmin(self.process.distances(place_D, self._places_ND)))]
-        quality_E = np.clip(self.process.mean(place_D) + self.process.noise(dice), 0.0, 1.0)
+        quality_E = np.clip(self.expected(experiment) + self.process.noise(dice), 0.0, 1.0)
         seconds_E = nearest.seconds * dice.lognormal(0, 0.05, len(quality_E))
         if not nearest.reason:
             return Course(quality_E, seconds_E)
         failure = Failure(State.FAILED, nearest.reason, "simulated", lane_lives=True)
         return Course(quality_E, seconds_E, failure, fails_in=min(len(nearest.scores) + 1, len(quality_E)))
+
+    def expected(self, experiment: Experiment) -> np.ndarray:
+        """Its curve without noise, by epoch."""
+        return self.process.mean(self._place(experiment))
 
     def _place(self, experiment: Experiment) -> np.ndarray:
         found = places(experiment, self._dimensions)

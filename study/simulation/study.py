@@ -9,7 +9,6 @@ from typing import Any
 
 from study import leaders, replicates
 from study.messages import LaneSettings
-from study.objective import Objective
 from study.progress import Tally, duration
 from study.proposal import Proposal
 from study.recorder import Recorder
@@ -32,7 +31,7 @@ class SimulatedStudy:
 
     def __init__(self, spec: Spec, store: Store, curves: Curves, lanes: int, faults: Faults, source: str = "model"):
         self._spec, self.store, self._count, self._source = spec, store, lanes, source
-        objective = Objective(spec.objective.metric, spec.objective.mode)
+        objective = spec.objective
         self._clock, self._watch = VirtualClock(), Watch(spec)
         self.tally = Tally(spec.trials, lanes, objective, replicates=replicates.most(spec))
         settings = LaneSettings(store.uri, "", None, objective, spec.resources.workers_per_trial, 0.0, threads=1)

@@ -128,7 +128,7 @@ def check_whole(store: Store, trials: int) -> list[Record]:
     records = read_records(store)
     assert [record.trial for record in records] == list(range(trials))
     assert {record.state for record in records} <= {State.COMPLETE, State.PRUNED}, Counter(r.state for r in records)
-    expected = {"study.json", "best.safetensors", "gallery/gallery.json"}
+    expected = {"study.json", "spent.json", "best.safetensors", "gallery/gallery.json"}
     expected |= {f"gallery/{image['file']}" for image in store.read_json("gallery/gallery.json")["images"]}
     for record in records:
         assert [row["epoch"] for row in record.epochs] == list(range(1, len(record.epochs) + 1))
@@ -137,7 +137,7 @@ def check_whole(store: Store, trials: int) -> list[Record]:
         for kind in record.files:
             content = store.read(record.path(kind))
             checkpoint.read(content) if kind == "best" else counts.from_parquet(content)
-    assert set(store.every_name("")) == expected
+    assert set(store.every_name("")) == expected, set(store.every_name("")) ^ expected
     return records
 
 

@@ -1,7 +1,10 @@
 import pytest
 import torch
+import torch.nn.functional as F
+import torchvision.transforms.functional as TF
 from torch import Tensor
 
+from seg import augment
 from seg.augment import AUGMENTATIONS, DRAWS, Augmentation, apply, draw
 
 
@@ -77,7 +80,7 @@ def test_a_rotated_disc_stays_a_disc_on_an_oblong_image() -> None:
     radius = ((y - 29.5) ** 2 + (x - 49.5) ** 2).sqrt()
     mask = (radius < 20).to(torch.uint8).unsqueeze(0)
     image = mask.unsqueeze(1).expand(-1, 3, -1, -1).float()
-    _, turned = apply(Augmentation(rotation_degrees=60), image, mask, torch.tensor([[0.0, 0.0, 0.9]]))
+    _, turned = apply(Augmentation(rotation_degrees=60), image, mask, torch.full((1, DRAWS), 0.9))
     within = radius < 29  # further out, what came in from outside is the disc's own reflection
     assert (turned != mask)[0, within].float().mean() < 0.02
 
@@ -88,3 +91,46 @@ def test_an_image_is_augmented_the_same_in_any_batch() -> None:
     whole, _ = apply(AUGMENTATIONS["flips_rotate"], images, masks, rows)
     part, _ = apply(AUGMENTATIONS["flips_rotate"], images[3:5], masks[3:5], rows[3:5])
     assert torch.equal(whole[3:5], part)
+
+
+def test_the_grid_is_pytorchs_own() -> None:
+    radians, zoom = torch.tensor([0.3, -2.0]), torch.tensor([1.2, 0.8])
+    cos, sin, none = radians.cos() / zoom, radians.sin() / zoom, torch.zeros(2)
+    height, width = 6, 9
+    rows = torch.stack([cos, -sin * height / width, none, sin * width / height, cos, none], dim=1)
+    wanted = F.affine_grid(rows.view(-1, 2, 3), [2, 1, height, width], align_corners=False)
+    torch.testing.assert_close(augment._grid(height, width, radians, zoom), wanted)
+
+
+@pytest.mark.parametrize(("chance", "area"), [(1.0, 1.5625), (0.0, 0.64)])
+def test_a_zoom_changes_areas_by_its_square(chance: float, area: float) -> None:
+    masks = torch.zeros(1, 200, 200, dtype=torch.uint8)
+    masks[:, 70:130, 60:140] = 1
+    draws = torch.full((1, DRAWS), 0.5)
+    draws[:, 3] = chance
+    images, turned = apply(Augmentation(zoom=1.25), masks.unsqueeze(1).expand(-1, 3, -1, -1).float(), masks, draws)
+    assert turned.sum().item() == pytest.approx(area * masks.sum().item(), rel=0.03)
+    assert ((images[:, 0] > 0.5) == turned.bool()).float().mean() > 0.99
+
+
+@pytest.mark.parametrize("which", [4, 5, 6])
+@pytest.mark.parametrize("chance", [0.0, 1.0])
+def test_colours_are_torchvisions(which: int, chance: float) -> None:
+    """Where nothing has to be cut off at 0 or 1."""
+    images = 0.4 + 0.2 * torch.rand(2, 3, 8, 8)
+    draws = torch.full((2, DRAWS), 0.5)
+    draws[:, which] = chance
+    changed, _ = apply(Augmentation(colour=0.3), images, torch.zeros(2, 8, 8, dtype=torch.uint8), draws)
+    theirs = (TF.adjust_brightness, TF.adjust_contrast, TF.adjust_saturation)[which - 4]
+    torch.testing.assert_close(changed, theirs(images, 0.7 + 0.6 * chance), rtol=0, atol=1e-5)
+
+
+def test_all_colours_at_once_are_one_after_the_other() -> None:
+    images = 0.45 + 0.1 * torch.rand(1, 3, 8, 8)
+    changed, _ = apply(Augmentation(colour=0.2), images, torch.zeros(1, 8, 8, dtype=torch.uint8), torch.ones(1, DRAWS))
+    wanted = TF.adjust_saturation(TF.adjust_contrast(TF.adjust_brightness(images, 1.2), 1.2), 1.2)
+    torch.testing.assert_close(changed, wanted, rtol=0, atol=1e-5)
+
+
+def test_what_came_later_leaves_the_first_draws_as_they_were() -> None:
+    assert torch.equal(draws(5, seed=3)[:, :3], torch.rand(5, 3, generator=torch.Generator().manual_seed(3)))

@@ -13,7 +13,7 @@ CPU = torch.device("cpu")
 
 
 class Sleeper(nn.Module):
-    """Takes 50 ms at first, then 2 ms, but every fourth time 30 ms, as a busy machine makes it."""
+    """Takes 200 ms at first, then 2 ms, but every fourth time 200 ms, as a busy machine makes it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -24,20 +24,20 @@ class Sleeper(nn.Module):
         self.trained |= self.training or torch.is_grad_enabled()
         self.shapes.append(images_N3HW.shape)
         passes = len(self.shapes)
-        time.sleep(0.05 if passes <= WARM_UPS else 0.03 if passes % 4 == 0 else 0.002)
+        time.sleep(0.2 if passes <= WARM_UPS or passes % 4 == 0 else 0.002)
         return images_N3HW
 
 
 def test_the_median_of_passes_once_warm() -> None:
     sleeper = Sleeper()
-    assert 2 <= median_ms(sleeper, 96, CPU) < 20
+    assert 2 <= median_ms(sleeper, 96, CPU) < 150
     assert sleeper.shapes == [(1, 3, 96, 96)] * (WARM_UPS + PASSES) and not sleeper.trained
 
 
 def test_a_slow_model_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latency, "BOUND_SECONDS", 0.001)
     sleeper = Sleeper()
-    assert 2 <= median_ms(sleeper, 64, CPU) < 40
+    assert 2 <= median_ms(sleeper, 64, CPU) < 150
     assert len(sleeper.shapes) == WARM_UPS + FEWEST
 
 

@@ -5,9 +5,10 @@ import pytest
 import torch
 from run_state import same, weights
 
-from seg import batches, loop, optim
+from seg import batches, loop
 from seg.loop import Data
 from seg.losses import bce
+from seg.schedules import SCHEDULES
 
 CPU = torch.device("cpu")
 
@@ -46,20 +47,13 @@ def test_a_trained_encoder_changes_weights_and_statistics(tiny: Data, make_exper
         assert not torch.equal(before[name], after[name])
 
 
-def test_rate_factors_by_hand() -> None:
-    assert [optim.rate_factor("cosine", step, 4) for step in range(4)] == pytest.approx(
-        [1, 0.5 + 0.5**1.5, 0.5, 0.5 - 0.5**1.5]
-    )
-    assert [optim.rate_factor("constant", step, 4) for step in range(4)] == [1] * 4
-
-
 def test_two_learning_rates_follow_the_cosine(tiny: Data, make_experiment: Any) -> None:
     run = loop.start(make_experiment(epochs=2), tiny, CPU)
     first, second = (result.rates for result in loop.epochs(run))
     steps = -(-len(tiny.train) // 16)
     for name, initial in (("encoder", 1e-4), ("decoder", 1e-3)):
-        assert first[name] == pytest.approx(initial * optim.rate_factor("cosine", steps - 1, 2 * steps))
-        assert second[name] == pytest.approx(initial * optim.rate_factor("cosine", 2 * steps - 1, 2 * steps))
+        assert first[name] == pytest.approx(initial * SCHEDULES["cosine"](steps - 1, 2 * steps))
+        assert second[name] == pytest.approx(initial * SCHEDULES["cosine"](2 * steps - 1, 2 * steps))
 
 
 @pytest.mark.parametrize(("name", "reference"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])

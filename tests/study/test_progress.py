@@ -164,6 +164,14 @@ def test_panel(busy: Tally) -> None:
     ]
 
 
+def test_of_many_lanes_a_panel_shows_what_the_terminal_has_lines_for(make_record: Any, objective: Objective) -> None:
+    tally = Tally(400, 200, objective, [make_record(trial, State.RUNNING, [0.1]) for trial in range(200)])
+    console = Console(force_terminal=True, width=120, height=30, file=io.StringIO())
+    console.print(Progress(tally, console)._panel())
+    text: str = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "and 176 more" in text and text.count("\n") <= 30
+
+
 @pytest.mark.parametrize("width", [60, 80, 100])
 def test_a_narrow_panel_cuts_nothing(busy: Tally, width: int) -> None:
     lines = on_terminal(busy, width)

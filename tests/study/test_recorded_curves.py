@@ -137,8 +137,8 @@ def test_a_replicate_differs_by_its_noise_alone(spec: Spec) -> None:
 
 def test_other_epochs_are_the_same_curve_stretched(spec: Spec) -> None:
     whole, third = (RecordedCurves(trials(spec, noise=0.0), spec, epochs, 0) for epochs in (EPOCHS, EPOCHS // 3))
-    place_D = whole._place(experiments(spec, 1)[0])
-    assert third.process.mean(place_D) == pytest.approx(whole.process.mean(place_D)[2::3], abs=0.02)
+    one = experiments(spec, 1)[0]
+    assert third.expected(one) == pytest.approx(whole.expected(one)[2::3], abs=0.02)
 
 
 def test_near_a_trial_that_failed_trials_fail(spec: Spec) -> None:

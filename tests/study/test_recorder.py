@@ -421,7 +421,7 @@ def pausing(store: Store) -> Tune:
 def pause(tune: Tune, value: float) -> SimpleNamespace:
     trial = tune.start()
     files = put_files(tune.recorder._store, trial.config["trial"])
-    assert tune.result(trial, epoch=1, row=row(1, value), started=started(), files=files)
+    assert tune.result(trial, epoch=1, row=row(1, value), started=started(), files=files, lane="lane-0")
     tune.end(trial)
     return trial
 
@@ -442,11 +442,12 @@ def test_a_paused_trial_goes_on_as_a_new_one_of_tunes(pausing: Tune, store: Stor
     pausing.recorder._writer.flush()
     running = read_record(store, 0)
     assert (running.paused_at, running.reason) == (0, "")
-    assert not pausing.result(again, epoch=2, row=row(2, 0.7), started=started([row(1, 0.5)]))
+    assert not pausing.result(again, epoch=2, row=row(2, 0.7), started=started([row(1, 0.5)]), lane="lane-1")
     pausing.result(again, epoch=3, row=row(3, 0.6), done=True)
     pausing.end(again)
     record = read(pausing, store)
     assert record.state is State.COMPLETE and record.epochs == [row(1, 0.5), row(2, 0.7), row(3, 0.6)]
+    assert record.extra["lanes"] == ["lane-0", "lane-1"]
 
 
 def test_who_is_passed_by_all_that_can_go_on_ends_while_the_study_runs(pausing: Tune, store: Store) -> None:

@@ -309,6 +309,19 @@ def test_a_trial_without_a_score_is_not_held_back() -> None:
     assert asha.judge(0, [NAN]) is Decision.GO_ON and asha.promotable(last=True) is None
 
 
+def test_a_rung_that_was_passed_unjudged_holds_a_trial_back() -> None:
+    """As of one that was killed at the rung: its checkpoint is of the rung, its record of the epoch before."""
+    asha = PromotingAsha(2, 2, 8, trials=9)
+    assert asha.judge(0, [0.5, 0.5]) is Decision.PAUSE
+    assert asha.judge(1, [0.2, 0.3, 0.9]) is Decision.PAUSE, "what it had by the rung is compared"
+    assert asha.promotable() == 0
+    asha.promote(0)
+    assert asha.judge(2, [0.1, 0.1]) is asha.judge(3, [0.0, 0.0]) is Decision.PAUSE
+    assert asha.promotable() == 1
+    asha.promote(1)
+    assert asha.judge(1, [0.2, 0.3, 0.9, 0.9]) is Decision.PAUSE, "the next rung"
+
+
 def test_what_is_trained_again_after_a_lane_was_lost_does_not_pause_again() -> None:
     asha = PromotingAsha(1, 2, 8, trials=9)
     asha.judge(0, [0.5])

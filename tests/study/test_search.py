@@ -170,6 +170,15 @@ def test_paused_trials_of_an_earlier_session_are_paused(make_record: Any) -> Non
     assert search.next() is None and not search.finished
 
 
+def test_a_trial_that_is_held_back_beyond_its_rung_is_so_after_a_restart(make_record: Any) -> None:
+    spec = small("promoting_asha", trials=9)
+    beyond = make_record(1, State.RUNNING, [0.1, 0.9])
+    beyond.extra["paused_at"] = 2
+    better = [make_record(trial, State.PRUNED, [0.5]) for trial in (2, 3)]
+    search = Search(spec, [beyond, *better])
+    assert [proposal.trial for proposal in itertools.islice(proposals(search), 2)] == [0, 4]
+
+
 def test_a_restarted_search_promotes_as_the_first_one_would(make_record: Any) -> None:
     spec = small("promoting_asha", trials=12)
     first = Search(spec, [])

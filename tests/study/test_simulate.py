@@ -13,6 +13,7 @@ from study.records import read_records
 from study.store import Store
 
 PROMOTING = "early_stopping={scheduler: promoting_asha, min_epochs: 1, reduction_factor: 3}"
+TWO_OBJECTIVES = "objective=[{metric: val_iou}, {metric: latency_ms, mode: min}]"
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +33,15 @@ def test_it_says_what_it_did_and_that_it_was_checked(tmp_path: Path, capsys: pyt
     assert out.endswith("checked: every trial ended once, no epoch twice, no lane idle while trials waited\n")
     (name,) = (path.name for path in tmp_path.iterdir())
     assert name.startswith("simulated-phantom-")
+
+
+def test_two_models_are_compared_on_simulated_lanes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Pauses, promotions, crashes and lost nodes among them."""
+    arguments = ["phantom", "--lanes", "5", "--trials", "60", "--epochs", "9", "--set", PROMOTING]
+    more = ["--set", "compare=model", "--set", "sampler=random", "--node-losses", "100", "--failures", "0.1"]
+    assert simulate.main([*arguments, *more, "--storage", str(tmp_path), "--name", "compared"]) == 0
+    out = capsys.readouterr().out
+    assert "the best of each model; expected: of 30 trials; luck:" in out and "checked: every trial ended once" in out
 
 
 def test_it_is_read_like_any_other_study_and_called_simulated(
@@ -70,6 +80,8 @@ def test_a_violation_is_told_and_the_status_says_so(
         (["phantom", "--curves", "nowhere"], "--curves nowhere: no study here"),
         (["phantom", "--curves", "nowhere.json"], "--curves nowhere.json: cannot be read"),
         (["phantom", "--name", "a/b"], "--name 'a/b': must be letters"),
+        (["phantom", "--set", "budget=2h"], "simulated trials have a score and cost nothing"),
+        (["phantom", "--set", TWO_OBJECTIVES], "simulated trials have a score and cost nothing"),
         (["phantom", "--set", "sampler=annealing"], "sampler: 'annealing' given"),
     ],
 )

@@ -74,6 +74,11 @@ def test_the_figure_ends_at_the_best_and_begins_at_the_mean(compared: Path) -> N
     assert line.y[0] == pytest.approx(scores.mean()) and line.y[-1] == pytest.approx(expected(scores, 4))
     assert (low.y[1], high.y[1]) == pytest.approx(interval(scores, 2))
     assert figure.data[5].name == "mobilenetv2_plain" and len(figure.data[5].x) == 5
+    notes = [(note.text, note.font.color) for note in figure.layout.annotations]
+    assert notes == [
+        ("<b>mobilenetv2_skip</b>", line.line.color),
+        ("<b>mobilenetv2_plain</b>", figure.data[5].line.color),
+    ]
 
 
 def test_less_is_better_turns_everything_round(compared: Path) -> None:
