@@ -39,8 +39,8 @@ def laid_out(charts: Iterable[Chart]) -> list[Chart]:
     return found
 
 
-def of_search(every: pd.DataFrame, epochs: pd.DataFrame) -> Iterator[Chart]:
-    """How the search went, and which choices lead. `every`: all trials, seed replicates included."""
+def of_search(every: pd.DataFrame, epochs: pd.DataFrame, stints: pd.DataFrame) -> Iterator[Chart]:
+    """How the search went, and which choices lead. `every`: all trials, seed replicates included; as their `stints`."""
     trials, epochs = compare.originals(every), compare.originals(epochs)
     if compare.history(trials).empty:
         return
@@ -65,9 +65,9 @@ def of_search(every: pd.DataFrame, epochs: pd.DataFrame) -> Iterator[Chart]:
         yield _chart("best_of", trials, f"The best of each {comparison.choice(trials)}", " ".join(said), wide=True)
     yield from _of_choices(trials, epochs)
     yield from _of_costs(trials)
-    if (every["lane"] != "").any() and not alone:
-        how = "A bar a trial, from its begin to its end; between two bars a lane had nothing to train."
-        yield _chart("timeline", every, "Where the time went", how, wide=True)
+    if len(stints) and not alone:
+        how = "A bar a trial, or what a lane did of one that paused; between two bars a lane had nothing to train."
+        yield _chart("timeline", stints, "Where the time went", how, wide=True)
 
 
 def _of_costs(trials: pd.DataFrame) -> Iterator[Chart]:
@@ -87,8 +87,8 @@ def _of_choices(trials: pd.DataFrame, epochs: pd.DataFrame) -> Iterator[Chart]:
     ended = "" if epoch == trials["epochs"].max() else f" as of epoch {epoch}, which all of them have,"
     shares = fanova.variance_shares(table)
     if len(shares):
-        how = f"How much of the variance of the score{ended} each choice explains by itself (fANOVA); the rest is what "
-        how += "choices do together, and chance."
+        how = f"How much of the variance of the score{ended} each choice explains by itself (fANOVA), among the trials "
+        how += "that have it; the rest is what choices do together, and chance."
         draw = partial(figures.variance_shares, found=shares)
         yield _chart("variance_shares", table, "What the score varies with", how, draw=draw)
     found = effects.effects(table)

@@ -6,6 +6,7 @@ A table remembers its study in `table.attrs["study"]`: a figure reads the object
 
 import io
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from study.redact import redact
 from study.store import Store, StoreError
 
 FORMAT = 1
+STINT = ("lane", "started", "finished")
+PAUSE_SECONDS = 300
+"""Beside twice the time it trained, that a trial may take before it counts as one that was taken up again."""
 
 
 class StudyNotFound(ValueError):
@@ -107,6 +111,24 @@ def trials(study: str | Study) -> pd.DataFrame:
     if len(compare.objectives(table)) > 1:
         table["pareto"] = compare.on_front(table)
     return table
+
+
+def stints(study: str | Study) -> pd.DataFrame:
+    """As `trials`, one row for each time a trial was on a lane: `lane`, `started` and `finished` are of that time. A
+    paused trial has several, one that no lane took none."""
+    opened = open_study(study)
+    rows = [
+        {"trial": record.trial} | {name: stint[name] for name in STINT}
+        for record in opened.records
+        for stint in _stints(record)
+        if stint["lane"] and stint["finished"]
+    ]
+    table = trials(opened)
+    if not rows:
+        return table[:0]
+    merged = table.drop(columns=list(STINT)).merge(pd.DataFrame(rows), on="trial")
+    merged.attrs = table.attrs
+    return merged
 
 
 def epochs(study: str | Study) -> pd.DataFrame:
@@ -245,6 +267,20 @@ def _costs(record: Record) -> dict[str, Any]:
         "idle_seconds": record.extra.get("idle_seconds"),
         **{name: getattr(record, name) for name in ("workers", "gpus", "threads", "started", "finished")},
     }
+
+
+def _stints(record: Record) -> list[dict[str, str]]:
+    """Of one that an older version kept, its last lane and when it ended there are known; and where it was taken up
+    again, that it began there so much earlier as it trained."""
+    if "stints" in record.extra:
+        return list(record.extra["stints"])
+    lane, started = str(record.extra.get("lane") or ""), record.started
+    if not (lane and started and record.finished):
+        return []
+    ended = datetime.fromisoformat(record.finished)
+    if (ended - datetime.fromisoformat(started)).total_seconds() > 2 * record.train_seconds + PAUSE_SECONDS:
+        started = (ended - timedelta(seconds=record.train_seconds)).isoformat(timespec="seconds")
+    return [{"lane": lane, "started": started, "finished": record.finished}]
 
 
 def _usd(opened: Study) -> float | None:

@@ -81,7 +81,7 @@ def view(opened: load.Study) -> View:
         advice=advice(trials, epochs),
         published=blocks(published([opened])),
         legend=sorted(set(theme.looks(trials).values()), key=lambda look: (-look.rank, look.group)),
-        search=charts.laid_out(charts.of_search(trials, epochs)),
+        search=charts.laid_out(charts.of_search(trials, epochs, load.stints(opened))),
         scores=charts.laid_out(charts.of_scores(opened, trials, counts, found, score)),
         side_by_side=list(_side_by_side(sides)),
         splits=[name for name in SIDES if name in sides],

@@ -47,6 +47,7 @@ class Recorder:
         self._checked = time.monotonic()
         self._writer = BackgroundWriter(store)
         self._kept = {record.trial for record in contenders(earlier)}
+        self._on_lanes: set[int] = set()
         for record in search.stopped:
             self._end(record, State.PRUNED, search.why_stopped(record))
         self._end_settled()
@@ -86,6 +87,7 @@ class Recorder:
         )
         if record.extra.pop("paused_at", None):
             record.reason = ""
+        self._take_lane(record, "")
         record.workers, record.threads = self._settings.workers, self._settings.threads
         record.gpus = self._settings.workers * self._settings.gpus_per_worker
         self.records[record.trial] = record
@@ -101,6 +103,7 @@ class Recorder:
             return Decision.STOP
         decision = self._search.judge(record)
         if decision is Decision.PAUSE:
+            self._leave_lane(record)
             record.extra["paused_at"] = record.epochs[-1]["epoch"]
             record.reason = _paused_at(record.paused_at)
         if decision is not Decision.STOP:
@@ -117,7 +120,7 @@ class Recorder:
             record.extra["sampling"] = started.sampling
             record.extra["precision"] = started.precision
             record.extra["nodes"], record.extra["lane"] = list(started.nodes), result.get("lane")
-            record.extra["lanes"] = [*record.extra.get("lanes", []), result.get("lane")]
+            self._name_lane(record, result.get("lane", ""))
             if started.microbatches > 1:
                 record.extra["microbatches"] = started.microbatches
             # What the checkpoint has behind it is what counts: epochs recorded after it are run again.
@@ -165,12 +168,33 @@ class Recorder:
     ) -> None:
         record.state, record.reason, record.traceback = state, reason, traceback
         record.finished = self._now()
+        self._leave_lane(record)
         for one in [record, *self._fallen(record)]:
             if one.trial not in self._kept:
                 one.files.pop("best", None)
             self._end_in_store(one, LATE_SECONDS if late_seconds is None else late_seconds)
         self._on_change(record)
         self._search.end(record)
+
+    def _take_lane(self, record: Record, name: str) -> None:
+        self._on_lanes.add(record.trial)
+        stint = {"lane": name, "started": self._now(), "finished": ""}
+        record.extra["stints"] = [*record.extra.get("stints", []), stint]
+
+    def _name_lane(self, record: Record, name: str) -> None:
+        *before, last = record.extra["stints"]
+        if last["lane"] in ("", name):
+            record.extra["stints"] = [*before, last | {"lane": name}]
+        else:  # the one before died, and Tune started another
+            self._leave_lane(record)
+            self._take_lane(record, name)
+
+    def _leave_lane(self, record: Record) -> None:
+        """Of one that a killed process left on its lane, nobody knows until when it was there."""
+        if record.trial in self._on_lanes:
+            self._on_lanes.discard(record.trial)
+            *before, last = record.extra["stints"]
+            record.extra["stints"] = [*before, last | {"finished": self._now()}]
 
     def _fallen(self, ended: Record) -> list[Record]:
         """Who could have been scored at the end, and now cannot."""

@@ -96,6 +96,8 @@ class Record:
     files: dict[str, str] = field(default_factory=dict)
     """Kind (`best`, `val_counts`, `val_confusion`, `test_counts`, `test_confusion`) -> name in the trial's folder."""
     extra: dict[str, Any] = field(default_factory=dict)
+    """Among others `stints`: of each time on a lane its `lane`, when it `started` there and when it `finished`: empty
+    where a killed process could not note it."""
     format: int = FORMAT
 
     @property

@@ -7,9 +7,6 @@ from plotly.subplots import make_subplots
 from analysis import compare, theme
 from analysis.measures import labels
 
-PAUSE_SECONDS = 300
-"""Beside twice the time it trained, that a trial may take before it counts as one that was taken up again."""
-
 
 def pareto(trials: pd.DataFrame) -> go.Figure:
     """Score against what it cost, a panel a cost: trials that no other beats for less are joined, all others grey."""
@@ -40,20 +37,17 @@ def pareto(trials: pd.DataFrame) -> go.Figure:
     return figure.update_yaxes(title_text=metric, col=1)
 
 
-def timeline(trials: pd.DataFrame) -> go.Figure:
-    """Which lane trained which trial when: a bar from its begin to its end; between bars a lane had nothing to do."""
-    known = [trials[name].notna() & (trials[name].astype(str) != "") for name in ("lane", "started", "finished")]
-    ran = trials[known[0] & known[1] & known[2]]
+def timeline(stints: pd.DataFrame) -> go.Figure:
+    """Which lane trained which trial when, of `load.stints`: a bar each; between bars a lane had nothing to do."""
+    known = [stints[name].notna() & (stints[name].astype(str) != "") for name in ("lane", "started", "finished")]
+    ran = stints[known[0] & known[1] & known[2]]
     begun, ended = (pd.to_datetime(ran[name], utc=True, errors="coerce") for name in ("started", "finished"))
     lanes = sorted(ran["lane"].unique(), key=lambda name: (len(name), name), reverse=True)
     figure = theme.figure(110 + 34 * len(lanes), "minutes since the study began", "")
     if ran.empty:
         return figure
-    # Of one that was taken up again, what is known is its last lane, and when it ended there.
-    long = (ended - begun).dt.total_seconds() > 2 * ran["train_seconds"].fillna(0) + PAUSE_SECONDS
-    begun = begun.where(~long, ended - pd.to_timedelta(ran["train_seconds"].fillna(0), unit="s"))
-    zero, looks, metric = begun.min(), theme.looks(trials), compare.objective(trials).metric
-    said, names = labels(trials)(metric), compare.told(trials)
+    zero, looks, metric = begun.min(), theme.looks(stints), compare.objective(stints).metric
+    said, names = labels(stints)(metric), compare.told(stints)
     figure.add_bar(
         base=(begun - zero).dt.total_seconds() / 60,
         x=(ended - begun).dt.total_seconds() / 60,

@@ -154,3 +154,16 @@ def test_which_trial_a_replicate_repeats(study: Path, change: Callable[..., None
     assert trials.at[8, "replicate_of"] == 9 and trials["replicate_of"].notna().sum() == 1
     columns = trials.columns.tolist()
     assert columns.index("replicate_of") > columns.index("finished"), "behind all that is promised"
+
+
+def test_a_trial_is_on_a_lane_as_often_as_it_goes_on(study: Path, change: Callable[..., None]) -> None:
+    """Trial 8 paused, 9 is of an older version, 7 was killed on its lane."""
+    times = [f"2026-11-05T09:{minute:02d}:00+00:00" for minute in range(60)]
+    first, then = ({"lane": f"lane-{n}", "started": times[2 * n], "finished": times[2 * n + 1]} for n in (0, 1))
+    change(8, extra={"lane": "lane-1", "stints": [first, then]})
+    change(9, extra={"lane": "lane-0"}, started=times[0], finished=times[40])
+    change(7, extra={"lane": "lane-0", "stints": [first | {"finished": ""}]})
+    found = load.stints(str(study))
+    assert found[found["trial"] == 8][["lane", "started", "finished"]].to_dict("records") == [first, then]
+    assert found[found["trial"] == 9]["started"].tolist() == ["2026-11-05T09:39:52+00:00"]  # 8 s before its end
+    assert 7 not in set(found["trial"]) and found.attrs == load.trials(str(study)).attrs

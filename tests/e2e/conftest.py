@@ -31,6 +31,7 @@ class Shell:
 
     def __init__(self, address: str, storage: Path):
         self.address, self.storage = address, storage
+        self._started: list[subprocess.Popen[str]] = []
 
     def run(self, module: str, *arguments: object, status: int = 0) -> str:
         """Standard output and error of `python -m module`, which must end with `status`."""
@@ -42,7 +43,17 @@ class Shell:
 
     def start_study(self, *arguments: object) -> subprocess.Popen[str]:
         command = self._command("study.run", *self._joined(arguments))
-        return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self._started.append(process)
+        return process
+
+    def end_started(self) -> None:
+        """A study that a failed test left running would take the cores from the tests after it."""
+        while self._started:
+            process = self._started.pop()
+            if process.poll() is None:
+                process.kill()
+                process.wait()
 
     def study(self, *arguments: object, status: int = 0) -> str:
         return self.run("study.run", *self._joined(arguments), status=status)
@@ -52,6 +63,13 @@ class Shell:
 
     def _command(self, module: str, *arguments: object) -> list[str]:
         return [sys.executable, "-m", module, *map(str, arguments)]
+
+
+@pytest.fixture(autouse=True)
+def ends_what_it_started(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    if "shell" in request.fixturenames:
+        request.getfixturevalue("shell").end_started()
 
 
 @pytest.fixture(scope="session")

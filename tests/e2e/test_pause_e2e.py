@@ -20,7 +20,7 @@ PROMOTING = ("--set", "early_stopping={scheduler: promoting_asha, min_epochs: 1,
 
 
 def lanes_of(record: Record) -> list[str]:
-    return list(record.extra["lanes"])
+    return [stint["lane"] for stint in record.extra["stints"]]
 
 
 def is_kept(store: Store, record: Record) -> bool:

@@ -447,7 +447,10 @@ def test_a_paused_trial_goes_on_as_a_new_one_of_tunes(pausing: Tune, store: Stor
     pausing.end(again)
     record = read(pausing, store)
     assert record.state is State.COMPLETE and record.epochs == [row(1, 0.5), row(2, 0.7), row(3, 0.6)]
-    assert record.extra["lanes"] == ["lane-0", "lane-1"]
+    stints = record.extra["stints"]
+    assert [stint["lane"] for stint in stints] == ["lane-0", "lane-1"]
+    times = [stint[name] for stint in stints for name in ("started", "finished")]
+    assert times == sorted(times) and (times[0], times[-1]) == (record.started, record.finished)
 
 
 def test_who_is_passed_by_all_that_can_go_on_ends_while_the_study_runs(pausing: Tune, store: Store) -> None:
