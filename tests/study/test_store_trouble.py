@@ -234,7 +234,7 @@ def test_a_server_that_takes_a_connection_and_says_nothing(monkeypatch: pytest.M
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             monkeypatch.setenv(name, "anybody")
         began, lines = time.monotonic(), list[str]()
-        store = Store(f"s3://studies/{uuid.uuid4().hex}", 2.0, lines.append)
+        store = Store(f"s3://studies/{uuid.uuid4().hex}", 6.0, lines.append)
         store._connect(fresh=True)
         with pytest.raises(StoreError, match="cannot be used"):
             store.write("a", b"1")
