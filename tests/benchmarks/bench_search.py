@@ -1,6 +1,6 @@
 """Epochs that each sampler with each scheduler needs for the score of random search at full epochs.
 
-    python tests/benchmarks/bench_search.py [--all] [--seeds N] [--lanes N] [--processes N]
+    python tests/benchmarks/bench_search.py [--all] [--samplers NAME ...] [--seeds N] [--lanes N] [--processes N]
     python tests/benchmarks/bench_search.py --record STUDY        make curves.json from a study of recorded.yaml
 
 Learning curves are simulated, fitted to recorded trials of ours (curves.json, see study.simulation.recorded): real
@@ -8,7 +8,8 @@ training of MobileNetV2 on 240 images of ISIC 2016, every trial to its end. The 
 random search has after TARGET_TRIALS whole trials; every study runs until it is reached, or for MOST_TRIALS. Medians
 over seeds, and their ratio to random search at full epochs, with bootstrap intervals over the seeds.
 
-Without --all, only the row of random search and the one of the goal.
+Without --all, only the row of random search and the one of the goal. With --all docs/search.md is made from
+results/search.json, where each case is kept once its seeds are through; --samplers limits it to these, besides random.
 """
 
 import argparse
@@ -36,6 +37,7 @@ from study.store import Store
 HERE = Path(__file__).parent
 CURVES = HERE / "curves.json"
 TABLE = HERE.parents[1] / "docs" / "search.md"
+KEPT = figures.RESULTS / "search.json"
 TARGET_TRIALS, MOST_TRIALS = 100, 400
 DRAWS = 10_000
 """Of a bootstrap."""
@@ -104,30 +106,31 @@ def interval(needed: Sequence[int], reference: Sequence[int]) -> tuple[float, fl
     return ratios[int(0.025 * DRAWS)], ratios[int(0.975 * DRAWS)]
 
 
-def cases(everything: bool) -> list[Case]:
+def cases(everything: bool, samplers: Sequence[str]) -> list[Case]:
     if not everything:
         return [REFERENCE["all"], GOAL]
     found = [Case("all", sampler, scheduler) for sampler in SAMPLERS[:-1] for scheduler in SCHEDULERS]
-    return found + [Case("numbers", sampler, scheduler) for sampler in SAMPLERS for scheduler in SCHEDULERS]
+    found += [Case("numbers", sampler, scheduler) for sampler in SAMPLERS for scheduler in SCHEDULERS]
+    return [case for case in found if case.sampler in samplers or case in REFERENCE.values()]
 
 
-def rows(needed: dict[Case, list[int]], targets: dict[str, float]) -> list[dict[str, Any]]:
-    found = []
-    for case, epochs in needed.items():
-        reference = needed[REFERENCE[case.space]]
-        low, high = interval(epochs, reference)
-        found.append(
-            dataclasses.asdict(case)
-            | {
-                "target": targets[case.space],
-                "epochs_median": statistics.median(epochs),
-                "ratio": statistics.median(epochs) / statistics.median(reference),
-                "interval_95": [low, high],
-                "not_reached": sum(e == 10**9 for e in epochs),
-                "epochs": epochs,
-            }
-        )
-    return found
+def keep(found: dict[str, Any], seeds: int, lanes: int) -> None:
+    """Beside what is there of other cases; and the table of all."""
+    known = json.loads(KEPT.read_text()) if KEPT.exists() else []
+    by_case = {(row["space"], row["sampler"], row["scheduler"]): row for row in [*known, found]}
+    KEPT.write_text(json.dumps(list(by_case.values()), indent=1) + "\n")
+    TABLE.write_text(markdown(list(by_case.values()), seeds, lanes))
+
+
+def row(case: Case, epochs: list[int], reference: list[int], target: float) -> dict[str, Any]:
+    return dataclasses.asdict(case) | {
+        "target": target,
+        "epochs_median": statistics.median(epochs),
+        "ratio": statistics.median(epochs) / statistics.median(reference),
+        "interval_95": interval(epochs, reference),
+        "not_reached": sum(e == 10**9 for e in epochs),
+        "epochs": epochs,
+    }
 
 
 def markdown(found: list[dict[str, Any]], seeds: int, lanes: int) -> str:
@@ -167,6 +170,7 @@ def _cell(of: list[dict[str, Any]], sampler: str, scheduler: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--all", action="store_true")
+    parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=SAMPLERS)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--lanes", type=int, default=8)
     parser.add_argument("--processes", type=int, default=2)
@@ -175,7 +179,7 @@ def main() -> None:
     if given.record:
         save(CURVES, *of_study(given.record))
         return
-    chosen = cases(given.all)
+    chosen = cases(given.all, given.samplers)
     spaces = {case.space for case in chosen}
     with multiprocessing.get_context("forkserver").Pool(given.processes) as pool:
         targets = {}
@@ -185,18 +189,19 @@ def main() -> None:
             print(f"{space}: to reach {targets[space]:.4f}", flush=True)
         jobs = [(case, seed, given.lanes, targets[case.space]) for case in chosen for seed in range(given.seeds)]
         needed: dict[Case, list[int]] = {case: [] for case in chosen}
+        found: dict[Case, dict[str, Any]] = {}
         for case, seed, epochs in pool.imap(_needed, jobs):
             needed[case].append(epochs)
             if seed == given.seeds - 1:
                 median = statistics.median(needed[case])
                 print(f"{case.space} {case.sampler} {case.scheduler}: {median:.0f} epochs", flush=True)
-    found = rows(needed, targets)
-    if given.all:
-        TABLE.write_text(markdown(found, given.seeds, given.lanes))
-        (figures.RESULTS / "search.json").write_text(json.dumps(found, indent=1) + "\n")
-    goal = next(row for row in found if (row["space"], row["sampler"], row["scheduler"]) == dataclasses.astuple(GOAL))
+                found[case] = row(case, needed[case], needed[REFERENCE[case.space]], targets[case.space])
+                if given.all:
+                    keep(found[case], given.seeds, given.lanes)
+    if GOAL not in found:
+        return
     name = "epochs of TPE with promoting ASHA over those of random search at full epochs, simulated"
-    figures.save({name: {"value": goal["ratio"], "goal": 0.2, "at_most": True} | goal})
+    figures.save({name: {"value": found[GOAL]["ratio"], "goal": 0.2, "at_most": True} | found[GOAL]})
 
 
 if __name__ == "__main__":
