@@ -10,10 +10,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from seg.experiment import Experiment
-from study import compared_search, replicates, space
+from study import compared_search, space
 from study.budget import UNBOUNDED, Account
 from study.proposal import Proposal, going_on
 from study.records import Record
+from study.replicates import Replicates
 from study.schedulers import Decision
 from study.spec import Spec
 
@@ -33,7 +34,7 @@ class Search:
         """`earlier`: the study's records so far. `sent`: whether the files of a record's last epoch are in the store;
         where they are not, that epoch is trained again, and judged then. `account`: of the study's budget, if any.
         `on_replicates` is told once, when the search has ended, of the replicates that are still to run."""
-        self._spec, self._account, self._on_replicates = spec, account or UNBOUNDED, on_replicates
+        self._spec, self._account = spec, account or UNBOUNDED
         self._objective = spec.objective
         self._sign = 1.0 if spec.objective.mode == "max" else -1.0
         self._searcher = compared_search.searcher(spec)
@@ -42,17 +43,13 @@ class Search:
         self._running: set[int] = set()
         self._left_over = False
         self._given: deque[Proposal] = deque()
-        self._ended: dict[int, Record] = {}
-        """Trials of the search."""
-        self._replicates: deque[Proposal] | None = None
-        """Still to run; unknown before the search has ended."""
         self.stopped: list[Record] = []
         """Killed between a decision, or the end of the budget, and its record: they have ended, though their records
         do not say so."""
         earlier = list(earlier)
-        self._repeated = [record for record in earlier if record.replicate_of is not None]
-        """Replicates of earlier sessions."""
-        self.stopped += [r for r in self._repeated if not r.state.ended and self._ends_as_it_stands(r, sent)]
+        begun = [record for record in earlier if record.replicate_of is not None]
+        self._replicates = Replicates(spec, begun, self._account, on_replicates)
+        self.stopped += [record for record in begun if not record.state.ended and self._ends_as_it_stands(record, sent)]
         known = {record.trial: record for record in earlier if record.replicate_of is None}
         for record in known.values():
             if record.state.ended:
@@ -67,7 +64,7 @@ class Search:
         self._keep_to_the_budget()
 
     def _learn(self, record: Record) -> None:
-        self._ended[record.trial] = record
+        self._replicates.searched(record)
         self._searcher.tell(record)
         self._scheduler.remember(record.trial, self._scores(record))
 
@@ -114,7 +111,7 @@ class Search:
         if self._free:
             trial = self._free.popleft()
             return Proposal(trial, "search", self._searcher.ask(trial))
-        return left.popleft() if (left := self._to_repeat()) else None
+        return self._replicates.next() if self._replicates.any_left(self._over) else None
 
     def _keep_to_the_budget(self) -> None:
         """What is begun goes on as long as anything is left; nothing is begun that may not end."""
@@ -122,24 +119,7 @@ class Search:
         if to_begin and not self._account.holds_another():
             self._given = deque(proposal for proposal in self._given if proposal.record)
             self._free.clear()
-        if self._replicates and not self._holds(self._replicates[0]):
-            self._replicates.clear()
-
-    def _holds(self, replicate: Proposal) -> bool:
-        """It takes as long as what it repeats."""
-        if replicate.record or replicate.replicate_of is None:
-            return True
-        return self._account.holds_another(self._ended[replicate.replicate_of].train_seconds / 3600)
-
-    def _to_repeat(self) -> deque[Proposal]:
-        """None before the search has ended."""
-        if self._replicates is None:
-            if not self._over:
-                return deque()
-            self._replicates = deque(replicates.left(self._spec, [*self._ended.values(), *self._repeated]))
-            self._keep_to_the_budget()
-            self._on_replicates(self._replicates)
-        return self._replicates
+        self._replicates.keep_to_the_budget()
 
     @property
     def _over(self) -> bool:
@@ -156,17 +136,11 @@ class Search:
     @property
     def finished(self) -> bool:
         """Whether `next` has nothing more, whatever the running trials do."""
-        if self._replicates is not None:
-            return not self._replicates
         if self._given or self._free:
             return False
-        if self._running:
-            return not (self._scheduler.pauses or self._may_repeat)
-        return self._promotable() is None and not self._to_repeat()
-
-    @property
-    def _may_repeat(self) -> bool:
-        return self._spec.finalists.seeds > 1 or not all(record.state.ended for record in self._repeated)
+        if self._running and not self._replicates.begun:
+            return not (self._scheduler.pauses or self._replicates.expected)
+        return self._promotable() is None and not self._replicates.any_left(self._over)
 
     def judge(self, record: Record) -> Decision:
         """After an epoch that is not the last."""
@@ -189,7 +163,7 @@ class Search:
         """The trial has ended."""
         self._running.discard(record.trial)
         if record.replicate_of is None:
-            self._ended[record.trial] = record
+            self._replicates.searched(record)
             self._searcher.tell(record)
 
     def why_stopped(self, record: Record) -> str:
