@@ -7,6 +7,7 @@ included, twice a second: a page shared by several processes counts once. What i
 packs: ~/.cache/segstudy/packs) does not count: the kernel takes such pages back when it needs them. Linux only.
 """
 
+import contextlib
 import subprocess
 import sys
 import time
@@ -88,7 +89,8 @@ def watch(process: "subprocess.Popen[Any]", beyond: str | None = None) -> Peak:
             most[command] = max(size, most.get(command, 0))
         if sum(size for size, _ in sizes) > peak.total:
             peak = Peak(time.monotonic() - began, sorted(sizes, reverse=True), most)
-        time.sleep(INTERVAL_SECONDS)
+        with contextlib.suppress(subprocess.TimeoutExpired):  # who times it wants to know its end at once
+            process.wait(INTERVAL_SECONDS)
     return peak
 
 
