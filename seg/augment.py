@@ -5,37 +5,13 @@ an image lands in changes nothing, and a resumed epoch draws the same.
 """
 
 import math
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from seg.augmentations import Augmentation
 from seg.pixels import unit
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    horizontal_flip: bool = False
-    vertical_flip: bool = False
-    rotation_degrees: float = 0.0
-    """Uniform within ± this angle; what comes in from outside the image is its reflection."""
-    zoom: float = 1.0
-    """Larger or smaller by up to this factor, log-uniform."""
-    colour: float = 0.0
-    """Brightness, contrast and saturation, each times a factor that is uniform within 1 ± this."""
-
-
-AUGMENTATIONS: dict[str, Augmentation] = {
-    "none": Augmentation(),
-    "flips": Augmentation(horizontal_flip=True, vertical_flip=True),
-    "hflip_rotate": Augmentation(horizontal_flip=True, rotation_degrees=60.0),
-    "flips_rotate": Augmentation(horizontal_flip=True, vertical_flip=True, rotation_degrees=60.0),
-    "hflip_rotate15": Augmentation(horizontal_flip=True, rotation_degrees=15.0),
-    "flips_rotate15": Augmentation(horizontal_flip=True, vertical_flip=True, rotation_degrees=15.0),
-    "turns_zoom": Augmentation(True, True, rotation_degrees=180.0, zoom=1.25),
-    "turns_zoom_colour": Augmentation(True, True, rotation_degrees=180.0, zoom=1.25, colour=0.2),
-}
 
 GEOMETRIC, COLOURS = 4, 3
 DRAWS = GEOMETRIC + COLOURS

@@ -7,19 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
 from seg import models
-from seg.augment import AUGMENTATIONS
-from seg.losses import DEFAULTS, LOSSES, RANGES
-from seg.precision import PRECISIONS
+from seg.augmentations import AUGMENTATIONS
+from seg.loss_parameters import DEFAULTS, RANGES
 from seg.schedules import SCHEDULES
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    "loss": tuple(LOSSES),
+    "loss": tuple(DEFAULTS),
     "augment": tuple(AUGMENTATIONS),
     "encoder_weights": ("imagenet", "none"),
     "normalize": ("imagenet", "unit"),
     "optimizer": ("adam", "adamw"),
     "schedule": tuple(SCHEDULES),
-    "precision": PRECISIONS,
+    "precision": ("auto", "bf16", "fp32"),
 }
 
 
@@ -55,7 +54,8 @@ class Experiment:
     oversample: float = 0.0
     """Power of an image's sampling weight, in [0, 1]; see seg.oversample. 0: every image once an epoch."""
     precision: str = "auto"
-    """Of convolutions and products of matrices, see seg.precision; weights are float32."""
+    """Of convolutions and products of matrices, see seg.precision; weights are float32. `auto`: bf16 where the device
+    has instructions for it."""
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from seg import augment
-from seg.augment import Augmentation
+from seg.augmentations import AUGMENTATIONS, Augmentation
 from seg.models.segmenter import Segmenter
 from seg.pixels import to_device
 
@@ -55,7 +55,7 @@ class Slots:
     """Where the features of a split's images are kept: one slot an image and variant."""
 
     images: int
-    augmentation: Augmentation = augment.AUGMENTATIONS["none"]
+    augmentation: Augmentation = AUGMENTATIONS["none"]
 
     @property
     def count(self) -> int:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from seg import allocator, augment, batches, losses, metrics, models, optim, oversample, pixels, precision
+from seg.augmentations import AUGMENTATIONS
 from seg.batches import normalise
 from seg.evaluate import Evaluation, evaluate, predict_classes
 from seg.experiment import Experiment
@@ -106,7 +107,7 @@ class Run:
         def at_work(split: str, slots: Slots) -> Frozen:
             return Frozen(self.model, self.data.features if spare else None, name_of(*on, split, slots), slots)
 
-        augmentation = augment.AUGMENTATIONS[self.experiment.augment]
+        augmentation = AUGMENTATIONS[self.experiment.augment]
         return at_work("train", Slots(len(self.data.train), augmentation)), at_work("val", Slots(len(self.data.val)))
 
     @property
@@ -301,7 +302,7 @@ def _step(
 ) -> tuple[Tensor, Tensor]:
     """One optimiser step: the local mean loss, and the counts of the batch's images. Nothing waits for the device.
     `slots`: where the features of its images are kept."""
-    images, masks = augment.apply(augment.AUGMENTATIONS[run.experiment.augment], images, masks, batch.draws_ND)
+    images, masks = augment.apply(AUGMENTATIONS[run.experiment.augment], images, masks, batch.draws_ND)
     # As many on every rank: SyncBatchNorm waits for all of them in each forward pass.
     parts = min(run.microbatches, batch.fewest)
     run.optimizer.zero_grad(set_to_none=True)

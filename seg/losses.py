@@ -7,10 +7,9 @@ Over several ranks each takes the loss of its own share of the batch, and the gr
 For the cross-entropies without class weights and for Dice, which are means over images or pixels, that is the loss of
 the whole batch (seg.batches.Batch.share); for weighted_ce and focal_tversky, whose sums are over the batch, nearly so.
 
-To add a loss, write its function and name it, with the defaults and ranges of its parameters, at the end.
+To add a loss, write its function and name it at the end, and its parameters in seg.loss_parameters.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -129,24 +128,6 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "weighted_ce": weighted_ce,
     "focal_tversky": focal_tversky,
 }
-
-DEFAULTS: dict[str, dict[str, float]] = {
-    "bce": {},
-    "dice_bce": {"dice_weight": 1.0},
-    "ce": {},
-    "weighted_ce": {"power": 0.5},
-    "focal_tversky": {"alpha": 0.7, "gamma": 4 / 3},
-}
-"""Parameters of each loss, with the value used where none is given."""
-
-RANGES: dict[str, tuple[float, float]] = {
-    "dice_weight": (0.0, math.inf),
-    "power": (0.0, 2.0),
-    "alpha": (0.01, 0.99),
-    "gamma": (1.0, 3.0),
-}
-"""Lowest and highest value of each parameter. alpha: at 0 nothing but background would be perfect, at 1 nothing but
-foreground. gamma: as in the paper; below 1 it would turn the focus around."""
 
 
 def bind(name: str, parameters: Mapping[str, float], frequencies: Tensor) -> Callable[[Tensor, Tensor], Tensor]:

@@ -8,9 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
-PRECISIONS = ("auto", "bf16", "fp32")
-"""`auto`: bf16 where the device has instructions for it."""
-
 
 def resolve(precision: str, device: torch.device) -> str:
     """`bf16` or `fp32`: what `auto` means on the device."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from seg import models
 from seg.data import DATASETS
 from seg.experiment import Experiment
-from seg.losses import DEFAULTS
+from seg.loss_parameters import DEFAULTS
 from study import comparison, replicates
 from study.budget import parse
 from study.conditions import by_field, determine, first, flat, parameter, published

@@ -4,8 +4,7 @@ import argparse
 import csv
 import sys
 
-from seg.models import MODELS, build, check, parameter_counts
-from seg.models.smp import FORM
+from seg.models import FORM, MODELS, build, check, parameter_counts
 
 
 def main() -> None:

@@ -16,8 +16,6 @@ class Segmenter(nn.Module):
     """Whether `features` and `decode` are there."""
     multiple: ClassVar[int] = 1
     """Both sides of an image must be multiples of this, in pixels."""
-    smallest: ClassVar[int] = 64
-    """Shortest side of a training image, in pixels: BatchNorm of the deepest features needs more than one of theirs."""
     weights_file: ClassVar[str | None] = None
     """File of the encoder's ImageNet weights, see seg.weights; None where there are none."""
 

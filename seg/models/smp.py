@@ -10,12 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from seg import weights
-from seg.models import reach
+from seg.models import FORM, reach
 from seg.models.segmenter import Segmenter
 from seg.models.single_norm import allow_single_values
 
-PREFIX = "smp:"
-FORM = "smp:<Architecture>:<encoder>"
 REFUSALS = (ValueError, KeyError, RuntimeError, TypeError, AttributeError)
 """What the library raises for a pair that it cannot build, or weights that it does not have."""
 

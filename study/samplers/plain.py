@@ -1,7 +1,6 @@
 """Samplers that learn nothing, to hold the others against: random and quasi-random points."""
 
 import numpy as np
-import torch
 
 from seg.experiment import Experiment
 from study.conditions import at, flat
@@ -32,6 +31,8 @@ class Quasirandom:
         count = len(flat(self._spec))
         if not count:
             return _experiment(self._spec, [])
+        import torch  # here: the rest of a search needs none
+
         sequence = torch.quasirandom.SobolEngine(count, scramble=True, seed=self._spec.seed)
         return _experiment(self._spec, sequence.fast_forward(trial).draw(1)[0].tolist())
 

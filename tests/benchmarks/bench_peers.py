@@ -31,6 +31,7 @@ import torch
 from as_published import published
 
 from seg import augment, batches, data, features, loop, metrics, models, pack
+from seg.augmentations import AUGMENTATIONS
 from seg.experiment import Experiment
 
 ROOT = Path(__file__).parents[2]
@@ -111,7 +112,7 @@ def data_work_of_ours(given: argparse.Namespace) -> dict[str, Any]:
         plan = batches.plan_epoch(weights, chosen.batch_size, 0, epoch, 0, 1, device)
         for step, (images, masks) in enumerate(resident.train.in_turn(plan.indices())):
             draws_ND = plan.batch(step).draws_ND
-            images, masks = augment.apply(augment.AUGMENTATIONS[chosen.augment], images, masks, draws_ND)
+            images, masks = augment.apply(AUGMENTATIONS[chosen.augment], images, masks, draws_ND)
             batches.normalise(images, chosen.normalize)
             counts = metrics.count(loop.predict_classes(logits[: len(images)]), masks.long(), 2)
         counts.cpu()  # a GPU has done it all then

@@ -5,7 +5,8 @@ import torchvision.transforms.functional as TF
 from torch import Tensor
 
 from seg import augment
-from seg.augment import AUGMENTATIONS, DRAWS, Augmentation, apply, draw
+from seg.augment import DRAWS, apply, draw
+from seg.augmentations import AUGMENTATIONS, Augmentation
 
 
 def pairs(images: int = 6, height: int = 32, width: int = 32) -> tuple[Tensor, Tensor]:

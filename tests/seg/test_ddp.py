@@ -41,7 +41,8 @@ class Plain(Segmenter):
 
 def results(pack_folder: Path, chosen: Experiment, ranks: Ranks, microbatches: int = 1) -> dict[str, Any]:
     """What one epoch leaves behind: weights, buffers, losses, and the counts of the validation images."""
-    models.MODELS["mobilenetv2_plain"] = Plain if chosen.model == "mobilenetv2_plain" else models.MobileNetV2Plain
+    if chosen.model == "mobilenetv2_plain":
+        models.MODELS["mobilenetv2_plain"] = models.Architecture(__name__, "Plain", weights_file="none")
     data = loop.load(pack.open_pack(pack_folder), CPU)
     run = loop.start(chosen, data, CPU, ranks=ranks, microbatches=microbatches)
     with patch("seg.evaluate.BATCH", 5):  # several batches, the last one short, so that every rank has some to score

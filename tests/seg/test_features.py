@@ -10,6 +10,7 @@ import torch
 from run_state import row, same, weights
 
 from seg import augment, features, loop
+from seg.augmentations import AUGMENTATIONS
 from seg.evaluate import evaluate
 from seg.features import FeatureStore, Slots
 from seg.loop import Data
@@ -151,10 +152,10 @@ def test_what_one_process_keeps_another_reads(tmp_path: Path) -> None:
     assert found[0].is_contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize("name", augment.AUGMENTATIONS)
+@pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_a_slot_stands_for_one_picture(name: str) -> None:
     """Of draws with the same slot, augmentation makes the same image; other slots are other images."""
-    augmentation, generator = augment.AUGMENTATIONS[name], torch.Generator().manual_seed(0)
+    augmentation, generator = AUGMENTATIONS[name], torch.Generator().manual_seed(0)
     slots = Slots(2, augmentation)
     if augmentation.rotation_degrees:
         assert slots.count == 0

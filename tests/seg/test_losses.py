@@ -7,10 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from seg.loss_parameters import DEFAULTS, RANGES
 from seg.losses import (
-    DEFAULTS,
     LOSSES,
-    RANGES,
     bce,
     bind,
     ce,
@@ -266,6 +265,10 @@ def test_bind_hands_the_training_frequencies_to_the_loss_that_weighs_by_them() -
     bound = bind("weighted_ce", {"power": 1.0}, frequencies)
     assert bound(logits, target) == weighted_ce(logits, target, 1.0, frequencies)
     assert bind("ce", {}, frequencies)(logits, target) == ce(logits, target)
+
+
+def test_every_loss_has_its_parameters_named() -> None:
+    assert list(LOSSES) == list(DEFAULTS)
 
 
 def test_every_parameter_has_a_default_within_its_range() -> None:

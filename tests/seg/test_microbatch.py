@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from seg import batches, loop, optim
+from seg.augmentations import AUGMENTATIONS
 from seg.evaluate import evaluate
 from seg.loop import Data, Run
 
@@ -64,7 +65,7 @@ def test_one_part_is_the_whole_to_the_bit(tiny: Data, make_experiment: Any) -> N
     images, masks = reference.data.train.take(plan.batch(0).indices)
     from seg import augment
 
-    images, masks = augment.apply(augment.AUGMENTATIONS["flips_rotate"], images, masks, plan.batch(0).draws_ND)
+    images, masks = augment.apply(AUGMENTATIONS["flips_rotate"], images, masks, plan.batch(0).draws_ND)
     loss = reference.loss(reference.model(batches.normalise(images, "imagenet")), masks.long())
     loss.backward()
     found, _ = loop._step(run, plan.batch(0), *run.data.train.take(plan.batch(0).indices))

@@ -1,6 +1,7 @@
 import io
 import sys
 from contextlib import redirect_stdout
+from typing import Any
 
 import pytest
 import torch
@@ -49,6 +50,12 @@ def test_a_size_that_cannot_be_taken_is_refused_with_those_that_can(name: str) -
     multiple = models.family(name).multiple
     with pytest.raises(ValueError, match=f"100x65: both sides must be multiples of {multiple}"):
         build(name, 2)(torch.rand(1, 3, 100, 65))
+
+
+@pytest.mark.parametrize("known", [*MODELS.values(), models.SMP], ids=lambda known: known.class_name)
+def test_what_is_known_before_it_is_built_is_so(known: models.Architecture) -> None:
+    segmenter: Any = known.segmenter()
+    assert (segmenter.multiple, segmenter.weights_file) == (known.multiple, known.weights_file)
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:

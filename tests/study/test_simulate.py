@@ -1,6 +1,8 @@
 """The command: what it prints and leaves, and what it refuses."""
 
 import io
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from study.records import read_records
 from study.store import Store
 
 PROMOTING = "early_stopping={scheduler: promoting_asha, min_epochs: 1, reduction_factor: 3}"
+CHECKED = "checked: every trial ended once, no epoch twice, no lane idle while trials waited"
+PROJECT = Path(__file__).parents[2]
 TWO_OBJECTIVES = "objective=[{metric: val_iou}, {metric: latency_ms, mode: min}]"
 
 
@@ -30,9 +34,18 @@ def test_it_says_what_it_did_and_that_it_was_checked(tmp_path: Path, capsys: pyt
     out = capsys.readouterr().out
     assert "simulated phantom (SIMULATED), 12 trials" in out and "12/12 trials" in out
     assert "lanes trained " in out and " results, " in out and "peak memory of this process: " in out
-    assert out.endswith("checked: every trial ended once, no epoch twice, no lane idle while trials waited\n")
+    assert out.endswith(f"{CHECKED}\n")
     (name,) = (path.name for path in tmp_path.iterdir())
     assert name.startswith("simulated-phantom-")
+
+
+def test_neither_ray_nor_torch_is_loaded(tmp_path: Path) -> None:
+    """Nor torchvision: only the samplers gp and qmc compute with torch."""
+    arguments = ["isic", "--trials", "40", "--storage", str(tmp_path), "--set", PROMOTING]
+    code = f"import sys; from study import simulate; assert simulate.main({arguments!r}) == 0; "
+    code += "print('loaded:', *{'ray', 'torch', 'torchvision'} & set(sys.modules))"
+    said = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert said.stdout.splitlines()[-2:] == [CHECKED, "loaded:"]
 
 
 def test_two_models_are_compared_on_simulated_lanes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

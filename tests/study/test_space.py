@@ -5,7 +5,7 @@ import dataclasses
 import optuna
 import pytest
 
-from seg.losses import DEFAULTS
+from seg.loss_parameters import DEFAULTS
 from study.conditions import at, flat
 from study.dimension import Range, from_unit, to_unit
 from study.space import baselines, describe, suggest, told

@@ -7,11 +7,10 @@ import sys
 import pytest
 import yaml
 
-from seg.augment import AUGMENTATIONS
+from seg.augmentations import AUGMENTATIONS
 from seg.data import DATASETS
 from seg.losses import LOSSES
-from seg.models import MODELS
-from seg.models.smp import FORM
+from seg.models import FORM, MODELS
 from study.spec import Finalists, Spec, SpecError, bundled, load_spec
 
 KEYS = (
