@@ -61,13 +61,16 @@ class Store:
     def _connect(self, fresh: bool = False) -> None:
         # No listings are kept: other processes write here too.
         options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": fresh}
-        if self._patience and self.uri.startswith(("s3://", "s3a://")):
-            # The store tries again itself: with the client's own tries inside each of its, a minute would be six.
-            options["config_kwargs"] = {"retries": {"max_attempts": 1}}
+        if self.uri.startswith(("s3://", "s3a://")):
+            # Else the client puts together a long one of its own for each request: a fifth of the time to read records.
+            options["config_kwargs"] = {"user_agent": "segstudy"}
+            if self._patience:
+                # The store tries again itself: with the client's own tries inside each of its, a minute would be six.
+                options["config_kwargs"]["retries"] = {"max_attempts": 1}
         self._fs, self._root = fsspec.core.url_to_fs(self.uri, **options)
         self._local = isinstance(self._fs, LocalFileSystem)
         self._s3 = "s3" in self._fs.protocol
-        if "config_kwargs" in options:
+        if self._patience and self._s3:
             self._fs.retries = 1
 
     def patient(self, seconds: float, notice: Callable[[str], None] = lambda line: None) -> "Store":
