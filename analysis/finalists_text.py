@@ -48,5 +48,5 @@ def _pairs(tested: Sequence[Pair], several: bool) -> Iterator[str]:
         yield f"{names}: {span}, p {pair.p_adjusted:.4f}{'' if pair.told_apart else ', not told apart'}"
 
 
-def _who(study: str, trial: int, several: bool) -> str:
+def _who(study: str, trial: int | str, several: bool) -> str:
     return f"{study}/{trial}" if several else str(trial)

@@ -41,9 +41,10 @@ def rivals(found: Sequence[Finalist], name: str) -> Rivals | None:
 def _scores(found: Sequence[Finalist], rows: Sequence[Standing]) -> list[tuple[str, ...]]:
     every = every_score(found)
     every["text"] = [f"{one.value:.4f} ({one.low:.4f}–{one.high:.4f})" for one in every.itertuples()]
+    every["trial"] = every["trial"].astype(str)
     cells = every.pivot(index="score", columns="trial", values="text").fillna("")
     known = {d.name: d.text for d in definitions(found[0].test[place(found)])}
-    trials = [row.trial for row in rows]
+    trials = [str(row.trial) for row in rows]
     return [(name, known.get(name, ""), *cells.loc[name, trials]) for name in every["score"].unique()]
 
 
@@ -53,11 +54,15 @@ def _says(rows: list[Standing]) -> str:
         return ""
     tied = [str(row.trial) for row in others if set(row.ties) & set(best.ties)]
     if not tied:
-        return f"Trial {best.trial} is better than every other finalist."
+        return f"{_who(best)} is better than every other finalist."
     if len(tied) == len(others):
         return "No finalist is told apart from the best: these images are too few to say which is better."
     rest = len(others) - len(tied)
-    return f"Trial {best.trial} is not told apart from {', '.join(tied)}; it is better than the other {rest}."
+    return f"{_who(best)} is not told apart from {', '.join(tied)}; it is better than the other {rest}."
+
+
+def _who(row: Standing) -> str:
+    return f"Trial {row.trial}" if isinstance(row.trial, int) else f"What {row.trial} predicts"
 
 
 def _luck(rows: list[Standing]) -> str:
@@ -67,9 +72,10 @@ def _luck(rows: list[Standing]) -> str:
         return ""
     widest = max(repeated, key=lambda row: row.deviation)
     spread = f"With its seed trial {widest.trial} varies by ± {widest.deviation:.4f}"
-    if len(rows) < 2:
+    alone = [row for row in rows if isinstance(row.trial, int)]
+    if len(alone) < 2:
         return f"{spread}."
-    first, second = sorted(rows, key=lambda row: -row.mean)[:2]
+    first, second = sorted(alone, key=lambda row: -row.mean)[:2]
     gap = first.mean - second.mean
     verdict = "less" if gap < widest.deviation else "more"
     return f"{spread}; trials {first.trial} and {second.trial} differ by {gap:.4f}, {verdict} than that."

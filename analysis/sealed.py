@@ -1,6 +1,6 @@
 """What finalists did on the sealed test split: their counts, image by image, and their seed replicates'."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from analysis import load
@@ -10,6 +10,7 @@ from analysis.score import Additive
 from study.records import Record
 
 SCORE = "iou"
+ENSEMBLE, FLIPS = "ensemble", "averaged over flips"
 
 
 class NotComparable(ValueError):
@@ -18,10 +19,11 @@ class NotComparable(ValueError):
 
 @dataclass(frozen=True)
 class Finalist:
-    """A trial whose counts on the sealed test split are kept."""
+    """A trial, or several together, whose counts on the sealed test split are kept."""
 
     study: str
-    trial: int
+    trial: int | str
+    """`3+8 flips`: what study.ensemble found of trials 3 and 8."""
     source: str
     image_size: int
     """At which it trained, in pixels."""
@@ -46,15 +48,15 @@ class Finalist:
 
 
 def finalists(studies: Sequence[str | load.Study]) -> list[Finalist]:
-    """Of all studies together, each with its seed replicates. StudyNotFound where one is none, NotComparable where
-    their test images differ."""
+    """Of all studies together, each with its seed replicates; ensembles of them too. StudyNotFound where one is none,
+    NotComparable where their test images differ."""
     opened = [load.open_study(study) for study in studies]
     names = _names(opened)
     found = [
         one
         for study, name in zip(opened, names, strict=True)
-        for r in study.records
-        if (one := _finalist(study, name, r))
+        for one in (*(_finalist(study, name, record) for record in study.records), *_ensembles(study, name))
+        if one is not None
     ]
     for one in found:
         if one.ids != found[0].ids:
@@ -110,6 +112,20 @@ def _finalist(opened: load.Study, name: str, record: Record) -> Finalist | None:
         seed=int(record.experiment.get("seed", 0)),
         replicate_of=record.replicate_of,
     )
+
+
+def _ensembles(opened: load.Study, name: str) -> Iterator[Finalist]:
+    sizes = {record.trial: int(record.experiment["image_size"]) for record in opened.records}
+    for told, counts in load.ensembles(opened):
+        yield Finalist(
+            study=name,
+            trial=str(told["name"]),
+            source=FLIPS if told["flips"] and len(told["trials"]) == 1 else ENSEMBLE,
+            image_size=sizes[told["trials"][0]],
+            ids=tuple(sorted(counts["id"].unique())),
+            test={str(size): sums(rows) for size, rows in counts.groupby("size")},
+            val=None,
+        )
 
 
 def place(found: Sequence[Finalist]) -> str:

@@ -20,9 +20,9 @@ class Pair:
     """Two finalists, the better one first."""
 
     study: str
-    trial: int
+    trial: int | str
     other_study: str
-    other_trial: int
+    other_trial: int | str
     difference: float
     low: float
     high: float
@@ -42,7 +42,7 @@ class Standing:
     """A finalist among the others."""
 
     study: str
-    trial: int
+    trial: int | str
     source: str
     score: float
     """On the test split."""
@@ -98,14 +98,14 @@ def standings(found: Sequence[Finalist], name: str, tested: Sequence[Pair]) -> l
 
 def _ranked(found: Sequence[Finalist], name: str) -> list[Finalist]:
     size, score = place(found), score_of(found, name)
-    return sorted(found, key=lambda one: (-score.of(one.test[size]), one.study, one.trial))
+    return sorted(found, key=lambda one: (-score.of(one.test[size]), one.study, str(one.trial)))
 
 
 def seed_scores(found: Sequence[Finalist], name: str = SCORE) -> pd.DataFrame:
-    """A row a finalist and seed, best finalist first: `finalist` (as people read it), `trial`, `seed`, `score` on the
-    test images, and `low` and `high`, its 95 % interval over them."""
+    """A row a finalist and seed, best finalist first, no ensembles: `finalist` (as people read it), `trial`, `seed`,
+    `score` on the test images, and `low` and `high`, its 95 % interval over them."""
     size, score = place(found), score_of(found, name)
-    ranked = _ranked(found, name)
+    ranked = [one for one in _ranked(found, name) if isinstance(one.trial, int)]
     rows = [
         (called, each.trial, each.seed, score.of(each.test[size]), *interval(each.test[size], score))
         for one, called in zip(ranked, _called(ranked), strict=True)
@@ -116,7 +116,8 @@ def seed_scores(found: Sequence[Finalist], name: str = SCORE) -> pd.DataFrame:
 
 def _called(found: Sequence[Finalist]) -> list[str]:
     several = len({one.study for one in found}) > 1
-    return [f"{one.study}, trial {one.trial}" if several else f"trial {one.trial}" for one in found]
+    called = [f"trial {one.trial}" if isinstance(one.trial, int) else str(one.trial) for one in found]
+    return [f"{one.study}, {name}" if several else name for one, name in zip(found, called, strict=True)]
 
 
 def _drop(one: Finalist, score: Additive) -> tuple[float, float, float]:

@@ -13,7 +13,7 @@ from seg.predict import Predictor
 
 
 class NativeCounts:
-    """Counts of one model, image by image."""
+    """Counts, image by image."""
 
     def __init__(self, classes: int):
         self._classes = classes
@@ -21,9 +21,9 @@ class NativeCounts:
         self._soft: list[Tensor] = []
 
     @torch.inference_mode()
-    def add(self, predictor: Predictor, image_HW3: np.ndarray, mask_HW: np.ndarray) -> None:
-        probability = predictor.probabilities(image_HW3).unsqueeze(0)
-        target = torch.from_numpy(mask_HW.copy()).to(predictor.device).unsqueeze(0).long()
+    def add(self, probabilities_CHW: Tensor, mask_HW: np.ndarray) -> None:
+        probability = probabilities_CHW.unsqueeze(0)
+        target = torch.from_numpy(mask_HW.copy()).to(probability.device).unsqueeze(0).long()
         self._confusion.append(metrics.confusion(probability.argmax(1), target, self._classes).cpu())
         self._soft.append(metrics.count_soft(probability, target).cpu())
 
@@ -38,5 +38,6 @@ def count_native(predictor: Predictor, dataset: Dataset, samples: Iterable[Sampl
     """Counts of each sample against its mask as it lies on disk. DataError where one is unreadable."""
     found = NativeCounts(dataset.classes)
     for sample in samples:
-        found.add(predictor, *dataset.read(sample))
+        image, mask = dataset.read(sample)
+        found.add(predictor.probabilities(image), mask)
     return found.counts

@@ -1,6 +1,6 @@
 """Masks and overlays for any images, at their native size.
 
-    python -m seg.predict STUDY|WEIGHTS IMAGE... --out DIR
+    python -m seg.predict STUDY|WEIGHTS IMAGE... --out DIR [--flips]
 
 STUDY is a finished study's folder: its best trial's weights are used. WEIGHTS is a .safetensors file of a trial.
 """
@@ -8,7 +8,7 @@ STUDY is a finished study's folder: its best trial's weights are used. WEIGHTS i
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import fsspec
@@ -31,6 +31,8 @@ from seg.redact import redact
 from seg.resample import resize_image
 
 BEST = "best.safetensors"
+FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
+"""Axes of an image that are turned around: none, left to right, upside down, both."""
 
 
 class PredictError(Exception):
@@ -45,6 +47,8 @@ class Predictor:
     experiment: Experiment
     class_names: tuple[str, ...]
     device: torch.device
+    flips: bool = False
+    """Of each image and its flips the mean probability, for four times the time: test-time augmentation."""
 
     def probabilities(self, image_HW3: np.ndarray) -> Tensor:
         """(classes, H, W) float of an (H, W, 3) uint8 image, at its own size.
@@ -58,6 +62,10 @@ class Predictor:
     @torch.inference_mode()
     def small_probabilities(self, images_N3HW: Tensor) -> Tensor:
         """(N, classes, H, W) float of images in [0, 1] at the training size."""
+        ways = FLIPS if self.flips else FLIPS[:1]
+        return torch.stack([self._once(images_N3HW.flip(axes)).flip(axes) for axes in ways]).mean(0)
+
+    def _once(self, images_N3HW: Tensor) -> Tensor:
         with autocast(self.experiment.precision, self.device):
             logits = self.model(normalise(images_N3HW, self.experiment.normalize))
         return probabilities(logits.float())
@@ -138,9 +146,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("weights", metavar="STUDY|WEIGHTS", help="a finished study or a weights file; s3://... too")
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument(
+        "--flips", action="store_true", help="average over each image's flips: better, four times slower"
+    )
     given = parser.parse_args(arguments)
     try:
         predictor = load(given.weights, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        predictor = replace(predictor, flips=given.flips)
         stems = [path.stem for path in given.images]
         if doubled := sorted({stem for stem in stems if stems.count(stem) > 1}):
             raise PredictError(f"{doubled[0]}: two images of this name would overwrite each other's masks; rename one")

@@ -129,7 +129,7 @@ class Scorer:
     def count(self, images: list[Image]) -> None:
         for trial, predictor in self._predictors.items():
             for image_HW3, mask_HW in images:
-                self._native[trial].add(predictor, image_HW3, mask_HW)
+                self._native[trial].add(predictor.probabilities(image_HW3), mask_HW)
 
     def scores(self) -> dict[int, Scored]:
         return {record.trial: self._score_one(record) for record in self._records}

@@ -30,6 +30,8 @@ from study.store import Store
 
 FORMAT = 1
 REPLICATE = "replicate"
+ENSEMBLES = "ensembles"
+"""Folder of what study.ensemble found: of each, NAME.json and its counts in NAME.parquet."""
 """Source of a trial that repeats another with another seed."""
 
 FIRST_NAMES = {

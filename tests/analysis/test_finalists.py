@@ -48,6 +48,30 @@ def test_finalists_of_several_studies_compare(tmp_path, capsys):
     assert "good/0 - bad/0: +0." in said and "not told apart" not in said.splitlines()[-1]
 
 
+def test_an_ensemble_stands_among_the_finalists(tmp_path, capsys):
+    folder = written(tmp_path / "a", [0.8, 0.7])
+    told = {"name": "0+1 flips", "trials": [0, 1], "flips": True, "test": {"native_iou": 0.9}}
+    Store(str(folder)).write_json("ensembles/0+1-flips.json", told)
+    write_parquet(Store(str(folder)), "ensembles/0+1-flips.parquet", counts(3, 0.9, pixels=64000).assign(size="native"))
+
+    assert finalists.main([str(folder)]) == 0
+    said = capsys.readouterr().out
+    assert said.index("0+1 flips  a") < said.index("\n0          b") and "0+1 flips - 0: +0." in said
+    found = sealed.finalists([str(folder)])
+    table = rivals(found, "iou")
+    assert table is not None and table.says.startswith("What 0+1 flips predicts is better than every other finalist.")
+    assert list(standings.seed_scores(found)["trial"]) == [0, 1], "an ensemble has no seed"
+    assert "0+1 flips" in set(standings.image_scores(found)["finalist"])
+
+
+def test_an_ensemble_without_its_counts_says_so(tmp_path, capsys):
+    folder = written(tmp_path / "a", [0.8])
+    Store(str(folder)).write_json("ensembles/0.json", {"name": "0", "trials": [0], "flips": False, "test": {}})
+
+    assert finalists.main([str(folder)]) == 2
+    assert "ensembles/0: cannot be read" in capsys.readouterr().err
+
+
 def test_other_test_images_are_refused(tmp_path, capsys):
     one, other = written(tmp_path / "a", [0.8], "one"), written(tmp_path / "b", [0.8], "other")
     table = pd.read_parquet(other / "trials/00000/test_counts.parquet")

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import pandas as pd
 import pytest
 from test_study_e2e import NEVER_STOPPED, ONE_MODEL, SMALL, wait_for
 
@@ -53,6 +54,24 @@ def test_a_study_killed_among_its_replicates_trains_each_of_them_once(shell: Any
     assert gallery[0] == best.trial and duel == (None, []), "one finalist alone has no rival"
     said = json.loads(shell.run("analysis.finalists", store.uri, "--format", "json"))
     assert [(row["trial"], row["seeds"]) for row in said] == [(best.trial, 3)]
+    check_ensembles(shell, store, best.trial)
+
+
+def check_ensembles(shell: Any, store: Store, trial: int) -> None:
+    """Of one finalist alone the counts are those that it was scored with."""
+    assert f"{trial}: iou 0." in shell.run("study.ensemble", store.uri, "--trials", trial)
+    ((alone, counts),) = load.ensembles(store.uri)
+    scored = load.counts(store.uri, trial, "test")
+    assert scored is not None
+    pd.testing.assert_frame_equal(counts, scored[scored["size"] == "native"].reset_index(drop=True))
+    record = read_records(store)[trial]
+    assert record.test is not None and alone["test"]["native_iou"] == record.test["native_iou"]
+
+    all_of_them = f"{trial}+{100_000 + trial}+{200_000 + trial} flips"
+    assert f"{all_of_them}: iou 0." in shell.run("study.ensemble", store.uri, "--flips")
+    said = json.loads(shell.run("analysis.finalists", store.uri, "--format", "json"))
+    assert {(row["trial"], row["source"]) for row in said} >= {(all_of_them, "ensemble"), (str(trial), "ensemble")}
+    assert "is no finalist; choose from" in shell.run("study.ensemble", store.uri, "--trials", 99, status=2)
 
 
 def test_a_study_that_has_ended_is_given_seeds_later(shell: Any) -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from analysis import published, report, rosetta, table
 from seg import predict
-from study import export, ls, replay
+from study import ensemble, export, ls, replay
 
 READERS: dict[str, Callable[[str, Path], Any]] = {
     "study.ls": lambda study, out: ls.main([study]),
@@ -24,6 +24,7 @@ READERS: dict[str, Callable[[str, Path], Any]] = {
     ),
     "study.export --to mlflow": lambda study, out: export.main([study, "--to", "mlflow", "--out", str(out / "m")]),
     "study.replay": lambda study, out: replay.main([study, "0", "--data", str(out / "data")]),
+    "study.ensemble": lambda study, out: ensemble.main([study, "--data", str(out / "data")]),
     "seg.predict": lambda study, out: predict.main([study, str(photo(out / "a.png")), "--out", str(out / "p")]),
 }
 """Each gives its exit status."""

@@ -1,4 +1,5 @@
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,28 @@ def test_predictions_at_training_size_are_the_evaluations(tiny: Data, weights: P
     evaluated = evaluate(predictor.model, tiny.val, predictor.experiment, 2, ranks, CPU)
     assert (counts.hard - evaluated.counts.hard).abs().max() <= 2  # batches of another size: the last digit of a logit
     assert torch.allclose(counts.soft, evaluated.counts.soft, rtol=1e-4)
+
+
+def test_flips_are_averaged_where_they_were_turned_back(weights: Path) -> None:
+    predictor = predict.load(weights, CPU)
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    one = predictor.small_probabilities
+    by_hand = (
+        one(images)
+        + one(images.flip(-1)).flip(-1)
+        + one(images.flip(-2)).flip(-2)
+        + one(images.flip(-1).flip(-2)).flip(-1).flip(-2)
+    ) / 4
+    averaged = replace(predictor, flips=True).small_probabilities(images)
+    assert torch.allclose(averaged, by_hand, atol=1e-6) and not torch.allclose(averaged, one(images), atol=1e-4)
+
+
+def test_flips_are_asked_for_on_the_command_line(weights: Path, tmp_path: Path) -> None:
+    image = photo(tmp_path / "a.png", 64, 64)
+    assert predict.main([str(weights), str(image), "--out", str(tmp_path), "--flips"]) == 0
+    pixels = np.asarray(Image.open(image))
+    expected = replace(predict.load(weights, CPU), flips=True).mask(pixels) * 255
+    assert (np.asarray(Image.open(tmp_path / "a_mask.png")) == expected).all()
 
 
 def test_overlay_paints_the_mask_only() -> None:
