@@ -87,7 +87,12 @@ def _members(store: Store, trials: Sequence[int] | None) -> list[Record]:
 
 def _samples(store: Store, scored: Record, dataset: Dataset) -> list[Sample]:
     """The images that the finalist was scored on, in that order."""
-    table = counts.from_parquet(store.read(scored.path("test_counts")))
+    path = scored.path("test_counts")
+    try:
+        table = counts.from_parquet(store.read(path))
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        raise EnsembleError(f"{store.uri}/{path}: cannot be read ({reason}); restore the file") from error
     by_id = {sample.id: sample for sample in dataset.samples}
     ids = list(dict.fromkeys(table["id"]))
     if missing := [id for id in ids if id not in by_id]:
