@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -76,12 +76,12 @@ def find_browser() -> str:
     raise DrawingError(f"--figures: {where}; apt-get install chromium, or name a browser in {VARIABLE}")
 
 
-def save(drawings: Mapping[str, Drawing], folder: Path) -> list[Path]:
+def save(drawings: Mapping[str, Drawing], folder: Path, formats: Sequence[str] = tuple(FORMATS)) -> list[Path]:
     """`<name>.svg` and `<name>.png` of each, in `folder`, which is made. DrawingError where no browser draws them,
     OSError where the folder cannot be written."""
     browser = find_browser()
     folder.mkdir(parents=True, exist_ok=True)
-    desk = _Desk(drawings, folder)
+    desk = _Desk(drawings, folder, formats)
     with _served(desk) as address, _opened(browser, address) as process:
         end = time.monotonic() + START_SECONDS + FIGURE_SECONDS * len(drawings)
         while not desk.done.wait(0.1):
@@ -98,17 +98,18 @@ class _Desk:
 
     drawings: Mapping[str, Drawing]
     folder: Path
+    formats: Sequence[str]
     done: threading.Event = field(default_factory=threading.Event)
     trouble: str = ""
 
     @property
     def expected(self) -> list[str]:
-        return [f"{name}.{ending}" for name in self.drawings for ending in FORMATS]
+        return [f"{name}.{ending}" for name in self.drawings for ending in self.formats]
 
     def pages(self) -> dict[str, tuple[str, bytes]]:
         """Type and content of what the browser may ask for."""
         figures = {name: {"json": one.json, "width": one.width} for name, one in self.drawings.items()}
-        asked = json.dumps({"figures": figures, "formats": FORMATS})
+        asked = json.dumps({"figures": figures, "formats": {one: FORMATS[one] for one in self.formats}})
         return {
             "": ("text/html", PAGE.encode()),
             "plotly.js": ("text/javascript", get_plotlyjs().encode()),

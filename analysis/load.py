@@ -15,7 +15,7 @@ import pandas as pd
 from analysis import columns, compare
 from study.meter import read_used
 from study.names import is_file_name
-from study.records import ENSEMBLES, FormatError, Record, read_records
+from study.records import FormatError, Record, read_records
 from study.redact import redact
 from study.store import Store, StoreError
 
@@ -156,20 +156,6 @@ def failures(study: str | Study) -> pd.DataFrame:
 def counts(study: str | Study, trial: int, split: str = "val") -> pd.DataFrame | None:
     """Counts of each image and class at the trial's best epoch, or on the sealed `test` split; None where not kept."""
     return _table_of(open_study(study), trial, f"{split}_counts")
-
-
-def ensembles(study: str | Study) -> list[tuple[dict[str, Any], pd.DataFrame]]:
-    """What study.ensemble kept of each: `name`, `trials`, `flips` and `test` scores; and counts on the test split."""
-    store, found = open_study(study).store, []
-    for name in (name.removesuffix(".json") for name in store.names(ENSEMBLES) if name.endswith(".json")):
-        file = f"{ENSEMBLES}/{name}"
-        try:
-            counts = pd.read_parquet(io.BytesIO(store.read(f"{file}.parquet")))
-            found.append((dict(store.read_json(f"{file}.json")), counts))
-        except (OSError, ValueError) as error:
-            reason = " ".join(str(error).split())
-            raise StudyNotFound(f"{store.uri}/{file}: cannot be read ({reason}); restore it or remove it") from error
-    return found
 
 
 def confusion(study: str | Study, trial: int, split: str = "val") -> pd.DataFrame | None:

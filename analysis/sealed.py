@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from analysis import load
 from analysis.definitions import definitions
+from analysis.ensembles import ensembles
 from analysis.ratios import Sums, sums
 from analysis.score import Additive
 from study.records import Record
@@ -48,16 +49,13 @@ class Finalist:
 
 
 def finalists(studies: Sequence[str | load.Study]) -> list[Finalist]:
-    """Of all studies together, each with its seed replicates; ensembles of them too. StudyNotFound where one is none,
-    NotComparable where their test images differ."""
+    """Of all studies together, each with its seed replicates; where all were counted at the masks' own size, ensembles
+    of them too. StudyNotFound where one is none, NotComparable where their test images differ."""
     opened = [load.open_study(study) for study in studies]
-    names = _names(opened)
-    found = [
-        one
-        for study, name in zip(opened, names, strict=True)
-        for one in (*(_finalist(study, name, record) for record in study.records), *_ensembles(study, name))
-        if one is not None
-    ]
+    named = list(zip(opened, _names(opened), strict=True))
+    found = [one for study, name in named for r in study.records if (one := _finalist(study, name, r))]
+    if place(found) == "native":
+        found += [one for study, name in named for one in _together(study, name)]
     for one in found:
         if one.ids != found[0].ids:
             raise NotComparable(
@@ -114,16 +112,16 @@ def _finalist(opened: load.Study, name: str, record: Record) -> Finalist | None:
     )
 
 
-def _ensembles(opened: load.Study, name: str) -> Iterator[Finalist]:
+def _together(opened: load.Study, name: str) -> Iterator[Finalist]:
     sizes = {record.trial: int(record.experiment["image_size"]) for record in opened.records}
-    for told, counts in load.ensembles(opened):
+    for one in ensembles(opened):
         yield Finalist(
             study=name,
-            trial=str(told["name"]),
-            source=FLIPS if told["flips"] and len(told["trials"]) == 1 else ENSEMBLE,
-            image_size=sizes[told["trials"][0]],
-            ids=tuple(sorted(counts["id"].unique())),
-            test={str(size): sums(rows) for size, rows in counts.groupby("size")},
+            trial=one.name,
+            source=FLIPS if one.flips and len(one.trials) == 1 else ENSEMBLE,
+            image_size=max((sizes.get(trial, 0) for trial in one.trials), default=0),
+            ids=tuple(sorted(one.counts["id"].unique())),
+            test={str(size): sums(rows) for size, rows in one.counts.groupby("size")},
             val=None,
         )
 

@@ -1,6 +1,6 @@
 """Scoring at the masks' own size, by the ISIC rule: probabilities resized to the native mask, then thresholded."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -34,10 +34,11 @@ class NativeCounts:
         return Counts(metrics.from_confusion(confusion), torch.cat(self._soft), confusion.sum(0))
 
 
-def count_native(predictor: Predictor, dataset: Dataset, samples: Iterable[Sample]) -> Counts:
-    """Counts of each sample against its mask as it lies on disk. DataError where one is unreadable."""
+def count_native(predictors: Sequence[Predictor], dataset: Dataset, samples: Iterable[Sample]) -> Counts:
+    """Counts of the mean of their probabilities, of each sample against its mask as it lies on disk. DataError where
+    one is unreadable."""
     found = NativeCounts(dataset.classes)
     for sample in samples:
         image, mask = dataset.read(sample)
-        found.add(predictor.probabilities(image), mask)
+        found.add(torch.stack([one.probabilities(image) for one in predictors]).mean(0), mask)
     return found.counts

@@ -26,10 +26,10 @@ class WeightsError(Exception):
     """The weights cannot be had. The message says which file to put where."""
 
 
-def load(encoder: nn.Module, file_name: str, weights_dir: Path, prefix: str = "") -> None:
-    """Copy the tensors under `prefix` of `weights_dir/file_name` into `encoder`: all of the encoder's must be there,
-    the classifier's may."""
-    path = find(file_name, weights_dir)
+def load(encoder: nn.Module, file: Path, prefix: str = "") -> None:
+    """Copy the tensors under `prefix` of a file into `encoder`: all of the encoder's must be there, the classifier's
+    may. It is downloaded where it is missing."""
+    path = find(file.name, file.parent)
     wanted = encoder.state_dict().keys()
     found = {key.removeprefix(prefix): value for key, value in _read(path).items() if key.startswith(prefix)}
     state = {key: value for key, value in found.items() if key in wanted}
@@ -37,7 +37,7 @@ def load(encoder: nn.Module, file_name: str, weights_dir: Path, prefix: str = ""
         encoder.load_state_dict(state)
     except RuntimeError as error:
         problem = str(error).splitlines()[-1].strip()
-        raise WeightsError(f"{path}: not the state dict of torchvision's {file_name[:-4]}: {problem}") from error
+        raise WeightsError(f"{path}: not the state dict of torchvision's {file.stem}: {problem}") from error
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -22,8 +22,7 @@ from seg.checkpoint import CheckpointError
 from seg.data import DataError
 from seg.data.sample import Dataset, Sample
 from seg.metrics import Counts
-from seg.native import NativeCounts
-from seg.predict import Predictor
+from seg.native import count_native
 from study import counts
 from study.arguments import ArgumentParser
 from study.ls import open_study
@@ -65,7 +64,8 @@ def _ensemble(store: Store, given: argparse.Namespace) -> int:
     predictors = [
         replace(predict.from_bytes(store.read(record.path("best")), device), flips=given.flips) for record in members
     ]
-    found = together(predictors, dataset, samples)
+    shown = tqdm(samples, unit="image", disable=not sys.stderr.isatty())
+    found = count_native(predictors, dataset, shown)
     keep(store, name, members, given.flips, [sample.id for sample in samples], found)
     scores = metrics.scores(found)
     told = ", ".join(f"{score} {scores[score]:.4f}" for score in ("iou", "dice"))
@@ -101,15 +101,6 @@ def _samples(store: Store, scored: Record, dataset: Dataset) -> list[Sample]:
             "give the study's own data with --data"
         )
     return [by_id[id] for id in ids]
-
-
-def together(predictors: Sequence[Predictor], dataset: Dataset, samples: Sequence[Sample]) -> Counts:
-    """Counts of the mean of their probabilities, image by image. DataError where one is unreadable."""
-    found = NativeCounts(dataset.classes)
-    for sample in tqdm(samples, unit="image", disable=not sys.stderr.isatty()):
-        image, mask = dataset.read(sample)
-        found.add(torch.stack([one.probabilities(image) for one in predictors]).mean(0), mask)
-    return found.counts
 
 
 def keep(store: Store, name: str, members: Sequence[Record], flips: bool, ids: list[str], found: Counts) -> None:

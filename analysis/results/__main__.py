@@ -84,9 +84,7 @@ def _of_study(topic: Path, opened: load.Study) -> Iterator[str]:
     rows = load.trials(opened)
     (topic / f"{name}.csv").write_text(table.to_csv(rows))
     drawn = report.drawings([views.view(opened)])
-    images.save(drawn, topic / FIGURES / name)
-    for svg in (topic / FIGURES / name).glob("*.svg"):
-        svg.unlink()  # PNG is what a page of Markdown shows
+    images.save(drawn, topic / FIGURES / name, formats=("png",))
     place = topic.relative_to(PAGE.parent)
     yield f"### {name}\n"
     yield f"    {info['command']}\n"

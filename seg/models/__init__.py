@@ -108,8 +108,8 @@ def build(name: str, classes: int, weights_dir: Path | None = None) -> "Segmente
         raise ValueError(f"classes: {classes} given, but background and one more make at least 2")
     channels = 1 if classes == 2 else classes
     model = of.segmenter()(name, channels) if of is SMP else of.segmenter()(channels)
-    if weights_dir is not None and pretrained(name):
-        model.load_encoder(Path(weights_dir))
+    if weights_dir is not None and (file := weights_file(name)):
+        model.load_encoder(Path(weights_dir) / file)
     return model
 
 

@@ -40,15 +40,12 @@ class DeepLabV3(Segmenter):
         logits = self.decoder(*features)
         return F.interpolate(logits, images_N3HW.shape[-2:], mode="bilinear", align_corners=False)
 
-    def load_encoder(self, weights_dir: Path) -> None:
-        assert self.weights_file is not None
-        weights.load(self.encoder, self.weights_file, weights_dir, self.prefix)
+    def load_encoder(self, path: Path) -> None:
+        weights.load(self.encoder, path, self.prefix)
 
 
 class DeepLabV3MobileNetV3(DeepLabV3):
     """MobileNetV3-Large (Howard et al. 2019, arXiv:1905.02244): 11,021,622 parameters with six classes."""
-
-    weights_file = "mobilenet_v3_large.pth"
 
     prefix = "features."
     in_torchvision = "deeplabv3_mobilenet_v3_large"
@@ -57,5 +54,4 @@ class DeepLabV3MobileNetV3(DeepLabV3):
 class DeepLabV3ResNet50(DeepLabV3):
     """ResNet50 (He et al. 2016, arXiv:1512.03385)."""
 
-    weights_file = "resnet50.pth"
     in_torchvision = "deeplabv3_resnet50"

@@ -23,11 +23,10 @@ class MobileNetV2Segmenter(Segmenter):
 
     encoder: nn.Sequential
     multiple = 32
-    weights_file = "mobilenet_v2.pth"
 
     def __init__(self) -> None:
         super().__init__()
         self.encoder = features()
 
-    def load_encoder(self, weights_dir: Path) -> None:
-        weights.load(self.encoder, self.weights_file, weights_dir, prefix="features.")
+    def load_encoder(self, path: Path) -> None:
+        weights.load(self.encoder, path, prefix="features.")

@@ -16,8 +16,6 @@ class Segmenter(nn.Module):
     """Whether `features` and `decode` are there."""
     multiple: ClassVar[int] = 1
     """Both sides of an image must be multiples of this, in pixels."""
-    weights_file: ClassVar[str | None] = None
-    """File of the encoder's ImageNet weights, see seg.weights; None where there are none."""
 
     def forward(self, images_N3HW: Tensor, features: Sequence[Tensor] | None = None) -> Tensor:
         """Where the encoder's `features` of the images are given, it is not asked for them."""
@@ -36,8 +34,8 @@ class Segmenter(nn.Module):
         """Logits (N, K, H, W)."""
         raise NotImplementedError
 
-    def load_encoder(self, weights_dir: Path) -> None:
-        """ImageNet weights into the encoder, from that folder; see seg.weights."""
+    def load_encoder(self, path: Path) -> None:
+        """ImageNet weights into the encoder, from that file, which seg.weights may download."""
         raise NotImplementedError
 
     def check_size(self, images_N3HW: Tensor) -> None:

@@ -83,11 +83,10 @@ class Smp(Segmenter):
         left_out = len(net.encoder.out_channels) - len(features)
         return net.segmentation_head(net.decoder([images_N3HW] * left_out + list(features)))
 
-    def load_encoder(self, weights_dir: Path) -> None:
-        """From `<encoder>.pth` in the folder, torchvision's file where it has one, else the library's own download."""
-        path = Path(weights_dir) / f"{self.encoder_name}.pth"
+    def load_encoder(self, path: Path) -> None:
+        """From the file, torchvision's where it has one, else the library's own download."""
         if path.name in weights.OFFICIAL or path.exists():
-            weights.load(self.encoder, path.name, path.parent)
+            weights.load(self.encoder, path)
         else:
             self.encoder.load_state_dict(_downloaded(self.name, path))
 

@@ -64,12 +64,18 @@ def test_an_ensemble_stands_among_the_finalists(tmp_path, capsys):
     assert "0+1 flips" in set(standings.image_scores(found)["finalist"])
 
 
-def test_an_ensemble_without_its_counts_says_so(tmp_path, capsys):
+@pytest.mark.parametrize("counted", [False, True])
+def test_an_ensemble_that_cannot_be_read_says_so(tmp_path, capsys, counted):
+    """Without its counts, or with a file that is none of ours."""
     folder = written(tmp_path / "a", [0.8])
-    Store(str(folder)).write_json("ensembles/0.json", {"name": "0", "trials": [0], "flips": False, "test": {}})
+    told = {"name": "0", "trials": [0], "flips": False} if not counted else {"name": "0"}
+    Store(str(folder)).write_json("ensembles/0.json", told)
+    if counted:
+        write_parquet(Store(str(folder)), "ensembles/0.parquet", counts(3, 0.9).assign(size="native"))
 
     assert finalists.main([str(folder)]) == 2
-    assert "ensembles/0: cannot be read" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "ensembles/0: cannot be read" in error and error.count("\n") == 1
 
 
 def test_other_test_images_are_refused(tmp_path, capsys):

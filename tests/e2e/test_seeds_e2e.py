@@ -8,6 +8,7 @@ import pytest
 from test_study_e2e import NEVER_STOPPED, ONE_MODEL, SMALL, wait_for
 
 from analysis import load
+from analysis.ensembles import ensembles
 from study.records import Record, State, read_records
 from study.store import Store
 
@@ -60,12 +61,12 @@ def test_a_study_killed_among_its_replicates_trains_each_of_them_once(shell: Any
 def check_ensembles(shell: Any, store: Store, trial: int) -> None:
     """Of one finalist alone the counts are those that it was scored with."""
     assert f"{trial}: iou 0." in shell.run("study.ensemble", store.uri, "--trials", trial)
-    ((alone, counts),) = load.ensembles(store.uri)
+    (alone,) = ensembles(store.uri)
     scored = load.counts(store.uri, trial, "test")
     assert scored is not None
-    pd.testing.assert_frame_equal(counts, scored[scored["size"] == "native"].reset_index(drop=True))
-    record = read_records(store)[trial]
-    assert record.test is not None and alone["test"]["native_iou"] == record.test["native_iou"]
+    pd.testing.assert_frame_equal(alone.counts, scored[scored["size"] == "native"].reset_index(drop=True))
+    record, told = read_records(store)[trial], store.read_json(f"ensembles/{trial}.json")
+    assert record.test is not None and told["test"]["native_iou"] == record.test["native_iou"]
 
     all_of_them = f"{trial}+{100_000 + trial}+{200_000 + trial} flips"
     assert f"{all_of_them}: iou 0." in shell.run("study.ensemble", store.uri, "--flips")
