@@ -29,7 +29,7 @@ check-clusters: $(STAMP)  ## say, offline, what Ray, AWS or Kubernetes would not
 	@$(PY) -m pytest tests/clusters -m "not cluster"
 
 bench: export BENCH_DATE := $(shell date +%F)
-bench: $(STAMP)  ## run every benchmark in tests/benchmarks, one after the other: about an hour; then a table
+bench: $(STAMP)  ## run every benchmark in tests/benchmarks, one after the other: over two hours; then a table
 	@for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(PY) $$script || exit 1; done
 	@$(PY) tests/benchmarks/figures.py
 
