@@ -2,7 +2,8 @@
 
     python -m study.ensemble STUDY [--trials N N ...] [--flips] [--data DIR]
 
-All finalists, seed replicates included, or those named. With --flips each is shown every image as it is, and flipped;
+The best, as many as the study's spec has as finalists, and their seed replicates; or those named, of all that were
+scored: published baselines too. With --flips each is shown every image as it is, and flipped;
 of a single trial that is test-time augmentation. What is found is kept in the study: analysis.finalists and the report
 compare it with the finalists by themselves. Exit status: 0, or 2 for bad input.
 """
@@ -23,11 +24,12 @@ from seg.data import DataError
 from seg.data.sample import Dataset, Sample
 from seg.metrics import Counts
 from seg.native import count_native
-from study import counts
+from study import counts, leaders
 from study.arguments import ArgumentParser
 from study.ls import open_study
 from study.records import ENSEMBLES, FormatError, Record, now, read_records, read_study
 from study.redact import complain
+from study.spec import Spec, SpecError
 from study.store import Store, StoreError
 
 
@@ -38,7 +40,7 @@ class EnsembleError(Exception):
 def parser() -> ArgumentParser:
     p = ArgumentParser(prog="python -m study.ensemble", description="What finalists predict together.")
     p.add_argument("study", metavar="STUDY", help="<storage>/<name>, a folder or s3://...")
-    p.add_argument("--trials", type=int, nargs="+", metavar="N", help="these finalists (default: all)")
+    p.add_argument("--trials", type=int, nargs="+", metavar="N", help="these (default: the best, with their seeds)")
     p.add_argument("--flips", action="store_true", help="each averaged over the flips of every image")
     p.add_argument("--data", type=Path, metavar="DIR", help="datasets (default: where the study had them)")
     return p
@@ -48,16 +50,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser().parse_args(arguments)
     try:
         return _ensemble(open_study(given.study), given)
-    except (EnsembleError, FileNotFoundError, DataError, StoreError, FormatError, CheckpointError) as error:
+    except (EnsembleError, FileNotFoundError, DataError, StoreError, FormatError, CheckpointError, SpecError) as error:
         complain(error)
         return 2
 
 
 def _ensemble(store: Store, given: argparse.Namespace) -> int:
-    members = _members(store, given.trials)
-    dataset = data.load(
-        str(members[0].experiment["dataset"]), given.data or Path(read_study(store)["places"]["data"]), download=False
-    )
+    study = read_study(store)
+    spec = Spec.from_json(study["spec"], source=f"{store.uri}/study.json")
+    members = _members(store, spec, given.trials)
+    data_dir = given.data or Path(study["places"]["data"])
+    dataset = data.load(str(members[0].experiment["dataset"]), data_dir, download=False)
     samples = _samples(store, members[0], dataset)
     name = "+".join(str(record.trial) for record in members) + (" flips" if given.flips else "")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -74,15 +77,22 @@ def _ensemble(store: Store, given: argparse.Namespace) -> int:
     return 0
 
 
-def _members(store: Store, trials: Sequence[int] | None) -> list[Record]:
-    """Finalists only: who is one was chosen by validation images, before the test split was opened."""
-    known = {record.trial: record for record in read_records(store) if record.test is not None}
-    if not known:
-        raise EnsembleError(f"{store.uri}: no trial was scored on the sealed test split yet; let the study finish")
-    for trial in trials or ():
+def _members(store: Store, spec: Spec, trials: Sequence[int] | None) -> list[Record]:
+    """Only such as were scored: who was, did not hang on what the test images said."""
+    records = read_records(store)
+    known = {record.trial: record for record in records if record.test is not None}
+    chosen = set(trials or _best(records, spec) & known.keys())
+    if not chosen:
+        raise EnsembleError(f"{store.uri}: no finalist was scored on the sealed test split yet; let the study finish")
+    for trial in sorted(chosen):
         if trial not in known:
             raise EnsembleError(f"--trials {trial}: is no finalist; choose from {', '.join(map(str, known))}")
-    return [known[trial] for trial in sorted(set(trials or known))]
+    return [known[trial] for trial in sorted(chosen)]
+
+
+def _best(records: Sequence[Record], spec: Spec) -> set[int]:
+    found = leaders.best(records, spec.objectives, spec.finalists.top, spec.compare)
+    return {record.trial for record in (*found, *leaders.replicates(records, found, spec.objectives))}
 
 
 def _samples(store: Store, scored: Record, dataset: Dataset) -> list[Sample]:
