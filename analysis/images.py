@@ -98,7 +98,7 @@ class _Desk:
 
     drawings: Mapping[str, Drawing]
     folder: Path
-    formats: Sequence[str]
+    formats: Sequence[str] = tuple(FORMATS)
     done: threading.Event = field(default_factory=threading.Event)
     trouble: str = ""
 
