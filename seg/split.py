@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 
-from seg.data.sample import Sample
+from seg.data.sample import DataError, Dataset, Sample
 
 VALIDATION_SHARE = 0.2
 """Of the training images; a share of the hash range, so the share of the images is near it, not exact."""
@@ -22,6 +23,21 @@ def assign(samples: Sequence[Sample]) -> dict[str, str]:
         return given
     training = [id for id, split in given.items() if split == "train"]
     return given | dict.fromkeys(cut(training, VALIDATION_SHARE), "val")
+
+
+def fewer(dataset: Dataset, train_images: int) -> Dataset:
+    """With so many of its training images, for a learning curve: those of a smaller number are among those of a larger
+    one. Validation and test images stay. DataError where it has not so many."""
+    train = [id for id, name in assign(dataset.samples).items() if name == "train"]
+    if train_images > len(train):
+        raise DataError(f"{dataset.name}: {train_images} training images asked for; it has {len(train)}")
+    left_out = set(sorted(train, key=position)[train_images:])
+    told = f"{train_images} of its {len(train)} training images taken"
+    return replace(
+        dataset,
+        samples=[sample for sample in dataset.samples if sample.id not in left_out],
+        remark=f"{dataset.remark}; {told}" if dataset.remark else told,
+    )
 
 
 def cut(ids: Sequence[str], share: float, leaving: int = 1) -> list[str]:

@@ -53,7 +53,7 @@ def _publish(dataset: Dataset, image_size: int, uri: str) -> int:
 
 def _spec(options: argparse.Namespace) -> Spec | None:
     """None where only a dataset was named: it has no image size."""
-    if options.spec in bundled() or options.spec not in data.DATASETS:
+    if options.spec in bundled() or options.spec.partition(":")[0] not in data.DATASETS:
         return load_spec(options.spec, [f"image_size={options.image_size}"] if options.image_size else [])
     if options.publish:
         raise SpecError(options.spec, "", "is a dataset; to publish, name a study, which has an image size")

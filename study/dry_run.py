@@ -1,12 +1,8 @@
 """The plan of a study before it starts: `python -m study.run SPEC --dry-run`. Nothing of Ray is started."""
 
 import math
-import statistics
-import time
 from collections import Counter
 from pathlib import Path
-
-import torch
 
 from seg import data, models, split
 from seg.data import Dataset
@@ -21,9 +17,7 @@ from study.schedulers.hyperband import Hyperband
 from study.schedulers.rung import milestones
 from study.spec import Spec
 from study.store import Store
-
-TIMED_STEPS = 4
-"""The fastest counts: the first ones warm up, and other programs may run beside."""
+from study.timing import seconds_per_image
 
 
 def show(spec: Spec, store: Store, data_dir: Path, weights_dir: Path | None, cluster: Cluster) -> None:
@@ -117,7 +111,7 @@ def _seconds(spec: Spec, images: dict[str, int], allotment: Allotment) -> tuple[
     """That the search takes where every trial is stopped as early as it can be, and where none is, and beside it the
     best with other seeds: from a few timed training steps of each architecture on this machine, one lane's threads;
     each is taken to have its share of the trials."""
-    pace = statistics.mean(seconds_per_image(name, spec.image_size, allotment.threads) for name in spec.models)
+    pace = seconds_per_image(spec, allotment.threads)
     # Validation costs about a third of a training step an image: no backward pass.
     epoch_seconds = pace * (images["train"] + images["val"] / 3)
     epochs = _least_epochs(spec), spec.trials * spec.epochs, replicates.most(spec) * spec.epochs
@@ -168,20 +162,3 @@ def _least_of_bracket(first: int, factor: int, epochs: int, trials: int) -> floa
         total += alive * (rung - before)
         before, alive = rung, max(alive / factor, 1)
     return total
-
-
-def seconds_per_image(model_name: str, image_size: int, threads: int, batch_size: int = 16) -> float:
-    """Forward and backward pass of one image in a batch, encoder trained."""
-    torch.set_num_threads(threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = models.build(model_name, classes=2).to(device)
-    images = torch.rand(batch_size, 3, image_size, image_size, device=device)
-    return min(_step_seconds(model, images) for _ in range(TIMED_STEPS)) / batch_size
-
-
-def _step_seconds(model: torch.nn.Module, images_N3HW: torch.Tensor) -> float:
-    began = time.perf_counter()
-    model(images_N3HW).mean().backward()
-    if images_N3HW.is_cuda:
-        torch.cuda.synchronize()
-    return time.perf_counter() - began

@@ -8,8 +8,7 @@ from importlib.util import find_spec
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from seg import models
-from seg.data import DATASETS
+from seg import data, models
 from seg.experiment import Experiment
 from seg.loss_parameters import DEFAULTS
 from study import comparison, replicates
@@ -68,9 +67,15 @@ def _smallest_batch(spec: "Spec") -> int:
 
 
 def _data(spec: "Spec") -> Iterator[Problem]:
-    if spec.dataset not in DATASETS:
-        advice = did_you_mean(spec.dataset, list(DATASETS))
-        yield "dataset", f"{spec.dataset!r} is not known{advice} (allowed: {', '.join(DATASETS)})"
+    name = spec.dataset.partition(":")[0]
+    if name not in data.DATASETS:
+        advice = did_you_mean(name, list(data.DATASETS))
+        yield "dataset", f"{spec.dataset!r} is not known{advice} (allowed: {', '.join(data.DATASETS)})"
+    else:
+        try:
+            data.parse(spec.dataset)
+        except ValueError as error:
+            yield "dataset", str(error).removeprefix("dataset: ")
     yield from _image_size(spec)
 
 

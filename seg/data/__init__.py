@@ -4,14 +4,16 @@ To add a dataset, write a file beside this one with a function `load(data_dir, d
 and name it in DATASETS.
 """
 
+import re
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from seg import split
 from seg.data import coco, folder, isic, pets, phantom
 from seg.data.sample import DataError, Dataset, MissingData, Sample
 
-__all__ = ["DATASETS", "DataError", "Dataset", "MissingData", "Sample", "load"]
+__all__ = ["DATASETS", "DataError", "Dataset", "MissingData", "Sample", "load", "parse"]
 
 
 class Loader(Protocol):
@@ -30,11 +32,23 @@ DATASETS: dict[str, Loader] = {
 
 
 def load(name: str, data_dir: Path | str, download: bool = True) -> Dataset:
-    """The dataset `name` found under `data_dir`.
+    """The dataset `name` found under `data_dir`; `isic2016:150` is isic2016 with 150 of its training images.
 
     Where it is missing it is downloaded there, or with `download=False` MissingData is raised.
-    ValueError for an unknown name, DataError for bad files.
+    ValueError for an unknown name, DataError for bad files, or where there are fewer training images.
     """
-    if name not in DATASETS:
+    known, train_images = parse(name)
+    dataset = DATASETS[known](Path(data_dir), download=download)
+    return dataset if train_images is None else split.fewer(dataset, train_images)
+
+
+def parse(name: str) -> tuple[str, int | None]:
+    """A name in DATASETS, and how many of its training images are asked for; None: all. ValueError."""
+    known, colon, count = name.partition(":")
+    if known not in DATASETS:
         raise ValueError(f"dataset: {name!r} is not known; choose from {', '.join(DATASETS)}")
-    return DATASETS[name](Path(data_dir), download=download)
+    if colon and not re.fullmatch("[1-9][0-9]*", count):
+        raise ValueError(
+            f"dataset: {name!r} asks for {count!r} training images; give a whole number, as in {known}:150"
+        )
+    return known, int(count) if colon else None

@@ -7,6 +7,7 @@ import pytest
 from study.dry_run import _estimate, _finalists, _least_epochs, _seconds, _stopping, _trials, budget_room, weights_there
 from study.resources import Allotment, Cluster, Machine
 from study.spec import load_spec
+from study.timing import kinds
 
 
 @pytest.mark.parametrize(("spec", "overrides"), [("isic", ["encoder.weights=none"]), ("published/r4-unet", [])])
@@ -71,6 +72,19 @@ def test_training_the_best_again_is_in_the_plan_and_in_its_time() -> None:
     least, full, again = _seconds(spec, {"train": 3, "val": 3}, Allotment(2, 1, 0.0, 1))
     assert least == full == pytest.approx(10 / 4 * again) and again > 0
     assert _estimate(least + again, full + again).endswith("(none stopped), timed on this machine")
+
+
+def test_what_is_timed_is_what_trials_will_be() -> None:
+    """Frozen and trained encoders, each architecture, and the baselines; each once."""
+    spec = load_spec("isic", ["search.batch_size=[8,16]"])
+    timed = [(one.model, one.encoder_freeze, one.batch_size) for one in kinds(spec)]
+    assert sorted(timed) == [
+        ("mobilenetv2_plain", False, 8),
+        ("mobilenetv2_plain", True, 8),
+        ("mobilenetv2_skip", False, 8),
+        ("mobilenetv2_skip", True, 8),
+    ]
+    assert [(one.model, one.batch_size) for one in kinds(load_spec("published/r4-unet"))] == [("unet", 16)]
 
 
 @pytest.mark.parametrize(

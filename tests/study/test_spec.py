@@ -165,6 +165,10 @@ def refusal_of(*overrides: str, source: str = "own.yaml") -> str:
         # the study
         ("dataset=isic", f"dataset: 'isic' is not known; did you mean isic2016? (allowed: {', '.join(DATASETS)})"),
         (
+            "dataset=isic2016:few",
+            "dataset: 'isic2016:few' asks for 'few' training images; give a number, as in isic2016:150",
+        ),
+        (
             "image_size=100",
             "image_size: 100 given; must be a multiple of 32, at least 64, for mobilenetv2_plain, mobilenetv2_skip",
         ),
