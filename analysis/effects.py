@@ -117,6 +117,8 @@ def student(free: int) -> float:
 def _effect(trials: pd.DataFrame, name: str) -> Effect | None:
     having = having_of(trials, name)
     known = dimensions(having)
+    if name not in known:  # all that have it made it alike
+        return None
     bases = bases_of(having, known, without=_parts_of(having, known, name))
     if name not in bases:
         return None

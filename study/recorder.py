@@ -50,7 +50,7 @@ class Recorder:
         self._on_lanes: set[int] = set()
         for record in search.stopped:
             self._end(record, State.PRUNED, search.why_stopped(record))
-        self._end_settled()
+        self.end_settled()
 
     def tick(self) -> None:
         """Many times a second: a store that is given up ends the study, even while every lane waits for it too."""
@@ -109,7 +109,7 @@ class Recorder:
         if decision is not Decision.STOP:
             self._write(record)
             self._on_change(record)
-        self._end_settled()
+        self.end_settled()
         return decision
 
     def _note(self, record: Record, result: dict[str, Any]) -> None:
@@ -147,18 +147,19 @@ class Recorder:
             self._end(record, State.COMPLETE)
         elif not record.paused_at:
             self._end(record, State.PRUNED, self._search.why_stopped(record))
-        self._end_settled()
+        self.end_settled()
 
     def fail(self, trial: int, reason: str, traceback: str) -> None:
         """Its lanes' own processes died too often."""
         self._end(self.records[trial], State.FAILED, reason, traceback)
-        self._end_settled()
+        self.end_settled()
 
     def leave(self, trial: int) -> None:
         """It stays as it is, for another session to go on with."""
         self._search.leave(self.records[trial])
 
-    def _end_settled(self) -> None:
+    def end_settled(self) -> None:
+        """Trials that were paused, and are now known not to go on."""
         for record in self._search.settled():
             record.extra.pop("paused_at", None)
             self._end(record, State.PRUNED, self._search.why_stopped(record))

@@ -141,6 +141,16 @@ def test_a_number_is_looked_at_beside_what_only_some_trials_have():
     assert by_name(effects.effects(table))["decoder_lr"].matters
 
 
+def test_what_one_trial_alone_has_is_no_choice():
+    """The only trial with a loss has that loss's parameters: they differ from none, and are looked at no further."""
+    table = trials(5, 40)
+    table["loss_alpha"] = np.where(np.arange(len(table)) == 3, 0.4, np.nan)
+
+    found = by_name(effects.effects(table))
+
+    assert "loss_alpha" not in found and "decoder_lr" in found
+
+
 def test_that_choices_depend_on_each_other_is_said():
     table = trials(4, 120)
     table["val_iou"] += np.where(table["model"] == "deep", 0.06, -0.03) * table["oversample"] * 2

@@ -9,24 +9,36 @@ import pytest
 from ray.tune.search import Searcher
 
 from seg.experiment import Experiment
+from study.budget import Account
 from study.messages import LaneSettings
+from study.meter import Meter, Used
 from study.objective import Objective
 from study.recorder import Recorder
-from study.records import read_records
+from study.records import State, read_records
 from study.search import Search
 from study.spec import Spec, load_spec
 from study.store import Store
 from study.tune_loop import Events, Results, Trials
 
-Begin = Callable[[Spec, Callable[[], int]], Trials]
+Begin = Callable[..., Trials]
+
+
+class ClosedLater(Account):
+    closing = False
+
+    def __init__(self) -> None:
+        super().__init__(None, {}, 0.0, Meter(Used(), list, clock=lambda: 0.0))
+
+    def holds_another(self) -> bool:
+        return not self.closing
 
 
 @pytest.fixture
 def begin() -> Iterator[Begin]:
     begun: list[Recorder] = []
 
-    def begin(spec: Spec, lanes: Callable[[], int]) -> Trials:
-        store, search = Store(f"memory://{uuid.uuid4().hex}"), Search(spec, [])
+    def begin(spec: Spec, lanes: Callable[[], int], account: Account | None = None) -> Trials:
+        store, search = Store(f"memory://{uuid.uuid4().hex}"), Search(spec, [], account=account)
         settings = LaneSettings(store.uri, "pack", None, Objective("val_iou", "max"), 1, 0.0, 1)
         begun.append(Recorder(store, settings, [], search, lambda records: [], on_change=lambda record: None))
         return Trials(search, begun[-1], {"settings": "shared"}, lanes)
@@ -62,6 +74,33 @@ def test_no_more_trials_at_a_time_than_there_are_lanes(begin: Begin) -> None:
     assert trials.suggest("tune-3") is None
     trials.on_trial_complete("tune-1")
     assert trials.suggest("tune-3")
+
+
+def test_a_budget_that_closes_between_two_trials_ends_the_paused_ones(begin: Begin) -> None:
+    """No trial that ends thereafter is there to end them with."""
+    account = ClosedLater()
+    stopping = "early_stopping={scheduler: promoting_asha, min_epochs: 1, reduction_factor: 3}"
+    trials = begin(load_spec("phantom", ["trials=6", "epochs=2", stopping]), lambda: 1, account)
+    recorder = trials._recorder
+
+    def epoch(number: int, score: float) -> None:
+        """Of the trial that the one lane takes; it leaves the lane then."""
+        tune_id = f"tune-{len(trials.numbers)}"
+        assert trials.suggest(tune_id)
+        row = {"epoch": number, "val_iou": score, "seconds": 1.0, "images_per_second": 50.0}
+        recorder.result(trials.numbers[tune_id], {"epoch": number, "row": row, "files": {}, "done": number == 2})
+        trials.on_trial_complete(tune_id)
+        recorder.left(trials.numbers[tune_id])
+
+    for score in (0.2, 0.5, 0.3):
+        epoch(1, score)
+    epoch(2, 0.6)
+    assert [trial for trial, record in recorder.records.items() if record.paused_at] == [2], (
+        "it may yet be among the best"
+    )
+    account.closing = True
+    assert [trials.suggest("last"), trials.suggest("last")] == [None, Searcher.FINISHED]
+    assert [recorder.records[trial].state for trial in range(3)] == [State.PRUNED, State.COMPLETE, State.PRUNED]
 
 
 def test_tune_keeps_no_copy_of_a_study(begin: Begin, tmp_path: Any) -> None:
