@@ -55,6 +55,7 @@ def advice(trials: pd.DataFrame, epochs: pd.DataFrame) -> list[Advice]:
     if len(_scored(searched)) >= FEWEST_TRIALS:
         for look in (_at_a_bound, _gaps, _seldom, _duplicates, _late):
             found += look(searched)
+        found += _still_rising(searched, epochs)
     return [*found, *_curves(trials, epochs)]
 
 
@@ -208,6 +209,23 @@ def _late(trials: pd.DataFrame) -> Iterator[Advice]:
             "early_stopping",
             f"The worse half of the trials took {share:.0%} of the training time, to their last epochs",
             "`early_stopping: {scheduler: asha}`",
+        )
+
+
+def _still_rising(trials: pd.DataFrame, epochs: pd.DataFrame) -> Iterator[Advice]:
+    """Rates that rise at first, as one_cycle's: who is judged then looks worse than it would have ended."""
+    if "schedule" not in dimensions(trials):
+        return
+    stopped = trials.loc[trials["state"] == "PRUNED", "trial"]
+    rates = epochs[epochs["trial"].isin(stopped)].sort_values("epoch").groupby("trial")["decoder_lr"]
+    rose = rates.last()[(rates.last() == rates.max()) & (rates.last() > rates.first())].index
+    rising = trials[trials["trial"].isin(rose)]
+    for schedule, early in rising.groupby("schedule", observed=True):
+        yield Advice(
+            "schedule",
+            f"schedule: {len(early)} of {(trials['schedule'] == schedule).sum()} trials with {schedule} were stopped "
+            "while their rates still rose, judged beside others whose do not",
+            f"`early_stopping.min_epochs: {int(early['epochs'].max()) + 1}` or more, or one `search.schedule`",
         )
 
 

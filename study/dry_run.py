@@ -8,6 +8,7 @@ from seg import data, models, split
 from seg.data import Dataset
 from study import comparison, replicates, space
 from study.budget import parse
+from study.caveats import caveats
 from study.meter import price
 from study.preparation import check_costs, check_objective, weights_folder
 from study.progress import duration
@@ -53,6 +54,8 @@ def show(spec: Spec, store: Store, data_dir: Path, weights_dir: Path | None, clu
         print(f"{title:15s} {text}")
     for place, line in enumerate(space.describe(spec)):
         print(f"{'search space' if place == 0 else '':15s} {line}")
+    for line in caveats(spec):
+        print(f"{'mind':15s} {line}")
     print("nothing was started; leave --dry-run out to start")
 
 

@@ -182,6 +182,7 @@ def _conduct(
     given: argparse.Namespace, name: str, spec: Spec, store: Store, again: Collection[int] = frozenset()
 ) -> int:
     from study import cluster, conduct, optuna_mirror, preparation, replicates, session, tune_loop
+    from study.caveats import caveats
     from study.plan import Plan
 
     if given.optuna_storage is not None:
@@ -200,6 +201,8 @@ def _conduct(
         more = f" and {count} with other seeds" if (count := replicates.most(spec)) else ""
         print(f"study {redact(store.uri)}: {spec.trials} trials{more}, {prepared.allotment}", flush=True)
         print(f"data: {prepared.summary()}", flush=True)
+        for line in caveats(spec):
+            print(f"mind: {line}", flush=True)
         print(f"Ray dashboard: {dashboard} (its token: `ray get-auth-token`)", flush=True)
         print(f"should it be cut off: {_resume_line(given, name)}", flush=True)
         print("lanes are starting, which takes about 15 s", flush=True)

@@ -8,7 +8,7 @@ from generated import trials
 from analysis import load
 from analysis.advice import Advice, advice
 
-NONE = pd.DataFrame(columns=["trial", "epoch", "train_loss", "val_loss", "val_iou"])
+NONE = pd.DataFrame(columns=["trial", "epoch", "train_loss", "val_loss", "val_iou", "decoder_lr"])
 
 
 def about(found: list[Advice]) -> dict[str, str]:
@@ -143,3 +143,23 @@ def test_a_curve_without_losses_is_passed_over():
     table = trials(8, 4).assign(val_iou=[0.9, 0.5, 0.5, 0.5])
 
     assert "epochs" not in said(table, curve([float("nan")] * 8))
+
+
+def test_schedules_that_begin_slowly_are_not_to_be_judged_early():
+    """Of 30 trials with one_cycle three were stopped as its rate rose, one as it fell; so were others, whose falls."""
+    table = trials(3)
+    table["schedule"] = np.where(table.index % 2 == 0, "one_cycle", "cosine")
+    table["state"], table["epochs"] = "COMPLETE", 20
+    table.loc[:7, ["state", "epochs"]] = ["PRUNED", 2]
+    rates = {trial: (0.1, 0.4) if trial in (0, 2, 4) else (1.0, 0.9) for trial in range(8)}
+    rows = [
+        {"trial": trial, "epoch": epoch, "decoder_lr": rate, "train_loss": 1.0, "val_loss": 1.0, "val_iou": 0.5}
+        for trial, two in rates.items()
+        for epoch, rate in enumerate(two, 1)
+    ]
+
+    assert said(table, pd.DataFrame(rows))["schedule"] == (
+        "schedule: 3 of 30 trials with one_cycle were stopped while their rates still rose, judged beside others whose "
+        "do not. Try `early_stopping.min_epochs: 3` or more, or one `search.schedule`."
+    )
+    assert "schedule" not in said(table.assign(schedule="one_cycle"), pd.DataFrame(rows)), "all alike"

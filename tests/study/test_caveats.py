@@ -1,0 +1,29 @@
+"""What a spec may say, and is told to mind."""
+
+import pytest
+
+from study.caveats import caveats
+from study.spec import bundled, load_spec
+
+
+def told(schedule: str, stopping: str = "min_epochs: 2") -> list[str]:
+    fixed = "fixed={optimizer: adamw, weight_decay: 1e-4, normalize: imagenet}"
+    overrides = [fixed, "epochs=20", f"early_stopping={{{stopping}}}", f"search.schedule={schedule}"]
+    return list(caveats(load_spec("isic", overrides)))
+
+
+def test_a_schedule_that_rises_is_not_judged_beside_one_that_does_not() -> None:
+    assert told("[cosine, one_cycle]") == [
+        "one_cycle's rates rise until epoch 6: trials with it that are judged at epoch 2 look worse than they end; "
+        "search over one schedule, or set early_stopping.min_epochs=7"
+    ]
+
+
+def test_who_is_alone_waits_or_is_not_judged_is_not_warned() -> None:
+    assert told("[one_cycle]") == told("[cosine, constant]") == []
+    assert told("[cosine, one_cycle]", "min_epochs: 7") == told("[cosine, one_cycle]", "scheduler: none") == []
+
+
+@pytest.mark.parametrize("name", bundled())
+def test_bundled_studies_have_nothing_to_mind(name: str) -> None:
+    assert list(caveats(load_spec(name))) == []
