@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from analysis import finalists_text, images, load, report, table, views
+from analysis import ensembles, finalists_text, images, load, report, table, views
 from analysis.sealed import NotComparable, default_score, finalists, place
 from analysis.standings import Standing, pairs, standings
 from study.arguments import ArgumentParser
@@ -87,10 +87,18 @@ def _of_study(topic: Path, opened: load.Study) -> Iterator[str]:
     images.save(drawn, topic / FIGURES / name, formats=("png",))
     place = topic.relative_to(PAGE.parent)
     yield f"### {name}\n"
-    yield f"    {info['command']}\n"
+    yield "\n".join(f"    {command}" for command in _commands(info, opened)) + "\n"
     yield f"{_cost(info, rows['train_seconds'].sum())} Table: [{name}.csv]({place}/{name}.csv).\n"
     shown = [key for key in SHOWN if key in drawn]
     yield "\n".join(f"![{name}: {key}]({place}/{FIGURES}/{name}/{key}.png)" for key in shown) + "\n"
+
+
+def _commands(info: dict[str, Any], opened: load.Study) -> Iterator[str]:
+    """By which each of its rows was had."""
+    yield info["command"]
+    for one in ensembles.ensembles(opened):
+        flips = " --flips" if one.flips else ""
+        yield f"python -m study.ensemble studies/{info['name']} --trials {' '.join(map(str, one.trials))}{flips}"
 
 
 def _cost(info: dict[str, Any], train_seconds: float) -> str:
