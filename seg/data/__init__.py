@@ -48,7 +48,5 @@ def parse(name: str) -> tuple[str, int | None]:
     if known not in DATASETS:
         raise ValueError(f"dataset: {name!r} is not known; choose from {', '.join(DATASETS)}")
     if colon and not re.fullmatch("[1-9][0-9]*", count):
-        raise ValueError(
-            f"dataset: {name!r} asks for {count!r} training images; give a whole number, as in {known}:150"
-        )
+        raise ValueError(f"dataset: {name!r} asks for {count!r} training images; give a number, as in {known}:150")
     return known, int(count) if colon else None
