@@ -27,7 +27,7 @@ class Experiment:
     """Validated on construction: ValueError names the field, the value and what is allowed."""
 
     dataset: str
-    """Name of a dataset in seg.data.DATASETS, with its variant: `isic2016`, `phantom`."""
+    """As seg.data.load takes it: `isic2016`, `isic2016:150`."""
     image_size: int
     """Side of the square training image, in pixels."""
     model: str

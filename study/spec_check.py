@@ -74,8 +74,8 @@ def _data(spec: "Spec") -> Iterator[Problem]:
     else:
         try:
             data.parse(spec.dataset)
-        except ValueError as error:
-            yield "dataset", str(error).removeprefix("dataset: ")
+        except data.DataError as error:
+            yield "dataset", str(error)
     yield from _image_size(spec)
 
 

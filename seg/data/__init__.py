@@ -35,7 +35,7 @@ def load(name: str, data_dir: Path | str, download: bool = True) -> Dataset:
     """The dataset `name` found under `data_dir`; `isic2016:150` is isic2016 with 150 of its training images.
 
     Where it is missing it is downloaded there, or with `download=False` MissingData is raised.
-    ValueError for an unknown name, DataError for bad files, or where there are fewer training images.
+    ValueError for an unknown name, DataError for bad files, or a number of images that it has not.
     """
     known, train_images = parse(name)
     dataset = DATASETS[known](Path(data_dir), download=download)
@@ -43,10 +43,11 @@ def load(name: str, data_dir: Path | str, download: bool = True) -> Dataset:
 
 
 def parse(name: str) -> tuple[str, int | None]:
-    """A name in DATASETS, and how many of its training images are asked for; None: all. ValueError."""
+    """A name in DATASETS, and how many of its training images are asked for; None: all. ValueError for an
+    unknown name, DataError for what is no number."""
     known, colon, count = name.partition(":")
     if known not in DATASETS:
         raise ValueError(f"dataset: {name!r} is not known; choose from {', '.join(DATASETS)}")
     if colon and not re.fullmatch("[1-9][0-9]*", count):
-        raise ValueError(f"dataset: {name!r} asks for {count!r} training images; give a number, as in {known}:150")
+        raise DataError(f"{name!r} asks for {count!r} training images; give a number, as in {known}:150")
     return known, int(count) if colon else None

@@ -18,7 +18,7 @@ class Named:
     def digest(self) -> str:
         return self.id
 
-    def image(self) -> np.ndarray:
+    def image(self, least: int | None = None) -> np.ndarray:
         raise AssertionError("splitting must not read images")
 
     def mask(self) -> np.ndarray:
@@ -79,5 +79,5 @@ def test_a_dataset_is_named_with_the_number_of_its_training_images(tmp_path: Pat
     assert parse("phantom") == ("phantom", None)
     assert len(_ids(load("phantom:12", tmp_path), "train")) == 12
     for name in ("phantom:", "phantom:0", "phantom:many", "phantom:-3"):
-        with pytest.raises(ValueError, match="give a number, as in phantom:150"):
+        with pytest.raises(DataError, match="give a number, as in phantom:150"):
             parse(name)
