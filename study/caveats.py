@@ -3,8 +3,10 @@
 import math
 from collections.abc import Iterator
 
+from seg.experiment import Experiment
 from seg.schedules import WARM_UP
 from study.conditions import by_field
+from study.dimension import ends
 from study.spec import Spec
 
 
@@ -15,11 +17,12 @@ def caveats(spec: Spec) -> Iterator[str]:
 
 def _judged_while_warming_up(spec: Spec) -> Iterator[str]:
     """Of schedules, one that begins with small rates is behind early on, and may be the best in the end."""
-    schedules, stopping = by_field(spec).get("schedule", ()), spec.early_stopping
-    until, first = math.ceil(WARM_UP * spec.epochs), stopping.min_epochs
-    mixed = isinstance(schedules, tuple) and "one_cycle" in schedules and len(schedules) > 1
-    if mixed and stopping.scheduler != "none" and first <= until < spec.epochs:
+    searched = ends(by_field(spec).get("schedule", (Experiment.schedule,))) if spec.search else ()
+    schedules = {*searched, *(baseline.schedule for baseline in spec.baselines)}
+    until, first = math.ceil(WARM_UP * spec.epochs), spec.early_stopping.min_epochs
+    mixed = "one_cycle" in schedules and len(schedules) > 1
+    if mixed and spec.early_stopping.scheduler != "none" and first <= until < spec.epochs:
         yield (
             f"one_cycle's rates rise until epoch {until}: trials with it that are judged at epoch {first} look worse "
-            f"than they end; search over one schedule, or set early_stopping.min_epochs={until + 1}"
+            f"than they end; give all one schedule, or set early_stopping.min_epochs={until + 1}"
         )

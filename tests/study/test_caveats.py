@@ -1,5 +1,7 @@
 """What a spec may say, and is told to mind."""
 
+import json
+
 import pytest
 
 from study.caveats import caveats
@@ -8,20 +10,27 @@ from study.spec import bundled, load_spec
 
 def told(schedule: str, stopping: str = "min_epochs: 2") -> list[str]:
     fixed = "fixed={optimizer: adamw, weight_decay: 1e-4, normalize: imagenet}"
-    overrides = [fixed, "epochs=20", f"early_stopping={{{stopping}}}", f"search.schedule={schedule}"]
+    overrides = [fixed, "epochs=20", f"early_stopping={{{stopping}}}", f"search.schedule={schedule}", "baselines=[]"]
     return list(caveats(load_spec("isic", overrides)))
 
 
 def test_a_schedule_that_rises_is_not_judged_beside_one_that_does_not() -> None:
     assert told("[cosine, one_cycle]") == [
         "one_cycle's rates rise until epoch 6: trials with it that are judged at epoch 2 look worse than they end; "
-        "search over one schedule, or set early_stopping.min_epochs=7"
+        "give all one schedule, or set early_stopping.min_epochs=7"
     ]
 
 
 def test_who_is_alone_waits_or_is_not_judged_is_not_warned() -> None:
     assert told("[one_cycle]") == told("[cosine, constant]") == []
     assert told("[cosine, one_cycle]", "min_epochs: 7") == told("[cosine, one_cycle]", "scheduler: none") == []
+
+
+def test_a_baseline_s_schedule_counts_too() -> None:
+    """It is judged beside the searched trials, whose schedule is a cosine where none is said."""
+    baseline = load_spec("published/r3-frozen").to_json()["baselines"][0] | {"schedule": "one_cycle"}
+    spec = load_spec("isic", ["epochs=20", "early_stopping.min_epochs=2", f"baselines=[{json.dumps(baseline)}]"])
+    assert len(list(caveats(spec))) == 1
 
 
 @pytest.mark.parametrize("name", bundled())
