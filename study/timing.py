@@ -10,12 +10,13 @@ from seg import loop
 from seg.experiment import Experiment
 from seg.pixels import Pixels
 from study import conditions
-from study.dimension import Dimension, Value
+from study.dimension import Dimension, Value, ends
 from study.spec import Spec
 
 IMAGES = 16
 EPOCHS = 4
 """The fastest counts: the first ones warm up, and other programs may run beside."""
+TINY = 1e-12
 
 
 def seconds_per_image(spec: Spec, threads: int) -> float:
@@ -29,15 +30,11 @@ def seconds_per_image(spec: Spec, threads: int) -> float:
 def kinds(spec: Spec) -> list[Experiment]:
     """One for each architecture and each way to train its encoder; every other choice is the first of its dimension."""
     found = [conditions.published(spec, baseline) for baseline in spec.baselines]
-    models, flags = (_choices(spec, name) for name in ("model", "encoder_freeze"))
+    searched = conditions.by_field(spec)
+    models, flags = (ends(searched.get(name, ())) for name in ("model", "encoder_freeze"))
     for model, frozen in product(models, flags or (False,)):
         found.append(conditions.determine(spec, _with({"model": model, "encoder_freeze": frozen})))
     return list({(one.model, one.encoder_freeze): one for one in found}.values())
-
-
-def _choices(spec: Spec, name: str) -> tuple[Value, ...]:
-    found = conditions.by_field(spec).get(name, ())
-    return found if isinstance(found, tuple) else ()
 
 
 def _with(given: dict[str, Value]) -> conditions.Choose:
@@ -48,7 +45,16 @@ def _with(given: dict[str, Value]) -> conditions.Choose:
 
 
 def _seconds_per_image(chosen: Experiment, device: torch.device) -> float:
-    run = loop.start(replace(chosen, epochs=EPOCHS, encoder_weights="none"), _data(chosen.image_size, device), device)
+    """Rates of nearly nothing take as long, and random images cannot make the loss diverge."""
+    timed = replace(
+        chosen,
+        epochs=EPOCHS,
+        decoder_lr=TINY,
+        encoder_lr=None if chosen.encoder_freeze else TINY,
+        encoder_frozen_epochs=0,
+        encoder_weights="none",
+    )
+    run = loop.start(timed, _data(chosen.image_size, device), device)
     return 1 / max(result.images_per_second for result in loop.epochs(run))
 
 
