@@ -47,7 +47,7 @@ class Trials(_Unsaved, Searcher):
         """The next trial's config, None while there is none for now, or Searcher.FINISHED, a text that the base class
         does not declare."""
         if self._search.finished:
-            self._recorder.end_settled()  # paused, where a budget was closed since: nothing ends that they wait for
+            self._recorder.end_settled()  # where a budget closed since a trial last ended: nothing else would
             return Searcher.FINISHED
         if len(self._running) >= self._lanes() or (proposal := self._search.next()) is None:
             return None

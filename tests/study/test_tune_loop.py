@@ -29,7 +29,7 @@ class ClosedLater(Account):
     def __init__(self) -> None:
         super().__init__(None, {}, 0.0, Meter(Used(), list, clock=lambda: 0.0))
 
-    def holds_another(self) -> bool:
+    def holds_another(self, hours: float | None = None) -> bool:
         return not self.closing
 
 
