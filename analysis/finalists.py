@@ -1,6 +1,6 @@
 """Finalists against each other, image by image, on the sealed test split: how sure is it which one is better?
 
-python -m analysis.finalists STUDY [STUDY ...] [--score iou] [--pairs | --all-scores] [--format text|md|csv|json]
+python -m analysis.finalists STUDY [STUDY ...] [--score iou] [--pairs | --all-scores | --images] [--format md]
 """
 
 import dataclasses
@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from analysis import finalists_text, load, table
+from analysis.hard import hard_images, lacking
 from analysis.sealed import NotComparable, default_score, finalists, place
 from analysis.standings import Pair, Standing, every_score, pairs, standings
 from study.arguments import ArgumentParser
@@ -32,6 +33,7 @@ def parser() -> ArgumentParser:
     p.add_argument(
         "--all-scores", action="store_true", help="instead: every score of every finalist, with its interval"
     )
+    p.add_argument("--images", action="store_true", help="instead: the test images, those first that are hard for all")
     p.add_argument("--format", choices=["text", *FORMATS], default="text", help="default: text")
     return p
 
@@ -51,9 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if given.all_scores:
         return table.write(FORMATS["md" if given.format == "text" else given.format](every_score(found)))
+    if given.images:
+        return table.write(FORMATS["md" if given.format == "text" else given.format](hard_images(found, name)))
     if given.format == "text":
         title = finalists_text.title(name, place(found), len(found[0].ids))
-        return table.write(finalists_text.to_text(title, name, standing, tested))
+        rest = f"{lacking(found, name)} (--images lists them)"
+        return table.write(finalists_text.to_text(title, name, standing, tested, rest))
     rows = [dataclasses.asdict(row) for row in (tested if given.pairs else standing)]
     columns = [field.name for field in dataclasses.fields(Pair if given.pairs else Standing)]
     return table.write(FORMATS[given.format](pd.DataFrame(rows, columns=columns)))

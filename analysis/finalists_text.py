@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 PLACES = {"native": "at the masks' own size", "train": "at training size"}
 
 
-def to_text(title: str, score: str, standing: Sequence[Standing], tested: Sequence[Pair]) -> str:
-    """`title`: what was measured, and where."""
+def to_text(title: str, score: str, standing: Sequence[Standing], tested: Sequence[Pair], lacking: str) -> str:
+    """`title`: what was measured, and where; `lacking`: where the rest is."""
     several = len({row.study for row in standing}) > 1
-    return "\n".join([title, *_standings(score, standing, several), *_pairs(tested, several)]) + "\n"
+    return "\n".join([title, *_standings(score, standing, several), *_pairs(tested, several), lacking]) + "\n"
 
 
 def title(score: str, size: str, images: int) -> str:

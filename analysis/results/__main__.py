@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis import ensembles, finalists_text, images, load, report, table, views
+from analysis.hard import lacking
 from analysis.sealed import NotComparable, default_score, finalists, place
 from analysis.standings import Standing, pairs, standings
 from study.arguments import ArgumentParser
@@ -89,6 +90,8 @@ def _of_study(topic: Path, opened: load.Study) -> Iterator[str]:
     yield f"### {name}\n"
     yield "\n".join(f"    {command}" for command in _commands(info, opened)) + "\n"
     yield f"{_cost(info, rows['train_seconds'].sum())} Table: [{name}.csv]({place}/{name}.csv).\n"
+    if found := finalists([opened]):
+        yield f"On the test images {lacking(found, default_score(opened, found))}.\n"
     shown = [key for key in SHOWN if key in drawn]
     yield "\n".join(f"![{name}: {key}]({place}/{FIGURES}/{name}/{key}.png)" for key in shown) + "\n"
 

@@ -1,5 +1,6 @@
 """Finalists held against each other: generated records of models whose true quality is known."""
 
+import io
 import json
 import math
 import re
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 from generated import IMAGES, counts, study_json, write_parquet, written
 
-from analysis import finalists, load, sealed, standings
+from analysis import finalists, hard, load, sealed, standings
 from analysis.rivals import rivals
 from analysis.uncertainty import interval
 from study.store import Store
@@ -45,7 +46,24 @@ def test_finalists_of_several_studies_compare(tmp_path, capsys):
 
     assert f"test iou at the masks' own size, {IMAGES} images" in said
     assert said.index("good/0  a") < said.index("bad/0   b")
-    assert "good/0 - bad/0: +0." in said and "not told apart" not in said.splitlines()[-1]
+    assert "good/0 - bad/0: +0." in said and "not told apart" not in said.splitlines()[-2]
+    assert said.splitlines()[-1].startswith(f"the hardest 12 images of {IMAGES} hold ")
+
+
+def test_images_that_are_hard_for_all_come_first(tmp_path, capsys):
+    folder = written(tmp_path / "a", [0.8, 0.7])
+    rows = hard.hard_images(sealed.finalists([str(folder)]))
+
+    by_trial = standings.image_scores(sealed.finalists([str(folder)])).pivot(index="id", columns="trial", values="iou")
+    assert rows["mean"].is_monotonic_increasing and len(rows) == IMAGES
+    assert rows.set_index("id")["mean"].to_dict() == pytest.approx(by_trial.mean(axis=1).to_dict())
+    assert (rows["lowest"] <= rows["mean"]).all() and (rows["mean"] <= rows["highest"]).all()
+    assert hard.lacking(sealed.finalists([str(folder)])).endswith(
+        f"; the best of 2 trainings on each image: {by_trial.max(axis=1).mean():.4f}"
+    )
+    assert finalists.main([str(folder), "--images", "--format", "csv"]) == 0
+    said = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    assert said["id"].tolist() == rows["id"].tolist()
 
 
 def test_an_ensemble_stands_among_the_finalists(tmp_path, capsys):
