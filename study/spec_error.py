@@ -86,13 +86,22 @@ def _problem(detail: ErrorDetails, model: type[BaseModel]) -> str:
     if kind == "extra_forbidden":
         allowed = _keys(model, detail["loc"][:-1])
         key = str(detail["loc"][-1])
-        return f"unknown key{did_you_mean(key, allowed)} (allowed: {', '.join(allowed)})"
+        hint = did_you_mean(key, allowed) or _belongs(key, model)
+        return f"unknown key{hint} (allowed: {', '.join(allowed)})"
     if kind == "missing":
         return "missing"
     if kind in ("spec", "value_error"):
         return str(context.get("problem") or context["error"])
     expected = EXPECTED[kind].format(**context) if kind in EXPECTED else detail["msg"]
     return f"{shown(detail['input'])} given; {expected}"
+
+
+def _belongs(key: str, model: type[BaseModel]) -> str:
+    """`; it belongs in search`, or nothing where no other place has that key."""
+    if key in _keys(model, ()):
+        return "; it stands on its own, outside of all sections"
+    places = [name for name in _keys(model, ()) if key in _keys(model, (name,))]
+    return f"; it belongs in {' or '.join(places)}" if places else ""
 
 
 def _meant(details: Sequence[ErrorDetails], model: type[BaseModel]) -> Iterator[str]:

@@ -83,6 +83,12 @@ def refusal_of(*overrides: str, source: str = "own.yaml") -> str:
         ("epoch=3", f"epoch: unknown key; did you mean epochs? (allowed: {KEYS})"),
         ("epochs_in_all.most=3", f"epochs_in_all: unknown key; did you mean epochs? (allowed: {KEYS})"),
         ("zzz=3", f"zzz: unknown key (allowed: {KEYS})"),
+        ("model=unet", f"model: unknown key; it belongs in search or baselines (allowed: {KEYS})"),
+        (
+            "early_stopping.epochs=1",
+            "early_stopping.epochs: unknown key; it stands on its own, outside of all sections "
+            "(allowed: scheduler, min_epochs, reduction_factor)",
+        ),
         (
             "search.decoder_lr.lo=1e-3",
             "search.decoder_lr.lo: unknown key; did you mean low? (allowed: low, high, log, step, int)",
