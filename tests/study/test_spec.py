@@ -85,8 +85,8 @@ def refusal_of(*overrides: str, source: str = "own.yaml") -> str:
         ("zzz=3", f"zzz: unknown key (allowed: {KEYS})"),
         ("model=unet", f"model: unknown key; it belongs in search or baselines (allowed: {KEYS})"),
         (
-            "early_stopping.epochs=1",
-            "early_stopping.epochs: unknown key; it stands on its own, outside of all sections "
+            "early_stopping.image_size=64",
+            "early_stopping.image_size: unknown key; it stands on its own, outside of all sections "
             "(allowed: scheduler, min_epochs, reduction_factor)",
         ),
         (
