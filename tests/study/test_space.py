@@ -238,6 +238,6 @@ def test_phantom_needs_nothing_from_the_network():
 def test_the_description_gives_every_dimension_its_condition():
     lines = describe(load_spec("isic"))
     assert "model: mobilenetv2_plain, mobilenetv2_skip" in lines
-    assert "encoder_lr: 1e-05 to 0.001, log scale (where the encoder is not frozen)" in lines
-    assert "loss_dice_weight: 0.1 to 2, log scale (where the loss is dice_bce)" in lines
+    assert "encoder_lr: 1e-05 to 0.003, log scale (where the encoder is not frozen)" in lines
+    assert "loss_dice_weight: 0.1 to 3, log scale (where the loss is dice_bce)" in lines
     assert lines[-1] == "fixed: optimizer adamw, weight_decay 0.0001, schedule cosine, normalize imagenet"
