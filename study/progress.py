@@ -56,12 +56,14 @@ class Tally:
         self.best: Record | None = None
         self._records: dict[int, Record] = {}
         self._running: dict[int, Record] = {}
+        self._again: set[int] = set()
+        """Replicates that have begun."""
         self._counted: dict[int, tuple[str, bool, int]] = {}
         """What of each trial the numbers hold: its state, whether it has ended, its epochs."""
         for record in earlier:
             self.update(record)
         self._began = time.monotonic()
-        self._done_before = self._done
+        self._epochs_before = self.epochs
 
     @property
     def trials(self) -> int:
@@ -69,14 +71,15 @@ class Tally:
 
     def replicates(self, left: Iterable[int]) -> None:
         """The search has ended: beside the replicates that are there, these are to come."""
-        there = {record.trial for record in self._records.values() if record.replicate_of is not None}
-        self._replicates = len(there.union(left))
+        self._replicates = len(self._again.union(left))
 
     def update(self, record: Record) -> None:
         standing, ended, epochs = self._counted.get(record.trial, ("", False, 0))
         if record.trial in self._counted:
             self._count(standing, ended, epochs, sign=-1)
         self._records[record.trial] = record
+        if record.replicate_of is not None:
+            self._again.add(record.trial)
         self._counted[record.trial] = (record.standing, record.state.ended, len(record.epochs))
         self._count(*self._counted[record.trial], sign=1)
         if record.standing == State.RUNNING:
@@ -107,18 +110,29 @@ class Tally:
 
     @property
     def remaining_seconds(self) -> float | None:
-        """At the pace of this session, or until the budget ends; None before a trial has ended or is paused, of which
-        few go on."""
-        done_now = self._done - self._done_before
-        if done_now <= 0:
+        """At this session's pace of epochs, or until the budget ends; None before a trial has ended or is paused, of
+        which few go on: as many epochs as these had on average, the others are taken to have."""
+        settled, new = self.ended + self.states["paused"], self.epochs - self._epochs_before
+        if not settled or new <= 0:
             return None
-        to_come = max(self.trials - self._done, 1 if self.ended < self.trials else 0)
-        left = self.elapsed_seconds / done_now * to_come
-        return min(left, 3600 * self.account.hours_left) if self.account else left
+        running = self.running
+        average = (self.epochs - sum(len(record.epochs) for record in running)) / settled
+        begun_again = len(self._again)
+        to_begin = max(self._searched + begun_again - settled - len(running), 0) * average
+        to_begin += (self._replicates - begun_again) * self._full
+        left = sum(max(self._expected(record, average) - len(record.epochs), 1) for record in running)
+        to_come = to_begin + left or (average if self.ended < self.trials else 0)
+        seconds = self.elapsed_seconds / new * to_come
+        return min(seconds, 3600 * self.account.hours_left) if self.account else seconds
+
+    def _expected(self, record: Record, average: float) -> float:
+        """Epochs that it will have. Nothing stops a replicate early."""
+        return average if record.replicate_of is None else record.experiment["epochs"]
 
     @property
-    def _done(self) -> int:
-        return self.ended + self.states["paused"]
+    def _full(self) -> int:
+        """Epochs of a trial that nothing stops."""
+        return next((record.experiment["epochs"] for record in self._records.values()), 0)
 
     def summary(self) -> str:
         """`12/40 trials (9 COMPLETE, 3 PRUNED), 310 epochs, best val_iou 0.8123 (trial 7), 3 min 20 s left`."""

@@ -58,10 +58,11 @@ def test_tally(make_record: Any, objective: Objective, clock: list[float]) -> No
     clock[0] += 30
     assert (tally.ended, tally.epochs, [r.trial for r in tally.running]) == (3, 6, [2, 3])
     assert tally.best is not None and tally.best.trial == 2
-    assert tally.remaining_seconds == 30
+    # 5 s an epoch; 4/3 of them the ended ones had: so many trial 3 needs and the one to come, trial 2 another one.
+    assert tally.remaining_seconds == pytest.approx(5 * (4 / 3 + 4 / 3 + 1))
     assert tally.summary() == (
         "3/6 trials (1 COMPLETE, 1 FAILED, 1 PRUNED, 2 RUNNING), 6 epochs, "
-        "best val_iou 0.8000 (trial 2), about 30 s left"
+        "best val_iou 0.8000 (trial 2), about 18 s left"
     )
 
 
@@ -74,6 +75,28 @@ def test_time_left_is_at_the_pace_of_this_session(make_record: Any, objective: O
     for trial in range(7, 10):
         tally.update(make_record(trial))
     assert tally.summary().endswith("all trials done")
+
+
+def test_time_left_falls_with_every_epoch(make_record: Any, objective: Objective, clock: list[float]) -> None:
+    """Two trials and a replicate of 9 epochs, one after the other, 10 s an epoch."""
+    tally, left = Tally(2, 1, objective, replicates=1), []
+    for trial, replicate_of in ((0, None), (1, None), (100_000, 0)):
+        for epoch in range(1, 10):
+            clock[0] += 10
+            state = State.COMPLETE if epoch == 9 else State.RUNNING
+            tally.update(make_record(trial, state, [0.5] * epoch, replicate_of=replicate_of))
+            left.append(tally.remaining_seconds)
+    assert left[:8] == [None] * 8
+    assert left[8:] == pytest.approx([10.0 * epochs for epochs in range(18, -1, -1)])
+
+
+def test_a_replicate_is_not_taken_to_stop_early(make_record: Any, objective: Objective, clock: list[float]) -> None:
+    tally = Tally(2, 1, objective, replicates=2)
+    for trial in (0, 1):
+        tally.update(make_record(trial, State.PRUNED, [0.5]))
+    tally.update(make_record(100_000, State.RUNNING, [0.5, 0.6], replicate_of=0))
+    clock[0] += 40
+    assert tally.remaining_seconds == pytest.approx(10 * (7 + 9))
 
 
 def test_least_is_best_where_the_study_says_so(make_record: Any) -> None:
