@@ -25,20 +25,20 @@ def title(score: str, size: str, images: int) -> str:
 def _standings(name: str, standing: Sequence[Standing], several: bool) -> Iterator[str]:
     first = max(5, *(len(_who(row.study, row.trial, several)) for row in standing))
     again = any(row.seeds > 1 for row in standing)
-    title = f"  {'over its seeds':21s}" if again else ""
+    title = f"  {'over its seeds':14s}" if again else ""
     yield f"{'trial':{first}s}  ties  {name:>7.7s}  {'interval':13s}  val - test{title}  source"
     for row in standing:
         drop = "" if math.isnan(row.drop) else f"{row.drop:+.4f}"
         score = f"{row.score:7.4f}  {row.low:.4f}-{row.high:.4f}  {drop:>10s}"
-        seeds = f"  {over_seeds(row):21s}" if again else ""
+        seeds = f"  {over_seeds(row):14s}" if again else ""
         yield f"{_who(row.study, row.trial, several):{first}s}  {row.ties:4s}  {score}{seeds}  {row.source}"
     if len(standing) > 1:
         yield "two that share a letter under `ties` are not told apart (paired permutation test, Holm, 5 %)"
 
 
 def over_seeds(row: Standing) -> str:
-    """`0.8123 ± 0.0042 (3)`: mean, deviation, and of how many; empty where there is one seed."""
-    return f"{row.mean:.4f} ± {row.deviation:.4f} ({row.seeds})" if row.seeds > 1 else ""
+    """`± 0.0042 (3)`: the deviation between them, and how many; empty where there is one."""
+    return f"± {row.deviation:.4f} ({row.seeds})" if row.seeds > 1 else ""
 
 
 def _pairs(tested: Sequence[Pair], several: bool) -> Iterator[str]:

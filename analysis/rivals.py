@@ -75,7 +75,7 @@ def _luck(rows: list[Standing]) -> str:
     alone = [row for row in rows if isinstance(row.trial, int)]
     if len(alone) < 2:
         return f"{spread}."
-    first, second = sorted(alone, key=lambda row: -row.mean)[:2]
-    gap = first.mean - second.mean
+    first, second = sorted(alone, key=lambda row: -row.score)[:2]
+    gap = first.score - second.score
     verdict = "less" if gap < widest.deviation else "more"
     return f"{spread}; trials {first.trial} and {second.trial} differ by {gap:.4f}, {verdict} than that."

@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from statistics import mean, stdev
+from statistics import stdev
 
 import pandas as pd
 
 from analysis.definitions import definitions
+from analysis.ratios import Sums
 from analysis.score import Additive, Mean
 from analysis.sealed import SCORE, Finalist, place, score_of
-from analysis.uncertainty import ALPHA, difference, holm, interval, intervals, letters
+from analysis.uncertainty import ALPHA, difference, holm, interval, intervals, letters, value
 
 NOT_KNOWN = float("nan")
 
@@ -45,7 +46,7 @@ class Standing:
     trial: int | str
     source: str
     score: float
-    """On the test split."""
+    """On the test split; the mean over its seeds."""
     low: float
     high: float
     """Of the 95 % interval."""
@@ -57,17 +58,15 @@ class Standing:
     drop_high: float
     seeds: int = 1
     """That it was trained with."""
-    mean: float = NOT_KNOWN
-    """Score over the seeds."""
     deviation: float = NOT_KNOWN
     """Of the score between the seeds (sample standard deviation); missing where there is one seed."""
 
 
 def pairs(found: Sequence[Finalist], name: str = SCORE) -> list[Pair]:
-    """Every two of them, by the score `name`. NotComparable where there is none of that name."""
+    """Every two of them, by the score `name`, over all their seeds. NotComparable where there is none of that name."""
     size, score, ranked = place(found), score_of(found, name), _ranked(found, name)
     couples = list(combinations(ranked, 2))
-    apart = [difference(one.test[size], other.test[size], score) for one, other in couples]
+    apart = [difference(_seeds(one, size), _seeds(other, size), score) for one, other in couples]
     return [
         Pair(one.study, one.trial, other.study, other.trial, by.value, by.low, by.high, by.p, adjusted)
         for (one, other), by, adjusted in zip(couples, apart, holm([by.p for by in apart]), strict=True)
@@ -84,21 +83,29 @@ def standings(found: Sequence[Finalist], name: str, tested: Sequence[Pair]) -> l
             one.study,
             one.trial,
             one.source,
-            score.of(one.test[size]),
-            *interval(one.test[size], score),
+            value(_seeds(one, size), score),
+            *interval(_seeds(one, size), score),
             ties[one.study, one.trial],
             *_drop(one, score),
             seeds=len(one.trainings),
-            mean=mean(over := [score.of(each.test[size]) for each in one.trainings]),
-            deviation=stdev(over) if len(over) > 1 else NOT_KNOWN,
+            deviation=_deviation(one, score, size),
         )
         for one in ranked
     ]
 
 
+def _deviation(one: Finalist, score: Additive, size: str) -> float:
+    scores = [score.of(each.test[size]) for each in one.trainings]
+    return stdev(scores) if len(scores) > 1 else NOT_KNOWN
+
+
 def _ranked(found: Sequence[Finalist], name: str) -> list[Finalist]:
     size, score = place(found), score_of(found, name)
-    return sorted(found, key=lambda one: (-score.of(one.test[size]), one.study, str(one.trial)))
+    return sorted(found, key=lambda one: (-value(_seeds(one, size), score), one.study, str(one.trial)))
+
+
+def _seeds(one: Finalist, size: str) -> list[Sums]:
+    return [each.test[size] for each in one.trainings]
 
 
 def seed_scores(found: Sequence[Finalist], name: str = SCORE) -> pd.DataFrame:

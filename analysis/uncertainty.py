@@ -1,5 +1,8 @@
 """How sure a score is, and a difference between two models: over the images, which are taken for a sample of many.
 
+A model is the counts of one training, or of several with different seeds: it has their mean on each image, and where a
+score is of counts added up, those of all.
+
 Every model here is scored on the same images, so comparisons are paired. Random numbers are seeded: the same counts
 give the same answer at every call.
 """
@@ -24,23 +27,24 @@ MANY = 30_000_000
 """Random numbers for a test, above which it is done with fewer draws."""
 M = TypeVar("M", bound=Hashable)
 """What names a model."""
+Model = Sums | Sequence[Sums]
 CHUNK_NUMBERS = 5_000_000
 """Weights of images that are held at a time: 40 MB, however many images there are."""
 
 
-def interval(sums: Sums, score: Additive, draws: int | None = None) -> tuple[float, float]:
+def interval(model: Model, score: Additive, draws: int | None = None) -> tuple[float, float]:
     """95 % percentile bootstrap interval of a score, images drawn with replacement.
 
     Efron & Tibshirani 1993, "An Introduction to the Bootstrap", section 13.3."""
-    return intervals(sums, [score], draws)[0]
+    return intervals(model, [score], draws)[0]
 
 
-def intervals(sums: Sums, scores: Sequence[Additive], draws: int | None = None) -> list[tuple[float, float]]:
+def intervals(model: Model, scores: Sequence[Additive], draws: int | None = None) -> list[tuple[float, float]]:
     """`interval` of each score, all of the same resampled images, which are drawn once."""
     # Pooled scores differ in what is made of the same sums.
     kinds = [Pooled if isinstance(score, Pooled) else score for score in scores]
-    parts = {kind: score.parts(sums) for kind, score in zip(kinds, scores, strict=True)}
-    added = _added(np.concatenate([*parts.values()], axis=1), draws or _affordable(DRAWS, sums))
+    parts = {kind: _parts(model, score) for kind, score in zip(kinds, scores, strict=True)}
+    added = _added(np.concatenate([*parts.values()], axis=1), draws or _affordable(DRAWS, model))
     ends = np.cumsum([part.shape[1] for part in parts.values()])[:-1]
     totals = dict(zip(parts, np.split(added, ends, axis=1), strict=True))
     return [_bounds(score.whole(totals[kind])) for kind, score in zip(kinds, scores, strict=True)]
@@ -60,15 +64,29 @@ class Difference:
 
 
 def difference(
-    first: Sums, second: Sums, score: Additive, draws: int | None = None, swaps: int | None = None
+    first: Model, second: Model, score: Additive, draws: int | None = None, swaps: int | None = None
 ) -> Difference:
     """`first` and `second`: of the same images, in the same order. ValueError where their numbers differ."""
-    if first.hard.shape != second.hard.shape:
-        raise ValueError(f"counts of {first.hard.shape} and {second.hard.shape}: must be of the same images")
+    (shape, *_), (other_shape, *_) = ([one.hard.shape for one in _trainings(model)] for model in (first, second))
+    if shape != other_shape:
+        raise ValueError(f"counts of {shape} and {other_shape}: must be of the same images")
     draws, swaps = draws or _affordable(DRAWS, first), swaps or _affordable(PERMUTATIONS, first)
-    one, other = score.parts(first), score.parts(second)
+    one, other = _parts(first, score), _parts(second, score)
     low, high = _bounds(score.whole(_added(one, draws)) - score.whole(_added(other, draws)))
-    return Difference(score.of(first) - score.of(second), low, high, _p_of_swaps(one, other, score, swaps))
+    return Difference(value(first, score) - value(second, score), low, high, _p_of_swaps(one, other, score, swaps))
+
+
+def value(model: Model, score: Additive) -> float:
+    return float(score.whole(_parts(model, score).sum(0)))
+
+
+def _trainings(model: Model) -> Sequence[Sums]:
+    return [model] if isinstance(model, Sums) else model
+
+
+def _parts(model: Model, score: Additive) -> Array:
+    """(images, K)."""
+    return np.mean([score.parts(sums) for sums in _trainings(model)], axis=0)
 
 
 def _p_of_swaps(one_NK: Array, other_NK: Array, score: Additive, swaps: int) -> float:
@@ -93,8 +111,8 @@ def _added(parts_NK: Array, draws: int) -> Array:
     return np.concatenate([rng.multinomial(images, even, n) @ parts_NK for n in _chunks(images, draws)])
 
 
-def _affordable(total: int, sums: Sums) -> int:
-    return max(total // 5, min(total, MANY // max(len(sums.hard), 1)))
+def _affordable(total: int, model: Model) -> int:
+    return max(total // 5, min(total, MANY // max(len(_trainings(model)[0].hard), 1)))
 
 
 def _chunks(images: int, total: int) -> Iterator[int]:

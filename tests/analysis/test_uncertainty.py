@@ -79,6 +79,19 @@ def test_a_paired_test_is_that_of_scipy():
     assert found.low < found.value < found.high
 
 
+def test_several_seeds_are_compared_by_their_mean_on_each_image():
+    rng = np.random.default_rng(8)
+    first, second = rng.beta(8, 2, (3, 60)), rng.beta(7, 2, (2, 60))
+    score = of_numbers(first[0])[1]
+    seeds, others = ([of_numbers(values)[0] for values in model] for model in (first, second))
+    means = of_numbers(first.mean(0))[0], of_numbers(second.mean(0))[0]
+
+    found, expected = uncertainty.difference(seeds, others, score), uncertainty.difference(*means, score)
+    assert [*vars(found).values()] == pytest.approx([*vars(expected).values()])
+    assert uncertainty.interval(seeds, score) == pytest.approx(uncertainty.interval(means[0], score))
+    assert uncertainty.value(seeds, score) == pytest.approx(first.mean())
+
+
 def test_few_images_are_tested_exactly():
     """Of four images all won, 2 of 16 orders are as far apart."""
     (one, score), (other, _) = of_numbers(np.array([0.9, 0.8, 0.7, 0.9])), of_numbers(np.array([0.5, 0.6, 0.6, 0.4]))
