@@ -22,12 +22,13 @@ def hard_images(found: Sequence[Finalist], name: str = SCORE) -> pd.DataFrame:
 
 
 def lacking(found: Sequence[Finalist], name: str = SCORE) -> str:
-    """In a sentence: the share of the hardest tenth of the images in what is lacking to 1, and what it would be if the
-    best of the trainings could be taken for each image, which no choice of one of them can surpass."""
+    """In a sentence, of the IoU of single images, whatever the score: the share of the hardest tenth of them in what is
+    lacking to 1, and what the best of the trainings on each image would have: no choice of one of them surpasses it."""
     images, trainings = hard_images(found, name), sum(len(one.trainings) for one in found if isinstance(one.trial, int))
     count = max(round(SHARE * len(images)), 1)
     lacks = 1 - images["mean"]
     share = lacks[:count].sum() / lacks.sum() if lacks.sum() else 0.0
-    told = f"the hardest {plural(count, 'image')} of {len(images)} hold {share:.0%} of what is lacking to 1"
-    best = f"; the best of {trainings} trainings on each image: {images['highest'].mean():.4f}"
-    return f"{told}{best if trainings > 1 else ''}"
+    told = f"image by image the mean IoU is {images['mean'].mean():.4f} over {plural(trainings, 'training')}; "
+    told += f"the hardest {count} of {len(images)} images hold {share:.0%} of what is lacking to 1"
+    best = f", and the best training on each image would have {images['highest'].mean():.4f}"
+    return told + (best if trainings > 1 else "")

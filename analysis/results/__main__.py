@@ -91,7 +91,7 @@ def _of_study(topic: Path, opened: load.Study) -> Iterator[str]:
     yield "\n".join(f"    {command}" for command in _commands(info, opened)) + "\n"
     yield f"{_cost(info, rows['train_seconds'].sum())} Table: [{name}.csv]({place}/{name}.csv).\n"
     if found := finalists([opened]):
-        yield f"On the test images {lacking(found, default_score(opened, found))}.\n"
+        yield f"On the test split, {lacking(found, default_score(opened, found))}.\n"
     shown = [key for key in SHOWN if key in drawn]
     yield "\n".join(f"![{name}: {key}]({place}/{FIGURES}/{name}/{key}.png)" for key in shown) + "\n"
 
