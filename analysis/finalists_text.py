@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 PLACES = {"native": "at the masks' own size", "train": "at training size"}
 
+ONCE = "Each was trained once, and no test over images sees what another seed would change: --finalist-seeds 3 shows it"
+
 
 def to_text(title: str, score: str, standing: Sequence[Standing], tested: Sequence[Pair], lacking: str) -> str:
     """`title`: what was measured, and where; `lacking`: where the rest is."""
@@ -34,6 +36,8 @@ def _standings(name: str, standing: Sequence[Standing], several: bool) -> Iterat
         yield f"{_who(row.study, row.trial, several):{first}s}  {row.ties:4s}  {score}{seeds}  {row.source}"
     if len(standing) > 1:
         yield "two that share a letter under `ties` are not told apart (paired permutation test, Holm, 5 %)"
+        if not again:
+            yield ONCE[0].lower() + ONCE[1:]
 
 
 def over_seeds(row: Standing) -> str:

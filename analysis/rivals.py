@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from analysis import finalists_text
 from analysis.definitions import definitions
-from analysis.finalists_text import PLACES
 from analysis.measures import label
 from analysis.sealed import Finalist, place
 from analysis.standings import Standing, every_score, pairs, standings
@@ -35,7 +35,9 @@ def rivals(found: Sequence[Finalist], name: str) -> Rivals | None:
     rows = standings(found, name, pairs(found, name))
     size = place(found)
     says = " ".join(sentence for sentence in (_says(rows), _luck(rows)) if sentence)
-    return Rivals(label(f"test_{name}"), PLACES[size], len(found[0].ids), rows, says, _scores(found, rows))
+    return Rivals(
+        label(f"test_{name}"), finalists_text.PLACES[size], len(found[0].ids), rows, says, _scores(found, rows)
+    )
 
 
 def _scores(found: Sequence[Finalist], rows: Sequence[Standing]) -> list[tuple[str, ...]]:
@@ -69,7 +71,7 @@ def _luck(rows: list[Standing]) -> str:
     """Over the seeds: whether the two best differ by more than one of them does with its seed."""
     repeated = [row for row in rows if row.seeds > 1]
     if not repeated:
-        return ""
+        return f"{finalists_text.ONCE}." if len(rows) > 1 else ""
     widest = max(repeated, key=lambda row: row.deviation)
     spread = f"With its seed trial {widest.trial} varies by ± {widest.deviation:.4f}"
     alone = [row for row in rows if isinstance(row.trial, int)]

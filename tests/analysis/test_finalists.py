@@ -78,6 +78,7 @@ def test_an_ensemble_stands_among_the_finalists(tmp_path, capsys):
     found = sealed.finalists([str(folder)])
     table = rivals(found, "iou")
     assert table is not None and table.says.startswith("What 0+1 flips predicts is better than every other finalist.")
+    assert table.says.endswith("--finalist-seeds 3 shows it.") and "each was trained once" in said
     assert list(standings.seed_scores(found)["trial"]) == [0, 1], "an ensemble has no seed"
     assert "0+1 flips" in set(standings.image_scores(found)["finalist"])
 
@@ -224,6 +225,7 @@ def test_seeds_of_a_finalist_are_one_row_with_their_spread(tmp_path, capsys):
     assert finalists.main([str(folder)]) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[1].split() == ["trial", "ties", "iou", "interval", "val", "-", "test", "over", "its", "seeds", "source"]
+    assert not any("trained once" in line for line in said)
     assert f"± {first.deviation:.4f} (3)" in said[2] and "±" not in said[3]
 
 
