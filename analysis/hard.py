@@ -27,7 +27,8 @@ def lacking(found: Sequence[Finalist], name: str = SCORE) -> str:
     count = max(round(SHARE * len(images)), 1)
     lacks = 1 - images["mean"]
     share = lacks[:count].sum() / lacks.sum() if lacks.sum() else 0.0
-    told = f"image by image the mean IoU is {images['mean'].mean():.4f} over {trainings} training{'s' if trainings > 1 else ''}; "
+    over = "1 training" if trainings == 1 else f"{trainings} trainings"
+    told = f"image by image the mean IoU is {images['mean'].mean():.4f} over {over}; "
     told += f"the hardest {count} of {len(images)} images hold {share:.0%} of what is lacking to 1"
     best = f", and the best training on each image would have {images['highest'].mean():.4f}"
     return told + (best if trainings > 1 else "")
