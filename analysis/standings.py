@@ -129,10 +129,12 @@ def _called(found: Sequence[Finalist]) -> list[str]:
 
 def _drop(one: Finalist, score: Additive) -> tuple[float, float, float]:
     """Validation less test and its interval: two samples of images, so their variances add."""
-    if one.val is None or "train" not in one.test:
+    both = [(each.val, each.test["train"]) for each in one.trainings if each.val and "train" in each.test]
+    if not both:
         return NOT_KNOWN, NOT_KNOWN, NOT_KNOWN
-    val, test = score.of(one.val), score.of(one.test["train"])
-    (val_low, val_high), (test_low, test_high) = interval(one.val, score), interval(one.test["train"], score)
+    on_val, on_test = zip(*both, strict=True)
+    val, test = value(on_val, score), value(on_test, score)
+    (val_low, val_high), (test_low, test_high) = interval(on_val, score), interval(on_test, score)
     below = ((val - val_low) ** 2 + (test_high - test) ** 2) ** 0.5
     above = ((val_high - val) ** 2 + (test - test_low) ** 2) ** 0.5
     return val - test, val - test - below, val - test + above
@@ -140,19 +142,19 @@ def _drop(one: Finalist, score: Additive) -> tuple[float, float, float]:
 
 def every_score(found: Sequence[Finalist]) -> pd.DataFrame:
     """A row a finalist and score that has an interval, best finalist first: `study`, `trial`, `score`, `value` on the
-    test images, `low` and `high`."""
+    test images, over all its seeds, `low` and `high`."""
     size, rows = place(found), []
     for one in found:
         known = {d.name: d.score for d in definitions(one.test[size]) if isinstance(d.score, Additive)}
-        spans = intervals(one.test[size], list(known.values()))
+        spans = intervals(_seeds(one, size), list(known.values()))
         for (name, score), span in zip(known.items(), spans, strict=True):
-            rows.append((one.study, one.trial, name, score.of(one.test[size]), *span))
+            rows.append((one.study, one.trial, name, value(_seeds(one, size), score), *span))
     return pd.DataFrame(rows, columns=["study", "trial", "score", "value", "low", "high"])
 
 
 def image_scores(found: Sequence[Finalist], name: str = SCORE) -> pd.DataFrame:
-    """A row an image and finalist, best finalist first: `finalist` (as people read it), `trial`, `id`, `iou` (of a task
-    with more classes the mean over those in the image's truth or prediction)."""
+    """A row an image and finalist, by its first seed, best finalist first: `finalist` (as people read it), `trial`,
+    `id`, `iou` (of a task with more classes the mean over those in the image's truth or prediction)."""
     size, parts, ranked = place(found), [], _ranked(found, name)
     for one, called in zip(ranked, _called(ranked), strict=True):
         scores = {d.name: d.score for d in definitions(one.test[size])}

@@ -119,7 +119,7 @@ class Tally:
         average = (self.epochs - sum(len(record.epochs) for record in running)) / settled
         begun_again = len(self._again)
         to_begin = max(self._searched + begun_again - settled - len(running), 0) * average
-        to_begin += (self._replicates - begun_again) * self._full
+        to_begin += max(self._replicates - begun_again, 0) * self._full
         left = sum(max(self._expected(record, average) - len(record.epochs), 1) for record in running)
         to_come = to_begin + left or (average if self.ended < self.trials else 0)
         seconds = self.elapsed_seconds / new * to_come

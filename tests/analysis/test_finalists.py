@@ -210,7 +210,7 @@ def test_seeds_of_a_finalist_are_one_row_with_their_spread(tmp_path, capsys):
     folder = written(tmp_path / "a", [0.8, 0.7, 0.82, 0.77], repeats={2: 0, 3: 0})
     found = sealed.finalists([str(folder)])
     first, second = standings.standings(found, "iou", tested := standings.pairs(found))
-    each = standings.seed_scores(found)
+    each, score_of = standings.seed_scores(found), sealed.score_of(found, "iou").of
 
     assert [row.trial for row in (first, second)] == [0, 1] and len(tested) == 1
     assert each["trial"].tolist() == [0, 2, 3, 1] and each["seed"].tolist() == [0, 2, 3, 0]
@@ -221,6 +221,10 @@ def test_seeds_of_a_finalist_are_one_row_with_their_spread(tmp_path, capsys):
 
     assert first.low < first.score < first.high
     assert tested[0].difference == pytest.approx(first.score - second.score)
+    every = standings.every_score(found).set_index(["trial", "score"])["value"]
+    assert every[0, "iou"] == pytest.approx(first.score), "no other number than in the standings"
+    drops = [score_of(each.val) - score_of(each.test["train"]) for each in found[0].trainings]
+    assert first.drop == pytest.approx(statistics.mean(drops))
 
     assert finalists.main([str(folder)]) == 0
     said = capsys.readouterr().out.splitlines()

@@ -99,6 +99,16 @@ def test_a_replicate_is_not_taken_to_stop_early(make_record: Any, objective: Obj
     assert tally.remaining_seconds == pytest.approx(10 * (7 + 9))
 
 
+def test_replicates_of_before_do_not_shorten_what_is_left(
+    make_record: Any, objective: Objective, clock: list[float]
+) -> None:
+    """A study that is gone on with where no further seeds are asked for."""
+    tally = Tally(2, 1, objective, [make_record(0), make_record(100_000, replicate_of=0)])
+    tally.update(make_record(1, State.RUNNING, [0.5] * 3))
+    clock[0] += 30
+    assert tally.remaining_seconds == pytest.approx(10)
+
+
 def test_least_is_best_where_the_study_says_so(make_record: Any) -> None:
     objective = Objective("val_loss", "min")
     tally = Tally(2, 1, objective, [make_record(t, values=[v], metric="val_loss") for t, v in ((0, 0.5), (1, 0.4))])
