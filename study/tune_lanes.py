@@ -161,8 +161,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         spec = load_spec(options.spec, options.set)
+        dataset = data.load(spec.dataset, options.data)
         weights_dir = preparation.encoder_weights(spec, options.data, options.weights)
-        packed = pack.build(data.load(spec.dataset, options.data), spec.image_size, pack.default_root())
+        packed = pack.build(dataset, spec.image_size, pack.default_root())
     except (SpecError, DataError, WeightsError) as error:
         complain(error)
         return 2

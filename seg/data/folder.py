@@ -1,10 +1,14 @@
 """A user's own images: `images/` and `masks/` with files of the same names.
 
 `splits.csv` (id,split) says which images train, validate and test; without it a fifth tests, by a hash of the name.
-`classes.txt` names the classes, one a line, background first; without it the masks say how many there are.
+`classes.txt` names the classes, one a line, background first; without it the masks say how many there are. Its line
+`255 ignored` says that 255 is no class, where the masks could be read otherwise.
 """
 
-from collections.abc import Callable, Sequence
+import difflib
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,96 +16,183 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from seg.data import folder_splits
+from seg.data import folder_splits, mask_convention
 from seg.data.file_sample import FileSample
-from seg.data.image_file import mask_values, reading
-from seg.data.parallel import read_all
+from seg.data.image_file import InColour, reading
+from seg.data.mask_convention import ClassList, Convention, MaskFile
+from seg.data.parallel import try_all
 from seg.data.sample import IGNORED, DataError, Dataset, MissingData, several
 
 NAME = "folder"
-MOST_CLASSES = 64
-"""Without classes.txt: masks with more are pictures, not masks."""
+KINDS = ("images", "masks")
+MAX_COLOURS = 64
+"""Masks with more are photographs, or were saved as JPEG."""
+COLOUR_FILES_READ = 50
 
 
 def load(data_dir: Path, download: bool = True) -> Dataset:
     """The pairs of `<data_dir>/images` and `<data_dir>/masks`, or of those in `<data_dir>/folder`.
 
-    Masks that hold nothing but 0 and 255 show a foreground; in all others the numbers are classes and 255 is not
-    counted. MissingData where there is no such folder; DataError where images and masks do not pair up, a mask holds
-    what is no class, or splits.csv names something else.
+    Masks that hold nothing but 0 and 255 show a foreground; in all others the numbers are classes and 255 is ignored.
+    MissingData if there is no such folder. One DataError for everything that is wrong: images and masks that do not
+    pair up, masks that cannot be read or could be read in two ways, and mistakes in splits.csv and classes.txt.
     """
-    root = data_dir if (data_dir / "images").is_dir() else data_dir / NAME
-    if not (root / "images").is_dir() or not (root / "masks").is_dir():
+    root = _root(data_dir)
+    errors: list[DataError] = []
+    images, masks = (_by_stem(root / kind, errors) for kind in KINDS)
+    with _collected(errors):
+        _check_paired(root, images, masks)
+    splits, listed = dict[str, str](), None
+    with _collected(errors):
+        splits = folder_splits.of(root / "splits.csv", list(images))
+    with _collected(errors):
+        listed = _class_list(root / "classes.txt")
+    samples = [
+        FileSample(stem, splits.get(stem, "train"), path, masks[stem]) for stem, path in images.items() if stem in masks
+    ]
+    convention = _convention(root, samples, listed, errors)
+    if errors or convention is None:
+        raise _refusal(root, data_dir, errors, samples)
+    return Dataset(
+        NAME,
+        [replace(sample, classes_of=_classes_of(convention, sample)) for sample in samples],
+        convention.names,
+        remark=f"own images in {root.resolve().name}",
+        mask_values=convention.description,
+        warnings=convention.warnings,
+    )
+
+
+def _root(data_dir: Path) -> Path:
+    if not data_dir.is_dir():
+        raise MissingData(f"no such folder: {data_dir}{_similar(data_dir)}; --data names the one that has your images")
+    root = data_dir if any((data_dir / kind).is_dir() for kind in KINDS) else data_dir / NAME
+    missing = [kind for kind in KINDS if not (root / kind).is_dir()]
+    if len(missing) == 2:
         raise MissingData(f"{data_dir}: no folders images/ and masks/ in it; put your images and masks there")
-    pairs = _pairs(root)
-    splits = folder_splits.of(root / "splits.csv", list(pairs))
-    samples = [FileSample(stem, splits[stem], *pairs[stem]) for stem in pairs]
-    names, classes_of = _classes(root, samples)
-    samples = [replace(sample, classes_of=classes_of) for sample in samples]
-    return Dataset(NAME, list(samples), names, remark=f"own images in {root.resolve().name}")
+    if missing:
+        found = ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir()))
+        raise MissingData(f"{root}: no folder {missing[0]}/ in it, only {found}; put your {missing[0]} there")
+    return root
 
 
-def _pairs(root: Path) -> dict[str, tuple[Path, Path]]:
-    images, masks = (_by_stem(root / kind) for kind in ("images", "masks"))
+def _similar(path: Path) -> str:
+    """`; did you mean ...?`, if a folder beside it has nearly that name."""
+    beside = [other.name for other in path.parent.iterdir() if other.is_dir()] if path.parent.is_dir() else []
+    close = difflib.get_close_matches(path.name, beside, n=1)
+    return f"; did you mean {path.parent / close[0]}?" if close else ""
+
+
+@contextmanager
+def _collected(errors: list[DataError]) -> Iterator[None]:
+    """What is raised inside is one of several errors: go on, to find the others."""
+    try:
+        yield
+    except DataError as error:
+        errors.append(error)
+
+
+def _refusal(root: Path, data_dir: Path, errors: Sequence[DataError], samples: Sequence[FileSample]) -> DataError:
+    problems = [problem for error in errors for problem in error.problems]
+    message = str(errors[0])
+    if len(errors) > 1:
+        first = "; ".join(problem.rstrip(".") for problem in [error.problems[0] for error in errors][:3])
+        message = f"{root}: {len(problems)} problems of {len(errors)} kinds: {first}"
+    if len(problems) > 1:
+        message = (
+            f"{message.rstrip('.')}. `python -m study.check folder --data {shlex.quote(str(data_dir))}` lists all."
+        )
+    return DataError(message, problems, kinds=errors, samples=samples)
+
+
+def _check_paired(root: Path, images: dict[str, Path], masks: dict[str, Path]) -> None:
     lines = [f"{path}: no mask of this name" for stem, path in images.items() if stem not in masks]
     lines += [f"{path}: no image of this name" for stem, path in masks.items() if stem not in images]
     if lines:
         raise several(lines, "file(s) without a partner", f"Each image in {root} needs a mask of the same name.")
-    return {stem: (images[stem], masks[stem]) for stem in images}
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
+def _by_stem(folder: Path, errors: list[DataError]) -> dict[str, Path]:
     """Every file counts, lest one of an unknown kind be passed over in silence."""
     files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith((".", "Thumbs.db")))
     if not files:
         raise DataError(f"{folder}: holds no file; put your {folder.name} there")
     found: dict[str, Path] = {}
+    lines: list[str] = []
     for path in files:
-        if path.stem in found:
-            raise DataError(f"{path}: has the same name as {found[path.stem].name}; rename or remove one of them")
-        found[path.stem] = path
+        if (other := found.setdefault(path.stem, path)) != path:
+            lines.append(f"{path}: has the same name as {other.name}")
+    if lines:
+        errors.append(several(lines, "file(s) of a name that another has", "Rename or remove one of them."))
     return found
 
 
-def _classes(root: Path, samples: Sequence[FileSample]) -> tuple[tuple[str, ...], Callable[[np.ndarray], np.ndarray]]:
-    """Names of the classes, and what turns the numbers in a mask file into them.
-
-    All masks are looked through, unless classes.txt names more than two: then each is checked when it is read."""
-    names = _names(root / "classes.txt")
-    if len(names) > 2:
-        return names, partial(_within, names)
-    values = set().union(*read_all(_values, samples, "masks", progress=True))
-    if values <= {0, IGNORED} and IGNORED in values:
-        return names or ("background", "foreground"), _foreground
-    names = names or _numbered(root / "masks", max(values - {IGNORED}, default=0))
-    return names, partial(_within, names)
-
-
-def _numbered(folder: Path, highest: int) -> tuple[str, ...]:
-    """A name for each number up to the highest that any mask holds; one that none holds is a class without pixels."""
-    if highest == 0:
-        raise DataError(f"{folder}: every mask is empty; a class is a number above 0, or 255 for the only one")
-    if highest >= MOST_CLASSES:
-        raise DataError(
-            f"{folder}: numbers up to {highest} look like gray values, not classes; save 0, 1, 2, ..., "
-            "or name so many classes in classes.txt"
-        )
-    return ("background", *(f"class{number}" for number in range(1, highest + 1)))
-
-
-def _names(path: Path) -> tuple[str, ...]:
+def _class_list(path: Path) -> ClassList:
     if not path.exists():
-        return ()
+        return ClassList()
     with reading(path):
-        names = tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip())
-    if len(names) < 2 or len(set(names)) < len(names):
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    names = tuple(line for line in lines if line.split()[0].rstrip(":=") != str(IGNORED))
+    ignored = len(names) < len(lines)
+    if (names or not ignored) and (len(names) < 2 or len(set(names)) < len(names)):
         raise DataError(f"{path}: needs two names or more, all different, background first, one a line")
-    return names
+    return ClassList(names, ignored)
 
 
-def _values(sample: FileSample) -> set[int]:
-    with reading(sample.mask_path), Image.open(sample.mask_path) as file:
-        return set(np.flatnonzero(np.bincount(mask_values(file).ravel(), minlength=256)).tolist())
+def _convention(
+    root: Path, samples: Sequence[FileSample], listed: ClassList | None, errors: list[DataError]
+) -> Convention | None:
+    """What the masks' numbers mean, each mask read once. None if that is not certain: `errors` has why then."""
+    folder = root / "masks"
+    surveyed = list(try_all(lambda sample: mask_convention.survey(sample.mask_path), samples, "masks", progress=True))
+    failed = {s.mask_path: error for s, error in zip(samples, surveyed, strict=True) if isinstance(error, DataError)}
+    with _collected(errors):
+        _refuse_unread({p: e for p, e in failed.items() if not isinstance(e.__cause__, InColour)}, len(samples))
+    with _collected(errors):
+        _refuse_coloured(folder, {p: e for p, e in failed.items() if isinstance(e.__cause__, InColour)}, len(samples))
+    masks = [mask for mask in surveyed if isinstance(mask, MaskFile)]
+    with _collected(errors):
+        mask_convention.refuse_blurred(folder, masks)
+    sharp = [mask for mask in masks if not mask.is_blurred]
+    with _collected(errors):
+        return mask_convention.understand(folder, sharp, listed) if listed and sharp else None
+    return None
+
+
+def _refuse_unread(failed: Mapping[Path, DataError], count: int) -> None:
+    if failed:
+        raise several(
+            [str(error) for error in failed.values()], f"of {count} masks cannot be used", "Repair or remove them."
+        )
+
+
+def _refuse_coloured(folder: Path, failed: Mapping[Path, DataError], count: int) -> None:
+    if failed:
+        lines = [str(error) for error in failed.values()]
+        raise several(lines, f"of {count} masks are in colour", _colour_remedy(folder, list(failed)))
+
+
+def _colour_remedy(folder: Path, paths: Sequence[Path]) -> str:
+    """Which colours are in these files, as the command that makes numbers of them."""
+    found: set[str] = set()
+    for path in paths[:COLOUR_FILES_READ]:
+        with reading(path), Image.open(path) as file:
+            colours = file.convert("RGB").getcolors(MAX_COLOURS)
+        if colours is None:
+            return f"They hold more than {MAX_COLOURS} colours: pictures, or colours of classes that JPEG has blurred."
+        found |= {bytes(colour).hex() for _, colour in colours if isinstance(colour, tuple)}
+    command = f"python -m seg.recode {shlex.quote(str(folder))} --colours {','.join(sorted(found))}"
+    return f"To make numbers of their colours: `{command}`, in the order of your classes."
+
+
+def _classes_of(convention: Convention, sample: FileSample) -> Callable[[np.ndarray], np.ndarray]:
+    if not convention.foreground:
+        return partial(_within, convention.names)
+    return _white if sample.mask_path in convention.white else _foreground
+
+
+def _white(values_HW: np.ndarray) -> np.ndarray:
+    return (values_HW != 0).astype(np.uint8)
 
 
 def _foreground(values_HW: np.ndarray) -> np.ndarray:

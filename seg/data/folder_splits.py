@@ -6,7 +6,7 @@ from pathlib import Path
 
 from seg import split
 from seg.data.image_file import IMAGE_SUFFIXES, reading
-from seg.data.sample import DataError
+from seg.data.sample import DataError, several
 
 TEST_SHARE = 0.2
 
@@ -29,8 +29,8 @@ def _hashed(stems: Sequence[str]) -> dict[str, str]:
 
 
 def _read(path: Path, stems: Sequence[str]) -> dict[str, str]:
-    """Every image once, and no other."""
-    known, found = set(stems), dict[str, str]()
+    """Every image once, and no other. One DataError for all lines that are wrong."""
+    known, found, problems = set(stems), dict[str, str](), list[str]()
     with reading(path), path.open(newline="", encoding="utf-8-sig") as file:
         rows = csv.DictReader(file)
         if not {"id", "split"} <= set(rows.fieldnames or ()):
@@ -39,14 +39,16 @@ def _read(path: Path, stems: Sequence[str]) -> dict[str, str]:
             place = f"{path}: line {rows.line_num}"
             stem, name = _stem((row["id"] or "").strip(), known), (row["split"] or "").strip()
             if stem not in known:
-                raise DataError(f"{place}: {row['id']!r} is no image in images/; put it there or remove the line")
-            if name not in split.SPLITS:
-                raise DataError(f"{place}: {name!r} is no split; choose from {', '.join(split.SPLITS)}")
-            if stem in found:
-                raise DataError(f"{place}: {stem} is in {found[stem]} already; remove one of the lines")
-            found[stem] = name
+                problems.append(f"{place}: {row['id']!r} is no image in images/; put it there or remove the line")
+            elif stem in found:
+                problems.append(f"{place}: {stem} is in {found[stem]} already; remove one of the lines")
+            elif name not in split.SPLITS:
+                problems.append(f"{place}: {name!r} is no split; choose from {', '.join(split.SPLITS)}")
+            found.setdefault(stem, name)
     if missing := [stem for stem in stems if stem not in found]:
-        raise DataError(f"{path}: {len(missing)} image(s) have no line, {missing[0]} among them; add them")
+        problems.append(f"{path}: {len(missing)} image(s) have no line, {missing[0]} among them; add them")
+    if problems:
+        raise DataError(problems[0]) if len(problems) == 1 else several(problems, "problems", f"Correct {path.name}.")
     return found
 
 

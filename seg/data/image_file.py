@@ -18,6 +18,10 @@ ON_ITS_SIDE = (5, 6, 7, 8)
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"}
 
 
+class InColour(ValueError):
+    """A mask file holds colours, not numbers."""
+
+
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
     """Whatever goes wrong with the file inside becomes a DataError that names it."""
@@ -75,7 +79,7 @@ def image_size_hw(path: Path, upright: bool = True) -> tuple[int, int]:
 def mask_values(file: Image.Image) -> np.ndarray:
     """(H, W) uint8: the numbers in an opened mask file; a palette's indices, not its colours. Upright, as images are.
 
-    ValueError for colours, and for numbers above 255."""
+    InColour for colours, ValueError for numbers above 255."""
     file = ImageOps.exif_transpose(file)
     if file.mode == "1":
         return np.asarray(file).astype(np.uint8)
@@ -88,5 +92,5 @@ def mask_values(file: Image.Image) -> np.ndarray:
         return values.astype(np.uint8)
     colours = np.asarray(file)[..., :-1] if file.mode in ("LA", "PA", "RGBA") else np.asarray(file.convert("RGB"))
     if (colours != colours[..., :1]).any():
-        raise ValueError("is in colour; save the class numbers 0, 1, 2, ... as one channel of 8 bits")
+        raise InColour("is in colour; save the class numbers 0, 1, 2, ... as one channel of 8 bits")
     return np.ascontiguousarray(colours[..., 0])

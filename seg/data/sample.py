@@ -18,21 +18,34 @@ UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.De
 class DataError(Exception):
     """The data on disk cannot be used. The message says what is wrong, where, and what to do, in one line.
 
-    `problems` holds one line for each thing that is wrong, where the message sums several up."""
+    If the message sums several things up, `problems` holds one line for each, and `remedy` says what to do about them.
+    `kinds` are the errors of each kind, if there are several; `samples` can be read on to find more that is wrong."""
 
-    def __init__(self, message: str, problems: Sequence[str] = ()):
+    def __init__(
+        self,
+        message: str,
+        problems: Sequence[str] = (),
+        remedy: str = "",
+        kinds: Sequence["DataError"] = (),
+        samples: Sequence["Sample"] = (),
+    ):
         super().__init__(message)
         self.problems = tuple(problems) or (message,)
+        self.remedy = remedy
+        self.kinds = tuple(kinds) or (self,)
+        self.samples = tuple(samples)
 
 
 class MissingData(DataError):
     """The dataset is not there at all."""
 
 
-def several(problems: Sequence[str], what: str, remedy: str, shown: int = 3) -> DataError:
+def several(
+    problems: Sequence[str], what: str, remedy: str, shown: int = 3, samples: Sequence["Sample"] = ()
+) -> DataError:
     """One error for many `problems`: their number, the first few, and what to do."""
     first = "; ".join(problems[:shown]) + ("; ..." if len(problems) > shown else "")
-    return DataError(f"{len(problems)} {what}: {first}. {remedy}", problems)
+    return DataError(f"{len(problems)} {what}: {first}. {remedy}", problems, remedy, samples=samples)
 
 
 class Sample(Protocol):
@@ -69,6 +82,10 @@ class Dataset:
     synthetic: bool = False
     skipped: tuple[str, ...] = ()
     """What was left out of it, one line each: annotations that are no outline, images without their file, ..."""
+    mask_values: str = ""
+    """What the numbers in its mask files were taken to mean, if they could mean something else."""
+    warnings: tuple[str, ...] = ()
+    """What a person should look at before a study, one line each. Not part of a pack's key, as `remark` is."""
 
     @property
     def classes(self) -> int:

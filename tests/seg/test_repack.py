@@ -81,11 +81,12 @@ def test_nothing_is_taken_from_a_pack(tiny: Dataset, root: Path, monkeypatch: py
 
 
 def test_masks_that_mean_something_else_now_are_read_again(tmp_path: Path) -> None:
-    """255 is the lesion where no mask holds anything else, and is not counted where one has a 1."""
+    """255 is the lesion if no mask holds anything else, and is ignored if classes.txt says so."""
     dataset = photographs(tmp_path, size=(64, 64), values=(0, 255))
     (tmp_path / "data/classes.txt").write_text("skin\nlesion\n")
     first = pack.build(load_folder(tmp_path / "data"), 64, tmp_path / "packs", progress=False)
     assert set(np.unique(first.masks_NHW)) == {0, 1} and len(dataset.samples) == 4
+    (tmp_path / "data/classes.txt").write_text("skin\nlesion\n255 ignored\n")
     Image.fromarray(np.ones((64, 64), np.uint8)).save(tmp_path / "data/masks/e.png")
     Image.new("RGB", (64, 64)).save(tmp_path / "data/images/e.jpg")
     second = pack.build(load_folder(tmp_path / "data"), 64, tmp_path / "packs", progress=False)
