@@ -13,13 +13,15 @@ TINT = 0.35
 GAP_PX = 6
 
 
-def overlay(image_HW3: np.ndarray, mask_HW: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8: every class but background tinted and outlined; ignored pixels (255) stay as they are."""
+def overlay(image_HW3: np.ndarray, mask_HW: np.ndarray, colours: np.ndarray = COLOURS) -> np.ndarray:
+    """(H, W, 3) uint8: every class but background tinted and outlined; ignored pixels (255) stay as they are.
+
+    `colours`: (K, 3) uint8, the first of which is not used; classes beyond K have those of earlier ones."""
     painted = image_HW3.astype(np.float32)
     for label in np.unique(mask_HW):
         if label in (0, 255):
             continue
-        colour = COLOURS[1 + (int(label) - 1) % (len(COLOURS) - 1)].astype(np.float32)
+        colour = colours[1 + (int(label) - 1) % (len(colours) - 1)].astype(np.float32)
         inside = mask_HW == label
         painted[inside] = (1 - TINT) * painted[inside] + TINT * colour
         painted[_outline(inside)] = colour

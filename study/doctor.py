@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,6 +71,37 @@ def examine(dataset: Dataset, progress: bool = True) -> Report:
     return Report(dataset, tuple(findings), tuple(problems))
 
 
+def unreadable(samples: Sequence[Sample], known: Collection[str] = (), progress: bool = True) -> list[str]:
+    """What is wrong with the files of samples that never became a dataset, less what is `known`."""
+
+    def look(sample: Sample) -> list[str]:
+        problems = []
+        for read in (sample.image, sample.mask):
+            try:
+                read()
+            except DataError as error:
+                problems.append(str(error))
+        return problems
+
+    found = [line for lines in try_all(look, samples, "reading", progress) if isinstance(lines, list) for line in lines]
+    return [line for line in dict.fromkeys(found) if line not in known]
+
+
+def examples(report: Report, count: int = 12) -> list[Finding]:
+    """Some of each split, each class in one of them if it can be, the rest by a hash of their ids; empty ones last."""
+    empty = {finding.id for finding in report.empty()}
+    order = sorted(report.findings, key=lambda finding: (finding.id in empty, split.position(finding.id)))
+    chosen: dict[str, Finding] = {}
+    for name in split.SPLITS:
+        chosen |= {finding.id: finding for finding in [f for f in order if f.split == name][: count // 6]}
+    rarest_first = np.argsort(report.class_shares()[:, 1], kind="stable")
+    for label in rarest_first[: count // 2]:
+        if not any(finding.class_pixels[label] for finding in chosen.values()):
+            chosen |= {finding.id: finding for finding in [f for f in order if f.class_pixels[label]][:1]}
+    shown = [*chosen.values(), *(finding for finding in order if finding.id not in chosen)][:count]
+    return sorted(shown, key=lambda finding: (split.SPLITS.index(finding.split), finding.id))
+
+
 def _unfilled(findings: list[Finding]) -> list[str]:
     present = {finding.split for finding in findings}
     return [name for name in split.SPLITS if name not in present]
@@ -81,6 +113,9 @@ def lines(report: Report) -> list[str]:
     text = [f"{dataset.name}: {len(dataset.samples)} images, {len(report.findings)} of them usable"]
     if dataset.remark:
         text.append(f"  {'remark':<14}{dataset.remark}")
+    if dataset.mask_values:
+        text.append(f"  {'mask values':<14}{dataset.mask_values}")
+    text += [f"  {'WARNING':<14}{warning}" for warning in dataset.warnings]
     text.append(f"  {'splits':<14}{', '.join(_counts(report))}")
     if not report.findings:
         return text
@@ -108,6 +143,10 @@ def _classes(report: Report) -> list[str]:
     rows = [f"  {'class':<{width}}  {'of pixels':>10}  {'in images':>10}"]
     for name, (pixels, images) in zip(report.dataset.class_names, report.class_shares(), strict=True):
         rows.append(f"  {name:<{width}}  {pixels:>10.2%}  {images:>10.2%}")
+    ignored = np.array([[finding.class_pixels[IGNORED], finding.class_pixels.sum()] for finding in report.findings])
+    if ignored[:, 0].any():
+        share, images = ignored[:, 0].sum() / ignored[:, 1].sum(), (ignored[:, 0] > 0).mean()
+        rows.append(f"  {'(ignored)':<{width}}  {share:>10.2%}  {images:>10.2%}  of all pixels")
     return rows
 
 

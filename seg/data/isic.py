@@ -62,7 +62,8 @@ def _check_masks(samples: list[FileSample]) -> None:
     alone = [sample for sample in samples if not sample.mask_path.is_file()]
     if alone:
         lines = [f"{sample.image_path}: no mask {sample.mask_path.name}" for sample in alone]
-        raise several(lines, "image(s) without a mask", f"Put the masks into {alone[0].mask_path.parent}.")
+        remedy = f"Put the masks into {alone[0].mask_path.parent}."
+        raise several(lines, "image(s) without a mask", remedy, samples=[s for s in samples if s not in alone])
 
 
 def _lesion(values_HW: np.ndarray) -> np.ndarray:

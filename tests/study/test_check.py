@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from seg import picture
+from seg.contact_sheet import Panel, contact_sheet
 from seg.data import load
 from seg.data.coco import CATEGORIES
 from study import check
-from study.doctor import examine, lines
+from study.doctor import examine, examples, lines
 
 TRAINING = Path("isic2016/ISBI2016_ISIC_Part1_Training_Data")
 TRAINING_MASKS = Path("isic2016/ISBI2016_ISIC_Part1_Training_GroundTruth")
@@ -129,3 +131,100 @@ def test_the_real_subset(real_data: Path) -> None:
     report = examine(load("isic2016", real_data, download=False), progress=False)
     assert report.problems == ()
     assert 0.15 < report.class_shares()[1, 0] < 0.35
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A user's folder of twenty sound pairs of 40×30 pixels, with three classes and ignored pixels."""
+    folder = tmp_path / "own"
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir(parents=True)
+    for number in range(20):
+        mask = np.zeros((30, 40), np.uint8)
+        mask[5:15, 5:20], mask[:2] = 2 if number == 7 else 1, 255
+        Image.new("RGB", (40, 30), (10 * number, 90, 90)).save(folder / f"images/p{number:02d}.png")
+        Image.fromarray(mask).save(folder / f"masks/p{number:02d}.png")
+    return folder
+
+
+def test_every_problem_of_every_kind_in_one_pass(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (own / "masks/p01.png").unlink()
+    os.truncate(own / "images/p02.png", 60)
+    os.truncate(own / "masks/p03.png", 60)
+    Image.fromarray(np.eye(9, dtype=np.uint8)).save(own / "masks/p04.png")
+    Image.new("L", (40, 30), 70).save(own / "masks/p05.png")
+    (own / "splits.csv").write_text("id,split\np99,train\n")
+    assert check.main(["folder", "--data", str(own)]) == 2
+    errors = capsys.readouterr().err
+    for said in (
+        "images/p01.png: no mask of this name",
+        "line 2: 'p99' is no image in images/",
+        "20 image(s) have no line",
+        "images/p02.png: cannot be read",
+        "masks/p03.png: cannot be read",
+        "masks/p04.png: the mask is 9×9 pixels, its image p04.png is 40×30",
+        "numbers up to 70 look like gray values, not classes, in 1 mask (p05.png)",
+    ):
+        assert errors.count(said) == 1, said
+    assert "Each image in" in errors and "Correct splits.csv." in errors
+
+
+def test_many_problems_of_one_kind_hide_no_other(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(25):
+        Image.new("RGB", (40, 30)).save(own / f"images/alone_{number:02d}.png")
+    os.truncate(own / "masks/p03.png", 60)
+    assert check.main(["folder", "--data", str(own)]) == 2
+    errors = capsys.readouterr().err
+    assert "error: and 5 more" in errors and "masks/p03.png: cannot be read" in errors
+
+
+def test_a_misspelt_folder_is_one_line(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check.main(["folder", "--data", str(own.with_name("won"))]) == 2
+    errors = capsys.readouterr().err
+    assert errors.startswith("error: no such folder") and f"did you mean {own}?" in errors and errors.count("\n") == 1
+    assert not own.with_name("won").exists()
+
+
+def test_what_was_understood_and_a_contact_sheet(own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(own.rglob("*"))
+    assert check.main(["folder", "--data", str(own), "--out", str(tmp_path / "sheet.png")]) == 0
+    shown = capsys.readouterr().out
+    assert "0 = background, 1 = class1, 2 = class2, 255 = ignored (6.7% of the pixels)" in shown
+    assert f"contact sheet {tmp_path / 'sheet.png'}" in shown
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width > 1000 and sheet.height > 700
+        colours = {colour for _, colour in sheet.convert("RGB").getcolors(1 << 20) or []}
+    assert {tuple(colour) for colour in picture.COLOURS[1:3].tolist()} <= colours, "both classes are in it"
+    assert sorted(own.rglob("*")) == before
+
+
+def test_without_a_name_the_sheet_is_in_the_temporary_folder(
+    own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    assert check.main(["folder", "--data", str(own)]) == 0
+    [made] = (tmp_path / "temporary").iterdir()
+    assert str(made) in capsys.readouterr().out and made.suffix == ".png"
+
+
+def test_no_sheet_among_the_users_files(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check.main(["folder", "--data", str(own), "--out", str(own / "sheet.png")]) == 2
+    assert "name a place outside of your data" in capsys.readouterr().err
+    assert check.main(["folder", "--data", str(own), "--out", str(own.parent / "none" / "sheet.png")]) == 2
+    assert "cannot be written (No such file or directory)" in capsys.readouterr().err
+
+
+def test_examples_are_of_every_split_and_class(own: Path) -> None:
+    found = examples(examine(load("folder", own), progress=False))
+    assert len(found) == 12 and {finding.split for finding in found} == {"train", "val", "test"}
+    assert "p07" in [finding.id for finding in found]
+
+
+def test_a_contact_sheet_of_many_classes_and_odd_shapes() -> None:
+    panels = [
+        Panel("a" * 200, "train", np.zeros((4, 900, 3), np.uint8), np.full((4, 900), 30, np.uint8)),
+        Panel("b", "val", np.zeros((900, 4, 3), np.uint8), np.full((900, 4), 255, np.uint8)),
+    ]
+    sheet = contact_sheet("many", panels, ["nothing", *(f"a long name of class {n}" for n in range(1, 40))])
+    assert sheet.width < 700 and sheet.height > 400
