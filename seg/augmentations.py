@@ -22,6 +22,9 @@ AUGMENTATIONS: dict[str, Augmentation] = {
     "flips_rotate": Augmentation(horizontal_flip=True, vertical_flip=True, rotation_degrees=60.0),
     "hflip_rotate15": Augmentation(horizontal_flip=True, rotation_degrees=15.0),
     "flips_rotate15": Augmentation(horizontal_flip=True, vertical_flip=True, rotation_degrees=15.0),
+    "hflip_rotate15_zoom_colour": Augmentation(True, rotation_degrees=15.0, zoom=1.25, colour=0.2),
+    "hflip_rotate15_zoom2_colour": Augmentation(True, rotation_degrees=15.0, zoom=1.5, colour=0.3),
+    "flips_rotate15_zoom_colour": Augmentation(True, True, rotation_degrees=15.0, zoom=1.25, colour=0.2),
     "turns_zoom": Augmentation(True, True, rotation_degrees=180.0, zoom=1.25),
     "turns_zoom_colour": Augmentation(True, True, rotation_degrees=180.0, zoom=1.25, colour=0.2),
 }

@@ -20,7 +20,8 @@ from seg.loop import Run
 
 HEADER = "segstudy"
 FROZEN = "frozen_sha256"
-MODEL, OPTIMIZER = "model.", "optimizer."
+MODEL, AVERAGE, OPTIMIZER = "model.", "average.", "optimizer."
+AVERAGED_STEPS = "averaged_steps"
 DTYPES = {torch.float32: "F32", torch.float64: "F64", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64"}
 
 
@@ -51,8 +52,8 @@ class Snapshot:
         return b"".join([len(head).to_bytes(8, "little"), head, *contents])
 
     def weights(self, run: Run) -> "Snapshot":
-        """The model alone, of a snapshot of that run."""
-        tensors = {name.removeprefix(MODEL): value for name, value in self.tensors.items() if name.startswith(MODEL)}
+        """The model alone, of a snapshot of that run: its averaged weights, if the experiment keeps those."""
+        tensors = _under(AVERAGE if run.average else MODEL, self.tensors)
         frozen = {name: _on_host(value) for name, value in run.frozen.items()}
         return Snapshot(tensors | frozen, {name: self.header[name] for name in ("experiment", "class_names", "epoch")})
 
@@ -61,10 +62,14 @@ def snapshot(run: Run) -> Snapshot:
     """All that training changes of model and optimiser, with the experiment, the class names and the epoch."""
     model = {name: value for name, value in run.model.state_dict().items() if name not in run.frozen}
     tensors = {f"{MODEL}{name}": _on_host(value) for name, value in model.items()}
+    if run.average:
+        averages = run.average.model.state_dict()
+        tensors |= {f"{AVERAGE}{name}": _on_host(averages[name]) for name in model}
     for index, state in run.optimizer.state_dict()["state"].items():
         tensors |= {f"{OPTIMIZER}{index}.{name}": _on_host(value) for name, value in state.items()}
     names = list(run.data.class_names)
-    header = {"experiment": run.experiment.to_json(), "class_names": names, "epoch": run.epoch}
+    header: dict[str, Any] = {"experiment": run.experiment.to_json(), "class_names": names, "epoch": run.epoch}
+    header |= {AVERAGED_STEPS: run.average.steps} if run.average else {}
     return Snapshot(tensors, header | ({FROZEN: run.encoder_digest} if run.frozen else {}))
 
 
@@ -77,12 +82,13 @@ def restore(run: Run, content: bytes) -> dict[str, Any]:
         raise CheckpointError("the checkpoint belongs to another experiment")
     if header["class_names"] != list(run.data.class_names):
         raise CheckpointError(f"the checkpoint belongs to other classes: {', '.join(header['class_names'])}")
-    model = {name.removeprefix(MODEL): value for name, value in tensors.items() if name.startswith(MODEL)}
-    if FROZEN in header:
-        if header[FROZEN] != run.encoder_digest:
-            raise CheckpointError("the checkpoint was trained on another frozen encoder: give the same weights file")
-        model |= run.frozen
-    load_model(run.model, model)
+    if FROZEN in header and header[FROZEN] != run.encoder_digest:
+        raise CheckpointError("the checkpoint was trained on another frozen encoder: give the same weights file")
+    frozen = run.frozen if FROZEN in header else {}
+    load_model(run.model, _under(MODEL, tensors) | frozen)
+    if run.average:
+        load_model(run.average.model, _under(AVERAGE, tensors) | frozen)
+        run.average.steps = header[AVERAGED_STEPS]
     _restore_optimizer(run.optimizer, tensors)
     run.experiment, run.epoch = stored, header["epoch"]
     return header
@@ -115,6 +121,10 @@ def load_model(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         model.load_state_dict(tensors)
     except RuntimeError as error:
         raise CheckpointError("its tensors are not those of the model alone; is it another kind of file?") from error
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _on_host(value: Tensor) -> Tensor:

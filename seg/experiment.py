@@ -19,6 +19,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer": ("adam", "adamw"),
     "schedule": tuple(SCHEDULES),
     "precision": ("auto", "bf16", "fp32"),
+    "keep": ("best", "last", "average"),
 }
 
 
@@ -56,6 +57,10 @@ class Experiment:
     precision: str = "auto"
     """Of convolutions and products of matrices, see seg.precision; weights are float32. `auto`: bf16 where the device
     has instructions for it."""
+    keep: str = "best"
+    """Which weights are validated, and kept at the end: of the epoch with the `best` validation score, which over few
+    images is the luckiest one; of the `last` epoch; or the exponential moving `average` of the steps until then, see
+    seg.averaging."""
     seed: int = 0
 
     def __post_init__(self) -> None:

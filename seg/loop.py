@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from seg import allocator, augment, batches, losses, metrics, models, optim, oversample, pixels, precision
 from seg.augmentations import AUGMENTATIONS
+from seg.averaging import Average
 from seg.batches import normalise
 from seg.evaluate import Evaluation, evaluate, predict_classes
 from seg.experiment import Experiment
@@ -92,6 +93,13 @@ class Run:
     epoch: int = 0
     thawing: list[nn.Parameter] = field(default_factory=list)
     """Of the encoder, those that are frozen for a number of epochs only."""
+    average: Average | None = None
+    """Of the weights so far, if the experiment keeps their average."""
+
+    @property
+    def kept(self) -> Segmenter:
+        """The model that is validated and kept."""
+        return self.average.model if self.average else self.model
 
     @cached_property
     def encoders(self) -> tuple[Frozen, Frozen] | None:
@@ -211,6 +219,7 @@ def start(
     weights = oversample.weights(data.class_pixels_NC, experiment.oversample)
     run = Run(experiment, data, device, ranks, model, wrapped, optimizer, loss, weights, microbatches, on_step)
     run.thawing = learning if experiment.frozen_in(1) else []
+    run.average = Average(model) if experiment.keep == "average" else None
     return run
 
 
@@ -232,8 +241,10 @@ def _epoch(run: Run) -> EpochResult:
     trained = time.perf_counter()
     _check_finite("training", loss, epoch)
     run.ranks.share_buffers(run.model)
+    if run.average:
+        run.ranks.share_buffers(run.average.model)
     validation = evaluate(
-        run.model,
+        run.kept,
         run.data.val,
         run.experiment,
         run.data.classes,
@@ -316,6 +327,8 @@ def _step(
         losses.append(loss * share)
         counts.append(found)
     run.optimizer.step()
+    if run.average:
+        run.average.update()
     return torch.stack(losses).sum(), torch.cat(counts)
 
 

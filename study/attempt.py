@@ -65,8 +65,8 @@ class Attempt:
             self._best = checkpoint.snapshot(self._run)
 
     def _is_best(self) -> bool:
-        """Whether the last epoch is the best so far."""
-        return self._objective.best_row(self.rows) is self.rows[-1]
+        """Whether the last epoch is the one to keep so far."""
+        return self._objective.kept_row(self.rows, self._run.experiment.keep) is self.rows[-1]
 
     def train_epoch(self) -> EpochDone:
         result = next(self._results)

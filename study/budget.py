@@ -59,16 +59,20 @@ class Account:
         meter: Meter,
         records: Iterable[Record] = (),
         say: Callable[[str], None] = lambda line: None,
+        reserved_hours: float = 0.0,
     ):
         """Without a budget there is always room. `prices`: an hour of each kind of node. `gpus`: of a lane. `say` is
-        told in one line when there is no room any more."""
+        told in one line when there is no room any more. `reserved_hours`: of a budget in hours or money, for what
+        comes after the trials."""
+        self._reserved_hours = reserved_hours
         self._budget, self._prices, self._gpus, self.meter = budget, prices, gpus, meter
         self._say, self.closed = say, False
         """Whether a trial was refused: none is begun from then on."""
         self._gpu_hours: dict[int, float] = {}
         self._running: dict[int, Record] = {}
         self._lengths: dict[int, float] = {}
-        """Hours that each trial with a score has trained, of those that have ended."""
+        """Hours that each searched trial with a score has trained, of those that have ended: the recipe and published
+        configurations, which are not stopped early, would make an average of longer trials."""
         self._total_gpu_hours = self._total_length = 0.0
         for record in records:
             self.change(record)
@@ -82,7 +86,7 @@ class Account:
         self._running.pop(record.trial, None)
         if record.state is State.RUNNING:
             self._running[record.trial] = record
-        elif record.state in (State.COMPLETE, State.PRUNED) and record.trial not in self._lengths:
+        elif record.source == "search" and record.state.scored and record.trial not in self._lengths:
             self._lengths[record.trial] = record.train_seconds / 3600
             self._total_length += self._lengths[record.trial]
 
@@ -98,17 +102,24 @@ class Account:
 
     @property
     def exhausted(self) -> bool:
-        return self._budget is not None and self.spent >= self._budget.amount
+        return self._budget is not None and self._left <= 0
+
+    @property
+    def _left(self) -> float:
+        """In the budget's unit, less what is reserved."""
+        assert self._budget is not None
+        rates = {"hours": 1.0, "usd": self.meter.usd_per_hour(self._prices) if self._prices else 0.0}
+        return self._budget.amount - self._reserved_hours * rates.get(self._budget.unit, 0.0) - self.spent
 
     def holds_another(self, hours: float | None = None) -> bool:
         """Whether one more trial would end before the budget does, of so many `hours`: by default, as long as those so
         far on average. Before any has ended, whether anything is left."""
         if self._budget is None or self.closed:
             return not self.closed
-        left = self._budget.amount - self.spent
+        left = self._left
         self.closed = left <= 0 or self._needed(self._budget.unit, hours) > left
         if self.closed:
-            self._say(f"the budget holds no further trial: {self} spent; those that run may end within it")
+            self._say(f"budget nearly used ({self}): no new trials will start; running trials may finish")
         return not self.closed
 
     def _needed(self, unit: Unit, hours: float | None) -> float:
@@ -127,7 +138,7 @@ class Account:
         """At the rate at which it is spent now; infinite without a budget."""
         if self._budget is None:
             return math.inf
-        left = max(0.0, self._budget.amount - self.spent)
+        left = max(0.0, self._left)
         rates = {"hours": 1.0, "usd": self.meter.usd_per_hour(self._prices) if self._prices else 0.0}
         rate = rates.get(self._budget.unit, self._gpus * len(self._running))
         return left / rate if rate else math.inf

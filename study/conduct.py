@@ -21,7 +21,7 @@ from ray import tune
 from ray.exceptions import RayActorError
 
 from seg import data
-from study import finalists, leaders, replicates, session
+from study import finalists, leaders, replicates, session, verdict
 from study.budget import Account
 from study.cluster import Room
 from study.gauges import Gauges
@@ -125,7 +125,7 @@ def _search(plan: Plan, records: list[Record], scratch: str, mirror: Callable[[R
     with Progress(tally) as progress:
         store = plan.patient_store(progress.say)
         room = Room(plan.prepared.allotment, plan.prepared.cluster, plan.most_lanes, progress.say)
-        meter = Meter(read_used(store), room.nodes)
+        meter = Meter(read_used(store), room.nodes, began=plan.began)
         account = tally.account = plan.account(meter, records, progress.say)
         gauges = Gauges(plan.name, tally, room.lanes)
 
@@ -211,21 +211,25 @@ def _trial_name(study: str, trial: Any) -> str:
 
 
 def _score_finalists(plan: Plan, store: Store, records: list[Record]) -> None:
-    """Those not scored yet: the sealed test split is opened once for each."""
+    """Those not scored yet: the sealed test split is opened once for each. Then the verdict, in study.json."""
+    choice = verdict.choose(store, records, plan.spec)
     chosen = leaders.finalists(records, plan.spec.objectives, plan.spec.finalists.top, plan.spec.compare)
     if lost := [record.trial for record in chosen if not {"best", "val_counts"} <= set(record.files)]:
         print(f"trials {', '.join(map(str, lost))} are not scored: their weights are lost; see study.retry", flush=True)
     chosen = [record for record in chosen if record.trial not in lost]
     waiting = [record for record in chosen if record.test is None]
-    if not waiting:
+    if not waiting or choice is None:
         return
     names = ", ".join(str(record.trial) for record in waiting)
     print(f"scoring the finalists on the sealed test split: trials {names}", flush=True)
     dataset = data.load(plan.spec.dataset, plan.prepared.data_dir, download=False)
     leading = [record for record in chosen if record.replicate_of is None]
-    scored = finalists.score(plan.settings, dataset, waiting, leading, plan.prepared.cluster.joined)
+    leading.sort(key=lambda record: record.trial != choice.trial)
+    scored, trivial = finalists.score(plan.settings, dataset, waiting, leading, plan.prepared.cluster.joined)
     for record in waiting:
         found = scored[record.trial]
         record.test, record.files = found.scores, record.files | found.files
         record.extra["test_scored"] = now()
         write_record(store, record)
+    images = store.read_json("study.json")["dataset"]["images"]
+    session.note(store, verdict=verdict.give(store, plan.spec, chosen, choice, trivial, images))

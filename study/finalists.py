@@ -14,8 +14,9 @@ import pandas as pd
 import ray
 import torch
 
-from seg import evaluate, metrics, pixels, predict
+from seg import evaluate, metrics, pixels, predict, trivial
 from seg.data.sample import Dataset
+from seg.metrics import Counts
 from seg.native import NativeCounts
 from seg.ranks import Ranks
 from study import counts, duel, gallery, supplies
@@ -46,8 +47,9 @@ Image = tuple[np.ndarray, np.ndarray]
 
 def score(
     settings: LaneSettings, dataset: Dataset, records: list[Record], leading: list[Record], joined: bool
-) -> dict[int, Scored]:
-    """Test scores of each trial, at training size and, as `native_*`, at the masks' own size. Blocks until done.
+) -> tuple[dict[int, Scored], dict[str, Counts]]:
+    """Test scores of each trial, at training size and, as `native_*`, at the masks' own size; and by name, at native
+    size, the counts of what no training gives (seg.trivial). Blocks until done.
 
     Counts of every image go to the store; of the first of those `leading`, its weights under the study's own name, and
     a gallery; of the first two, pictures of what the one sees and the other does not. Only this process needs the
@@ -83,7 +85,9 @@ def _actor(settings: LaneSettings, dataset: Dataset, records: list[Record]) -> C
     return lambda what, *given: getattr(scorer, what).remote(*given).future()
 
 
-def _score(ask: Callable[..., Future[Any]], dataset: Dataset, leading: list[Record]) -> dict[int, Scored]:
+def _score(
+    ask: Callable[..., Future[Any]], dataset: Dataset, leading: list[Record]
+) -> tuple[dict[int, Scored], dict[str, Counts]]:
     """`ask`: a method of the scorer, by name, of which it does one at a time."""
     by_id = {sample.id: sample for sample in dataset.samples}
     under_way: list[Future[Any]] = []
@@ -98,7 +102,7 @@ def _score(ask: Callable[..., Future[Any]], dataset: Dataset, leading: list[Reco
     for what, of in shows:
         shown = ask(f"choose_{what}", *of).result()
         ask(f"write_{what}", *of, shown, [dataset.read(by_id[one.id]) for one in shown]).result()
-    return scored
+    return scored, ask("trivial_counts").result()
 
 
 def _batches(ids: list[str]) -> Iterator[list[str]]:
@@ -124,9 +128,16 @@ class Scorer:
             for record in self._records
         }
         self._native = {record.trial: NativeCounts(self._classes) for record in self._records}
+        self._trivial = [(one, NativeCounts(self._classes)) for one in trivial.predictions(self._pack)]
         return [self._pack.ids[index] for index in self._pack.indices("test")]
 
+    def trivial_counts(self) -> dict[str, Counts]:
+        return {one.name: found.counts for one, found in self._trivial}
+
     def count(self, images: list[Image]) -> None:
+        for one, found in self._trivial:
+            for image_HW3, mask_HW in images:
+                found.add(one.probabilities(image_HW3), mask_HW)
         for trial, predictor in self._predictors.items():
             for image_HW3, mask_HW in images:
                 self._native[trial].add(predictor.probabilities(image_HW3), mask_HW)

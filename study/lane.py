@@ -136,7 +136,8 @@ class Lane(tune.Trainable):
 
     def _passed(self, answer: EpochDone) -> dict[str, Any]:
         """Without an `objective` where no epoch has had one yet: such a result is no reason to stop a trial."""
-        best, epoch = self._objective.best_row(self._rows), answer.row["epoch"]
+        keep, epoch = self._config["experiment"].get("keep", "best"), answer.row["epoch"]
+        best = self._objective.kept_row(self._rows, keep)
         score = {"objective": best[self._objective.metric]} if best else {}
         done = {"epoch": epoch, "row": answer.row, "files": answer.files, "done": epoch >= self._epochs, **score}
         return done | {"gpu_memory_gib": answer.gpu_memory_gib, "idle_seconds": answer.idle_seconds}

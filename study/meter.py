@@ -47,10 +47,16 @@ class Meter:
     """Runs from its beginning on. Several threads may read it."""
 
     def __init__(
-        self, before: Used, nodes: Callable[[], Sequence[Machine]], clock: Callable[[], float] = time.monotonic
+        self,
+        before: Used,
+        nodes: Callable[[], Sequence[Machine]],
+        clock: Callable[[], float] = time.monotonic,
+        began: float | None = None,
     ):
-        """`nodes`: those that are there now. `clock`: in seconds."""
-        self._hours, self._node_hours = before.hours, defaultdict(float, before.node_hours)
+        """`nodes`: those that are there now. `clock`: in seconds. `began`: by that clock, when the session did, if that
+        was earlier: its hours count from then on, those of its nodes from now on."""
+        earlier = 0.0 if began is None else (clock() - began) / 3600
+        self._hours, self._node_hours = before.hours + earlier, defaultdict(float, before.node_hours)
         self._nodes, self._clock = nodes, clock
         self._read = self._saved = clock()
         self._lock = threading.Lock()

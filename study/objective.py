@@ -36,8 +36,12 @@ class Objective:
         value = row.get(self.metric)
         return value is not None and math.isfinite(value)
 
-    def best_row(self, rows: list[dict[str, Any]]) -> dict[str, Any] | None:
-        """The first row with the best value; None where no row has one: a NaN, an infinity or None is no score."""
+    def kept_row(self, rows: list[dict[str, Any]], keep: str = "best") -> dict[str, Any] | None:
+        """The row of the epoch whose weights a trial keeps, see seg.experiment.Experiment.keep: the last row with a
+        value, or with `keep` "best" the first one with the best value. None if no row has one: a NaN, an infinity or
+        None is no score."""
+        if keep != "best":
+            return next((row for row in reversed(rows) if self.scored(row)), None)
         best = None
         for row in rows:
             if not self.scored(row):

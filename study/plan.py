@@ -1,6 +1,7 @@
 """What a study is run with."""
 
 import math
+import time
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -35,6 +36,8 @@ class Plan:
     """Address of a database that mirrors the study for optuna-dashboard. It may hold a password."""
     session: str = field(default_factory=lambda: uuid.uuid4().hex)
     """Of this process alone: study.json names the session that may write."""
+    began: float = field(default_factory=time.monotonic)
+    """When the command was typed, by time.monotonic: a budget in hours counts from then on."""
 
     @property
     def objective(self) -> Objective:
@@ -75,7 +78,8 @@ class Plan:
         """Of the study's budget; `records`: what earlier sessions have come to."""
         budget = parse(self.spec.budget) if self.spec.budget else None
         gpus = self.prepared.allotment.workers * self.prepared.allotment.gpus_per_worker
-        return Account(budget, self.spec.resources.price_per_hour or {}, gpus, meter, records, say)
+        prices, reserved = self.spec.resources.price_per_hour or {}, self.prepared.reserved_seconds / 3600
+        return Account(budget, prices, gpus, meter, records, say, reserved)
 
     def patient_store(self, notice: Callable[[str], None]) -> Store:
         """The store that outlasts a bad connection; `notice` is told of it, line by line."""

@@ -1,20 +1,28 @@
-"""What must be there before lanes start: the data as a pack, the encoder weights, room on the machine."""
+"""What must be there before lanes start: a plan, the data as a pack, the encoder weights, room on the machine."""
 
 import os
+import statistics
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from seg import data, metrics, models, pack
+from seg import data, metrics, models, pack, split
+from seg.data import Dataset
 from seg.pack import Pack
-from study import budget, packs, supplies
+from study import budget, packs, planning, supplies
 from study.messages import Elsewhere
 from study.objective import COSTS
+from study.planning import Planned, Situation
 from study.resources import Allotment, Cluster, Machine, allot
 from study.spec import Spec, SpecError
 from study.spec_error import did_you_mean
 from study.store import Store
+from study.timing import Timer
+
+SAMPLED = 8
+"""Images that are looked at for their size."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,10 @@ class Prepared:
     allotment: Allotment
     elsewhere: Elsewhere | None = None
     """How other nodes come by the data; None where there are none."""
+    planned: Planned | None = None
+    """None for a study that goes on, whose plan is in its spec."""
+    reserved_seconds: float = 0.0
+    """Of a budget in hours, for what follows the search: scoring and report."""
 
     def summary(self) -> str:
         return describe_pack(self.pack)
@@ -39,23 +51,55 @@ def describe_pack(packed: Pack) -> str:
     return f"{synthetic}{packed.dataset}{remark}, {images} images at {packed.image_size} px"
 
 
-def prepare(spec: Spec, data_dir: Path, weights_dir: Path | None, cluster: Cluster, storage: Store) -> Prepared:
-    """Where the data is not decoded yet, `storage` may have it as a published pack. On a cluster, what its nodes need
-    is in `storage` then.
+def prepare(
+    spec: Spec,
+    data_dir: Path,
+    weights_dir: Path | None,
+    cluster: Cluster,
+    storage: Store,
+    elapsed_seconds: float = 0.0,
+    begun: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> tuple[Spec, Prepared]:
+    """The spec with nothing left open, and what it needs. Where the data is not decoded yet, `storage` may have it as a
+    published pack. On a cluster, what its nodes need is in `storage` then.
 
+    `begun`: the study goes on, its plan stays. `elapsed_seconds` since the command was typed count against a budget.
     ResourceError, WeightsError, SpecError or DataError where something is missing, StoreError where the storage cannot
     be written; the quick checks come first.
     """
-    allotment = allot(spec, cluster)
-    check_costs(spec, allotment)
-    found_weights = encoder_weights(spec, data_dir, weights_dir)
+    check_costs(spec, allot(spec, cluster))
+    # Before the weights, which are downloaded into the data's folder: a misspelt one must not be made.
     dataset = data.load(spec.dataset, data_dir)
     check_objective(spec, dataset.classes)
+    at = situation(spec, dataset, cluster, elapsed_seconds, say)
+    planned = None if begun else planning.plan(spec, at)
+    spec = planned.spec if planned else spec
+    found_weights = encoder_weights(spec, data_dir, weights_dir)
     packed = pack.build(dataset, spec.image_size, pack.default_root(), obtain=packs.obtain_from(storage))
     elsewhere = None
     if cluster.joined:
         elsewhere = supplies.publish(spec, storage, packed, found_weights, data_dir.resolve())
-    return Prepared(data_dir.resolve(), found_weights, packed, cluster, allotment, elsewhere)
+    # Fewer trials than lanes were allotted for: the others would only wait.
+    allotment = allot(spec, cluster)
+    reserved = planning.ending_seconds(spec, at) if spec.budget else 0.0
+    return spec, Prepared(data_dir.resolve(), found_weights, packed, cluster, allotment, elsewhere, planned, reserved)
+
+
+def situation(
+    spec: Spec, dataset: Dataset, cluster: Cluster, elapsed_seconds: float, say: Callable[[str], None]
+) -> Situation:
+    """What a plan is made for. Times are those of this machine, with a lane's threads."""
+    allotment = allot(spec, cluster)
+    assigned = list(split.assign(dataset.samples).values())
+    images = {name: assigned.count(name) for name in split.SPLITS}
+    return Situation(images, shorter_side(dataset), allotment, cluster, Timer(allotment.threads, say), elapsed_seconds)
+
+
+def shorter_side(dataset: Dataset) -> int:
+    """Pixels of the shorter side of a typical image: the median of a few, evenly spread."""
+    every = max(len(dataset.samples) // SAMPLED, 1)
+    return round(statistics.median(min(sample.image().shape[:2]) for sample in dataset.samples[::every][:SAMPLED]))
 
 
 def check_objective(spec: Spec, classes: int) -> None:

@@ -132,7 +132,7 @@ class Recorder:
             record.extra["gpu_memory_gib"] = round(memory, 3)
         if (idle := result.get("idle_seconds")) is not None:
             record.extra["idle_seconds"] = round(idle, 3)
-        best = self._settings.objective.best_row(record.epochs)
+        best = self._settings.objective.kept_row(record.epochs, record.experiment.get("keep", "best"))
         record.best_epoch = best["epoch"] if best else None
 
     def left(self, trial: int, failure: Failure | None = None) -> None:

@@ -30,9 +30,11 @@ from study.store import Store
 
 FORMAT = 1
 REPLICATE = "replicate"
+"""Source of a trial that repeats another with another seed."""
+RECIPE = "recipe"
+"""Source of the recommended configuration's trial, see study/specs/recipe.yaml."""
 ENSEMBLES = "ensembles"
 """Folder of what study.ensemble found: of each, NAME.json and its counts in NAME.parquet."""
-"""Source of a trial that repeats another with another seed."""
 
 FIRST_NAMES = {
     "best": "best.safetensors",
@@ -61,6 +63,11 @@ class State(enum.StrEnum):
     def ended(self) -> bool:
         return self is not State.RUNNING
 
+    @property
+    def scored(self) -> bool:
+        """Whether a trial that ended so did what it was asked to."""
+        return self in (State.COMPLETE, State.PRUNED)
+
 
 @dataclass
 class Record:
@@ -71,7 +78,7 @@ class Record:
     id: str
     state: State
     source: str
-    """`search`, the name of a published baseline, or `replicate`."""
+    """`search`, the name of a baseline (`recipe` is one), or `replicate`."""
     experiment: dict[str, Any]
     """seg.experiment.Experiment as JSON: enough to run the trial again."""
     replicate_of: int | None = None

@@ -11,22 +11,30 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from study import ls, names
 from study.arguments import ArgumentParser
+from study.progress import duration
 from study.records import FormatError, read_study
 from study.redact import complain, redact, redact_crashes
 from study.spec import Spec, SpecError, bundled, load_spec
 from study.store import Store, StoreError
 
 if TYPE_CHECKING:
+    from study.preparation import Prepared
     from study.resources import Cluster
 
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+STARTED = time.monotonic()
+"""About when the command was typed: a budget in hours counts from then on."""
+LONG_SECONDS = 3600.0
+"""A plan without a budget that takes longer, on a machine without a GPU, is told together with a shorter way."""
 
 SHORTHANDS = {
     "trials": "trials",
@@ -61,7 +69,10 @@ def parser() -> ArgumentParser:
     p.add_argument("--name", help="of the study (default: spec and time)")
     p.add_argument("--trials", type=int, metavar="N", help="baselines included")
     p.add_argument("--epochs", type=int, metavar="N", help="of a trial that is not stopped early")
-    p.add_argument("--budget", metavar="B", help="90min, 2h, 40gpu-hours or 25usd: then no further trial is begun")
+    p.add_argument(
+        "--budget", metavar="B", help="15min, 2h, 40gpu-hours or 25usd: the plan fits it, and the study ends"
+    )
+    p.add_argument("--published", action="store_true", help="run the published configurations whatever they cost")
     p.add_argument("--image-size", type=int, metavar="PX", help="side of the square training image")
     p.add_argument("--workers-per-trial", type=int, metavar="N", help="DDP ranks of each trial")
     p.add_argument("--gpus-per-worker", type=float, metavar="F", help="may be a fraction; 0 trains on CPUs")
@@ -121,7 +132,7 @@ def _run(given: argparse.Namespace) -> int:
     if given.dry_run:
         from study import dry_run
 
-        dry_run.show(spec, store, given.data, given.weights, _cluster(given.address))
+        dry_run.show(spec, store, given.data, given.weights, _cluster(given.address), time.monotonic() - STARTED)
         return OK
     return _conduct(given, name, spec, store)
 
@@ -159,7 +170,8 @@ def _overrides(given: argparse.Namespace, flags: Sequence[str]) -> list[str]:
 def _new_spec(given: argparse.Namespace, store: Store) -> Spec:
     if _there(store):
         raise InputError(f"{store.uri}: a study of this name exists; take another --name, or go on with it: --resume")
-    return load_spec(given.spec, [*given.set, *_overrides(given, list(SHORTHANDS))])
+    published = ["published=all"] if given.published else []
+    return load_spec(given.spec, [*given.set, *_overrides(given, list(SHORTHANDS)), *published])
 
 
 def _stored_spec(given: argparse.Namespace, store: Store) -> Spec:
@@ -168,7 +180,10 @@ def _stored_spec(given: argparse.Namespace, store: Store) -> Spec:
     fixed = [f for f in SHORTHANDS if f not in RESUMABLE and getattr(given, f) is not None]
     if given.set or fixed:
         flag = "--set" if given.set else f"--{fixed[0].replace('_', '-')}"
-        raise InputError(f"{flag}: a study that has begun keeps its spec, so that its trials compare; leave it out")
+        raise InputError(
+            f"{flag} cannot be combined with --resume: a study's spec is fixed once it has started, "
+            "so that its trials stay comparable; leave it out"
+        )
     raw = read_study(store)["spec"]
     return Spec.from_json(raw, _overrides(given, RESUMABLE), f"{store.uri}/study.json")
 
@@ -193,19 +208,24 @@ def _conduct(
     local = given.storage.removeprefix("file://")
     if "://" not in local and (len(machines.nodes) > 1 or machines.elastic):
         cluster.check_seen(Path(local), machines)
-    prepared = preparation.prepare(spec, given.data, given.weights, machines, storage)
+    say = partial(print, flush=True)
+    elapsed = time.monotonic() - STARTED
+    spec, prepared = preparation.prepare(
+        spec, given.data, given.weights, machines, storage, elapsed, begun=given.resume, say=say
+    )
     if given.resume:
         _check_same_data(store, prepared.pack.key)
     with cluster.ray_session(prepared.cluster) as dashboard:
-        plan = Plan(name, spec, store, _typed(), prepared, given.optuna_storage)
+        plan = Plan(name, spec, store, _typed(), prepared, given.optuna_storage, began=STARTED)
         more = f" and {count} with other seeds" if (count := replicates.most(spec)) else ""
-        print(f"study {redact(store.uri)}: {spec.trials} trials{more}, {prepared.allotment}", flush=True)
-        print(f"data: {prepared.summary()}", flush=True)
-        for line in caveats(spec):
-            print(f"mind: {line}", flush=True)
-        print(f"Ray dashboard: {dashboard} (its token: `ray get-auth-token`)", flush=True)
-        print(f"should it be cut off: {_resume_line(given, name)}", flush=True)
-        print("lanes are starting, which takes about 15 s", flush=True)
+        trials = f"{'up to ' if spec.budget else ''}{spec.trials} trials{more}"
+        say(f"study {redact(store.uri)}: {trials}, {prepared.allotment}")
+        say(f"data: {prepared.summary()}")
+        for line in [*_planned(given, spec, prepared), *(f"warning: {line}" for line in caveats(spec))]:
+            say(line)
+        say(f"Ray dashboard: {dashboard} (its token: `ray get-auth-token`)")
+        say(f"to resume after an interruption: {_resume_line(given, name)}")
+        say("lanes are starting, which takes about 15 s")
         try:
             conduct.conduct(plan, given.resume, again)
         except session.StudyTaken as error:
@@ -222,6 +242,22 @@ def _conduct(
     if not given.no_report:
         subprocess.run([sys.executable, "-m", "analysis.report", store.uri], check=False)
     return OK
+
+
+def _planned(given: argparse.Namespace, spec: Spec, prepared: "Prepared") -> list[str]:
+    """What the plan chose and why, what it left out, and, for a long study on a CPU, a shorter way."""
+    planned = prepared.planned
+    if planned is None:
+        return []
+    lines = [f"plan: {line}" for line in planned.remarks]
+    if planned.left_out:
+        lines.append(f"left out, because they do not fit (--published runs them): {'; '.join(planned.left_out)}")
+    if spec.budget is None and planned.search_seconds > LONG_SECONDS and not prepared.allotment.gpus_per_worker:
+        shorter = shlex.join(["python", "-m", "study.run", given.spec, "--data", str(given.data), "--budget", "1h"])
+        lines.append(
+            f"warning: without a GPU this takes about {duration(planned.search_seconds)}; in an hour instead: {shorter}"
+        )
+    return lines
 
 
 def _check_same_data(store: Store, pack_key: str) -> None:

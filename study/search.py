@@ -13,7 +13,7 @@ from seg.experiment import Experiment
 from study import compared_search, space
 from study.budget import UNBOUNDED, Account
 from study.proposal import Proposal, going_on
-from study.records import Record
+from study.records import RECIPE, Record
 from study.replicates import Replicates
 from study.schedulers import Decision
 from study.spec import Spec
@@ -21,7 +21,10 @@ from study.spec import Spec
 
 class Search:
     """Trials that need no searching, the searcher for the rest, and the scheduler; then seed replicates, of which
-    searcher and scheduler never hear."""
+    searcher and scheduler never hear.
+
+    The recipe is never stopped early, nor paused, nor left out for want of budget: a study cannot lose it.
+    """
 
     def __init__(
         self,
@@ -77,7 +80,7 @@ class Search:
         if self._ends_as_it_stands(record, sent):
             self.stopped.append(record)
             return
-        decision = self._scheduler.judge(record.trial, scores) if self._can_be_judged(record, sent) else Decision.GO_ON
+        decision = self._judge(record, scores) if self._can_be_judged(record, sent) else Decision.GO_ON
         if decision is Decision.PAUSE:
             self._pause(record)
         elif decision is Decision.STOP:
@@ -85,7 +88,15 @@ class Search:
         else:
             self._given.append(going_on(record))
 
+    def _judge(self, record: Record, scores: list[float]) -> Decision:
+        if record.source == RECIPE:
+            self._scheduler.remember(record.trial, scores)
+            return Decision.GO_ON
+        return self._scheduler.judge(record.trial, scores)
+
     def _ends_as_it_stands(self, record: Record, sent: Callable[[Record], bool]) -> bool:
+        if record.source == RECIPE:
+            return False
         return self._account.exhausted and (not record.epochs or self._can_be_judged(record, sent))
 
     def _can_be_judged(self, record: Record, sent: Callable[[Record], bool]) -> bool:
@@ -115,9 +126,9 @@ class Search:
 
     def _keep_to_the_budget(self) -> None:
         """What is begun goes on as long as anything is left; nothing is begun that may not end."""
-        to_begin = self._free or not all(proposal.record for proposal in self._given)
-        if to_begin and not self._account.holds_another():
-            self._given = deque(proposal for proposal in self._given if proposal.record)
+        optional = [proposal for proposal in self._given if not proposal.record and proposal.source != RECIPE]
+        if (self._free or optional) and not self._account.holds_another():
+            self._given = deque(proposal for proposal in self._given if proposal not in optional)
             self._free.clear()
         self._replicates.keep_to_the_budget()
 
@@ -145,11 +156,11 @@ class Search:
     def judge(self, record: Record) -> Decision:
         """After an epoch that is not the last."""
         self._account.change(record)
-        if self._account.exhausted:
+        if self._account.exhausted and record.source != RECIPE:
             return Decision.STOP
         if record.replicate_of is not None:
             return Decision.GO_ON
-        decision = self._scheduler.judge(record.trial, self._scores(record))
+        decision = self._judge(record, self._scores(record))
         if decision is Decision.PAUSE:
             self._pause(record)
         return decision

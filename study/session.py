@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from seg import oversample
+from seg import metrics, oversample, trivial
 from study.plan import Plan
 from study.records import now
 from study.redact import redact
@@ -29,7 +29,13 @@ def begin(plan: Plan, store: Store) -> None:
 
 
 def go_on(plan: Plan, store: Store, finished: str = "") -> None:
-    store.write_json("study.json", describe(plan, store.read_json("study.json")["created"], finished))
+    before = store.read_json("study.json")
+    store.write_json("study.json", before | describe(plan, before["created"], finished))
+
+
+def note(store: Store, **remarks: Any) -> None:
+    """Into study.json, beside what the study is: `verdict`, what it came to."""
+    store.write_json("study.json", store.read_json("study.json") | remarks)
 
 
 def check(plan: Plan, store: Store) -> None:
@@ -64,6 +70,7 @@ def describe(plan: Plan, created: str, finished: str = "") -> dict[str, Any]:
             "image_share": image_share,
             "pixel_share": pixel_share,
             "pack": packed.key,
+            "trivial": {one.name: metrics.scores(one.counts(packed, "val")) for one in trivial.predictions(packed)},
         },
         "machine": {
             "cpus": sum(node.cpus for node in prepared.cluster.nodes),

@@ -47,10 +47,15 @@ Objectives = Annotated[
 
 class EarlyStopping(Strict):
     """`scheduler`: a name in study.schedulers.SCHEDULERS. Rungs are at `min_epochs`, and each next one at
-    `reduction_factor` times as many epochs; about the best 1 / `reduction_factor` go on from each."""
+    `reduction_factor` times as many epochs; about the best 1 / `reduction_factor` go on from each. There is none from
+    the last epoch on.
 
-    scheduler: Literal["asha", "promoting_asha", "hyperband", "median", "none"] = "asha"
+    If `min_epochs` is left out, study.planning gives the first rung so many epochs that `min_steps` optimiser steps
+    come before it: fewer judge nothing."""
+
+    scheduler: Literal["asha", "promoting_asha", "hyperband", "median", "none"] = "promoting_asha"
     min_epochs: int = Field(default=1, ge=1)
+    min_steps: int = Field(default=100, ge=1)
     reduction_factor: int = Field(default=3, ge=2)
 
 
@@ -134,6 +139,7 @@ class Fixed(Strict):
     normalize: str | None = None
     oversample: float | None = None
     precision: str | None = None
+    keep: str | None = None
 
 
 def _parameters_of_losses(value: object) -> object:
@@ -163,17 +169,19 @@ class Search(Strict):
     normalize: Names | None = None
     oversample: Numbers | None = None
     precision: Names | None = None
+    keep: Names | None = None
 
 
 class Baseline(Fixed):
-    """A published configuration, run before the search. It inherits nothing from `fixed`: every choice is stated."""
+    """A configuration that is run before the search: the recipe, a published one, or one of the user's own. It
+    inherits nothing from `fixed`: every choice is stated."""
 
     name: str = Field(min_length=1)
     model: str
     loss: str
     loss_parameters: dict[str, float] = Field(default_factory=dict)
     system: str = ""
-    """Which publication this is a configuration of."""
+    """Which publication this is a configuration of; empty if it is of none."""
     published: dict[str, float] = Field(default_factory=dict)
     """The publication's figures by column, as it measured them, for the table: `train_` and `val_` columns as in the
     table of epochs, every other name a score on its test images."""
@@ -190,13 +198,18 @@ class Baseline(Fixed):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        optional = {"oversample", "precision", "encoder_frozen_epochs"} | (
+        optional = {"oversample", "precision", "encoder_frozen_epochs", "keep"} | (
             {"encoder_lr"} if self.encoder_freeze else set()
         )
         missing = [name for name in Fixed.model_fields if getattr(self, name) is None and name not in optional]
         if missing:
             raise refusal([(name, "missing; a baseline states every choice") for name in missing])
         return self
+
+
+def _best_sampler(given: dict[str, Any]) -> Literal["tpe", "gp"]:
+    several = isinstance(given.get("given_objectives"), tuple) and len(given["given_objectives"]) > 1
+    return "tpe" if several else "gp"
 
 
 def _budget(value: object) -> object:
@@ -208,20 +221,25 @@ def _budget(value: object) -> object:
 
 
 class Spec(Strict):
+    """What may be left out, and is, study.planning chooses by the data, the machine and the budget: image_size,
+    trials, epochs, early_stopping.min_epochs, finalists. The values here are those of a study that nobody plans, a
+    simulated one."""
+
     description: str = ""
     dataset: str
-    image_size: int
+    image_size: int = 128
     """Side of the square training image, in pixels."""
-    trials: int = Field(ge=1)
+    trials: int = Field(default=20, ge=1)
     """Baselines included, seed replicates of the finalists not."""
-    epochs: int = Field(ge=1)
+    epochs: int = Field(default=30, ge=1)
     budget: Annotated[str | None, BeforeValidator(_budget)] = None
     """What the study may cost at most, as in 2h, 40gpu-hours or 25usd: see study.budget."""
     seed: int = Field(default=0, ge=0)
     given_objectives: Objectives = Field(default=Objective(), alias="objective")
     """A list is searched for its Pareto set. The first one is that of early stopping and of a trial's best epoch."""
-    sampler: Literal["tpe", "gp", "cmaes", "random", "qmc"] = "tpe"
-    """What proposes the next trial: a name in study.samplers.SAMPLERS."""
+    sampler: Literal["tpe", "gp", "cmaes", "random", "qmc"] = Field(default_factory=_best_sampler)
+    """What proposes the next trial: a name in study.samplers.SAMPLERS. The default is what docs/search.md shows to
+    be best: gp, or tpe if there are several objectives."""
     early_stopping: EarlyStopping = EarlyStopping()
     finalists: Annotated[Finalists, BeforeValidator(_finalists)] = Finalists()
     compare: str | None = None
@@ -232,6 +250,9 @@ class Spec(Strict):
     search: Search | None = None
     """Only a study of nothing but baselines needs none."""
     baselines: Annotated[tuple[Baseline, ...], Field(strict=False)] = ()
+    """The recipe first. The published ones among them that do not fit the budget are left out by study.planning."""
+    published: Literal["fitting", "all"] = "fitting"
+    """`all`: published baselines are run whatever they cost."""
 
     @property
     def objectives(self) -> tuple[objective.Objective, ...]:
@@ -290,7 +311,15 @@ def load_spec(name_or_path: str, overrides: Sequence[str] = ()) -> Spec:
         advice = f"{did_you_mean(name_or_path, names)} (bundled: {', '.join(names)})"
         raise SpecError(source, "", f"neither a bundled study nor a file{advice}")
     raw = spec_file.read(path, source)
-    return Spec.from_json(raw | {"baselines": _borrowed(raw.get("baselines"), source)}, overrides, source)
+    raw |= {"baselines": _borrowed(raw.get("baselines"), source)}
+    return Spec.from_json(_as_many_baselines_as_trials(spec_file.override(raw, overrides, source)), (), source)
+
+
+def _as_many_baselines_as_trials(raw: spec_file.Raw) -> spec_file.Raw:
+    """The first ones: of one trial, the recipe."""
+    trials = raw.get("trials")
+    fewer = isinstance(trials, int) and isinstance(raw["baselines"], list) and 0 < trials < len(raw["baselines"])
+    return raw | {"baselines": raw["baselines"][:trials]} if fewer else raw
 
 
 def _borrowed(baselines: Any, source: str) -> Any:

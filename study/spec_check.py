@@ -47,11 +47,6 @@ def _budget(spec: "Spec") -> Iterator[Problem]:
         yield "resources.price_per_hour", problem
     if spec.trials < len(spec.baselines):
         yield "trials", f"{spec.trials} given; must be at least {len(spec.baselines)}, the number of baselines"
-    stopping = spec.early_stopping
-    if stopping.scheduler != "none" and spec.epochs < stopping.min_epochs:
-        yield "epochs", f"{spec.epochs} given; must be at least early_stopping.min_epochs, {stopping.min_epochs}"
-    if spec.finalists.top > spec.trials:
-        yield "finalists.top", f"{spec.finalists.top} given; must be at most trials, {spec.trials}"
     if spec.finalists.seeds > 1 and spec.trials > replicates.STEP:
         yield "finalists.seeds", f"{spec.finalists.seeds} given; must be 1 with more than {replicates.STEP} trials"
     workers, smallest = spec.resources.workers_per_trial, _smallest_batch(spec)

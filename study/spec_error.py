@@ -28,12 +28,13 @@ EXPECTED = {
 
 
 class SpecError(Exception):
-    """A spec cannot be used. The message is one line: which file, which key, what was given, what is allowed."""
+    """A spec cannot be used. The message is one line: which file, which key, what was given, what is allowed; the same
+    for each further problem."""
 
-    def __init__(self, source: str, path: str, problem: str, more: int = 0):
-        place = f"{source}: {path}" if path else source
-        rest = f" (and {more} more)" if more else ""
-        super().__init__(f"{place}: {problem}{rest}")
+    def __init__(self, source: str, path: str, problem: str, more: Sequence[tuple[str, str]] = ()):
+        """`more`: path and problem of each further one."""
+        all_of_them = [(path, problem), *more]
+        super().__init__(f"{source}: " + "; ".join(f"{at}: {what}" if at else what for at, what in all_of_them))
 
 
 def refusal(problems: Sequence[tuple[str, str]]) -> ValidationError:
@@ -54,8 +55,8 @@ def from_pydantic(error: ValidationError, source: str, model: type[BaseModel]) -
         lines.setdefault(_path(detail), _problem(detail, model))
     meant = set(_meant(details, model))
     kept = [(path, line) for path, line in lines.items() if not (path in meant and line.startswith("missing"))]
-    path, problem = kept[0]
-    return SpecError(source, path, problem, more=len(kept) - 1)
+    (path, problem), *more = kept
+    return SpecError(source, path, problem, more)
 
 
 def did_you_mean(word: str, allowed: Sequence[str]) -> str:

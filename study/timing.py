@@ -1,68 +1,104 @@
-"""How long a study's experiments take to train, from a few steps of each kind on random pixels, on this machine."""
+"""How long a study's experiments take to train: timed by a few steps of each kind on random pixels, on this machine.
 
-import statistics
+What was timed is kept beside the packs, so that the study that follows a dry run, and the next one, need not time it
+again.
+"""
+
+import json
+import os
+from collections.abc import Callable
 from dataclasses import replace
-from itertools import product
+from pathlib import Path
 
 import torch
 
-from seg import loop
+from seg import loop, pack
 from seg.experiment import Experiment
 from seg.pixels import Pixels
-from study import conditions
-from study.dimension import Dimension, Value, ends
-from study.spec import Spec
 
-IMAGES = 16
+IMAGES = 8
 EPOCHS = 4
 """The fastest counts: the first ones warm up, and other programs may run beside."""
+SIZE = 128
+"""Of the images that are timed, in pixels. Larger ones take as many times longer as they have more pixels."""
 TINY = 1e-12
+FILE = "timings.json"
 
 
-def seconds_per_image(spec: Spec, threads: int) -> float:
-    """Of training, as the study's trials train: the mean over its architectures, with the encoder frozen and trained
-    where both are searched, and its baselines."""
-    torch.set_num_threads(threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return statistics.mean(_seconds_per_image(kind, device) for kind in kinds(spec))
+class Timer:
+    """Seconds that a training image takes in an experiment, on one lane of so many threads. Each kind of experiment is
+    timed once: its model, whether the encoder is frozen, and its precision."""
+
+    def __init__(self, threads: int, say: Callable[[str], None] = lambda line: None):
+        """`say` is told in a line what is being timed."""
+        self._threads, self._say = threads, say
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = torch.cuda.get_device_name() if self._device.type == "cuda" else f"{threads} threads"
+        self._machine = f"{name}, torch {torch.__version__}"
+        self._known = _read()
+
+    def __call__(self, experiment: Experiment) -> float:
+        frozen = " frozen" if experiment.encoder_freeze else ""
+        kind = f"{experiment.model}{frozen}, {experiment.precision}, {experiment.augment}; {self._machine}"
+        if kind not in self._known:
+            self._say(f"timing {experiment.model}{frozen} ...")
+            self._known[kind] = _seconds_per_image(experiment, self._device, self._threads)
+            _write(self._known)
+        return self._known[kind] * (experiment.image_size / SIZE) ** 2
 
 
-def kinds(spec: Spec) -> list[Experiment]:
-    """One for each architecture and each way to train its encoder; every other choice is the first of its dimension."""
-    found = [conditions.published(spec, baseline) for baseline in spec.baselines]
-    searched = conditions.by_field(spec)
-    models, flags = (ends(searched.get(name, ())) for name in ("model", "encoder_freeze"))
-    for model, frozen in product(models, flags or (False,)):
-        found.append(conditions.determine(spec, _with({"model": model, "encoder_freeze": frozen})))
-    return list({(one.model, one.encoder_freeze): one for one in found}.values())
+def _path() -> Path:
+    return pack.default_root().parent / FILE
 
 
-def _with(given: dict[str, Value]) -> conditions.Choose:
-    def choose(name: str, dimension: Dimension) -> Value:
-        return given[name] if name in given else conditions.first(name, dimension)
+def _read() -> dict[str, float]:
+    """What was timed here before; nothing if the file is missing or damaged."""
+    try:
+        found = json.loads(_path().read_text())
+    except (OSError, ValueError):
+        return {}
+    known = found.items() if isinstance(found, dict) else ()
+    return {kind: seconds for kind, seconds in known if isinstance(seconds, float) and seconds > 0}
 
-    return choose
+
+def _write(known: dict[str, float]) -> None:
+    """Whole or not at all. A folder that cannot be written costs no more than timing again."""
+    path = _path()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_suffix(f".{os.getpid()}")
+        beside.write_text(json.dumps(known, indent=1))
+        beside.replace(path)
+    except OSError:
+        pass
 
 
-def _seconds_per_image(chosen: Experiment, device: torch.device) -> float:
+def _seconds_per_image(experiment: Experiment, device: torch.device, threads: int) -> float:
     """Rates of nearly nothing take as long, and random images cannot make the loss diverge."""
     timed = replace(
-        chosen,
+        experiment,
+        image_size=SIZE,
         epochs=EPOCHS,
+        batch_size=IMAGES,
         decoder_lr=TINY,
-        encoder_lr=None if chosen.encoder_freeze else TINY,
+        encoder_lr=None if experiment.encoder_freeze else TINY,
         encoder_frozen_epochs=0,
         encoder_weights="none",
     )
-    run = loop.start(timed, _data(chosen.image_size, device), device)
-    return 1 / max(result.images_per_second for result in loop.epochs(run))
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        run = loop.start(timed, _data(device), device)
+        return 1 / max(result.images_per_second for result in loop.epochs(run))
+    finally:
+        torch.set_num_threads(before)
 
 
-def _data(size: int, device: torch.device) -> loop.Data:
+def _data(device: torch.device) -> loop.Data:
     def pixels(images: int) -> Pixels:
-        rgb = torch.randint(0, 256, (images, size, size, 3), dtype=torch.uint8)
-        masks = torch.randint(0, 2, (images, size, size), dtype=torch.uint8)
+        rgb = torch.randint(0, 256, (images, SIZE, SIZE, 3), dtype=torch.uint8)
+        masks = torch.randint(0, 2, (images, SIZE, SIZE), dtype=torch.uint8)
         return Pixels([str(i) for i in range(images)], torch.arange(images), rgb, masks, device)
 
-    counts = torch.full((IMAGES, 2), size * size // 2)
+    counts = torch.full((IMAGES, 2), SIZE * SIZE // 2)
     return loop.Data(pixels(IMAGES), pixels(1), ("background", "object"), counts)

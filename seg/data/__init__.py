@@ -13,7 +13,7 @@ from seg import split
 from seg.data import coco, folder, isic, pets, phantom
 from seg.data.sample import DataError, Dataset, MissingData, Sample
 
-__all__ = ["DATASETS", "DataError", "Dataset", "MissingData", "Sample", "load", "parse"]
+__all__ = ["DATASETS", "DataError", "Dataset", "MissingData", "Sample", "downloadable", "load", "parse"]
 
 
 class Loader(Protocol):
@@ -40,6 +40,11 @@ def load(name: str, data_dir: Path | str, download: bool = True) -> Dataset:
     known, train_images = parse(name)
     dataset = DATASETS[known](Path(data_dir), download=download)
     return dataset if train_images is None else split.fewer(dataset, train_images)
+
+
+def downloadable(name: str) -> bool:
+    """Whether a dataset that is missing can be downloaded. A user's own cannot."""
+    return parse(name)[0] != folder.NAME
 
 
 def parse(name: str) -> tuple[str, int | None]:

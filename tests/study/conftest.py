@@ -51,7 +51,7 @@ def make_record() -> MakeRecord:
             {"epoch": number, metric: value, "seconds": 2.0, "images_per_second": 100.0}
             for number, value in enumerate(values, 1)
         ]
-        best = Objective(metric, "max" if mode == "max" else "min").best_row(rows)
+        best = Objective(metric, "max" if mode == "max" else "min").kept_row(rows)
         record = Record(trial, f"id{trial}", state, source, experiment.to_json(), epochs=rows)
         record.best_epoch = best["epoch"] if best else None
         if replicate_of is not None:

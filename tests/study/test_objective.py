@@ -30,17 +30,17 @@ def rows(*values: float | None) -> list[dict[str, float | int | None]]:
     ],
 )
 def test_best_row(objective: Objective, values: tuple[float, ...], best_epoch: int) -> None:
-    best = objective.best_row(rows(*values))
+    best = objective.kept_row(rows(*values))
     assert best is not None and best["epoch"] == best_epoch
 
 
 @pytest.mark.parametrize("values", [(), (math.nan,), (None, math.inf)])
 def test_no_best_row_where_nothing_is_scored(values: tuple[float | None, ...]) -> None:
-    assert MOST.best_row(rows(*values)) is None
+    assert MOST.kept_row(rows(*values)) is None
 
 
 def test_a_row_without_the_metric_has_no_score() -> None:
-    assert MOST.best_row([{"epoch": 1, "val_loss": 0.1}]) is None
+    assert MOST.kept_row([{"epoch": 1, "val_loss": 0.1}]) is None
 
 
 def test_better_is_strict() -> None:

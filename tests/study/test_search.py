@@ -44,7 +44,7 @@ class Running:
         for value in values:
             epoch = len(self.record.epochs) + 1
             self.record.epochs.append({"epoch": epoch, "val_iou": value, "seconds": 1.0, "images_per_second": 1.0})
-            best = self.search._objective.best_row(self.record.epochs)
+            best = self.search._objective.kept_row(self.record.epochs)
             self.record.best_epoch = best["epoch"] if best else None
             decision = self.search.judge(self.record)
         return decision

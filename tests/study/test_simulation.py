@@ -278,7 +278,7 @@ def test_a_row_has_the_objective_whatever_it_is(metric: str, mode: Any) -> None:
     experiment = Experiment("phantom", 64, "mobilenetv2_skip", "bce", 3, decoder_lr=1e-3, encoder_lr=1e-4)
     objective = Objective(metric, mode)
     rows = [row(Course(np.array([0.4, 0.7]), np.ones(2)), epoch, 2.0, experiment, objective) for epoch in (1, 2)]
-    assert objective.best_row(rows) is rows[1]
+    assert objective.kept_row(rows) is rows[1]
     assert rows[1][metric] == pytest.approx(0.7 if mode == "max" else 0.3) and rows[1]["images_per_second"] == 500
 
 

@@ -1,0 +1,284 @@
+"""Chooses what a spec leaves open, so that the study fits its budget, uses it, and has the recipe trained in full:
+image size, epochs, the first rung, trials, finalists and their seeds, and which published configurations take part.
+
+Everything is reckoned from the seconds that a training image takes (study.timing) and the number of images. How image
+size and length are weighed against each other comes from the experiments in analysis/results/recipe.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from seg import models
+from seg.experiment import Experiment
+from study import conditions
+from study.budget import Budget, parse
+from study.meter import price
+from study.progress import duration
+from study.records import RECIPE
+from study.resources import Allotment, Cluster
+from study.spec import Baseline, Spec
+
+SIZES = (128, 160, 192, 224, 256, 320, 384, 448, 512)
+"""Image sizes that are tried, in pixels."""
+DEFAULT_SIZE = 192
+FULL_STEPS, FULL_EPOCHS = 400, 15
+"""Optimiser steps and passes over the images after which the recipe gains more from larger images than from more."""
+LONGEST = 2.5
+"""Times its full length that the recipe is trained at most, at the largest size that is worth it."""
+FEWEST_STEPS = 120
+"""Of a trial: with fewer the plan takes smaller images, and below that says so."""
+RECIPE_SHARE, RECIPE_SHARE_AT_MOST = 0.55, 0.9
+"""Part of a lane's time in which the recipe is to have its full length; that it may take if it cannot."""
+STOPPED_SHARE = 0.45
+"""Of a full trial's time, what a searched one takes on average: most are stopped early."""
+PUBLISHED_SHARE = 1 / 3
+"""Of what the recipe leaves, the most that published configurations may take."""
+REPEATED_TRIALS = 12
+"""Full trials that must fit beside the recipe before the finalists are trained with a second seed."""
+RUNG_SHARE = 1 / 8
+"""Of a trial's epochs, what comes at least before its first rung."""
+
+EPOCH_SECONDS = 0.15
+"""Of each epoch, beside its images: messages, counts, a checkpoint."""
+START_SECONDS = 30.0
+"""From the plan to the first step of the first trial: packing a small dataset, Ray, one lane."""
+END_SECONDS = 15.0
+"""After the last trial: records, verdict and report, beside the time that scoring takes."""
+MARGIN = 0.95
+"""Of what is left for training, what is planned with: a busy machine is slower than it was when it was timed."""
+
+Pace = Callable[[Experiment], float]
+"""Seconds that a training image takes in an experiment, on one lane."""
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What a study is planned for."""
+
+    images: Mapping[str, int]
+    """Of each split."""
+    side: int
+    """Pixels of the shorter side of a typical image."""
+    allotment: Allotment
+    cluster: Cluster
+    pace: Pace
+    elapsed_seconds: float = 0.0
+    """Since the command was typed."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    spec: Spec
+    """With nothing left open."""
+    full_seconds: float
+    """Of one trial of the recipe, or of an average one if there is no recipe."""
+    search_seconds: float
+    """Of all trials, each stopped as early as it is expected to be."""
+    reserved_seconds: float
+    """For scoring the finalists and the report, within the budget."""
+    remarks: tuple[str, ...]
+    """What was chosen, why, and what a person may change."""
+    left_out: tuple[str, ...] = ()
+    """Published configurations that do not fit, each with its cost."""
+
+
+def plan(spec: Spec, at: Situation) -> Planned:
+    """What `spec` states stays; what it leaves open is chosen. Without a budget, as for an evening's study."""
+    seconds = training_seconds(spec, at)
+    lane_seconds = seconds / at.allotment.lanes if seconds else None
+    sized = _sized(spec, at, lane_seconds)
+    lengthened = _lengthened(sized, at, lane_seconds)
+    chosen, left_out = _published(lengthened, at, seconds)
+    chosen = _rungs(_counted(chosen, at, seconds), at)
+    full = full_seconds(chosen, at)
+    search = _search_seconds(chosen, at)
+    reserved = ending_seconds(chosen, at)
+    return Planned(chosen, full, search, reserved, _remarks(spec, chosen, at, full, seconds), tuple(left_out))
+
+
+def training_seconds(spec: Spec, at: Situation) -> float | None:
+    """Seconds of all lanes together that the budget leaves for training; None without a budget."""
+    if spec.budget is None:
+        return None
+    wall = 3600 * _hours(parse(spec.budget), spec, at) - at.elapsed_seconds - START_SECONDS - ending_seconds(spec, at)
+    return max(wall, 1.0) * MARGIN * at.allotment.lanes
+
+
+def _hours(budget: Budget, spec: Spec, at: Situation) -> float:
+    """That the budget lasts for."""
+    allotment = at.allotment
+    hourly = {"hours": 1.0, "GPU-hours": allotment.lanes * allotment.workers * allotment.gpus_per_worker}
+    if budget.unit == "usd":
+        hourly["usd"] = sum(price(spec.resources.price_per_hour or {}, node.kind) for node in at.cluster.all)
+    return budget.amount / hourly[budget.unit] if hourly[budget.unit] else math.inf
+
+
+def ending_seconds(spec: Spec, at: Situation) -> float:
+    """Scoring of the finalists at native size, and the report."""
+    finalists = len(spec.baselines) + spec.finalists.top * spec.finalists.seeds
+    each = at.pace(typical(spec)) / 3 + READ_SECONDS
+    return END_SECONDS + at.images["test"] * (READ_SECONDS + finalists * each)
+
+
+READ_SECONDS = 0.02
+"""To read an image at its native size, and to bring probabilities to that size."""
+
+
+def has_recipe(spec: Spec) -> bool:
+    return any(one.name == RECIPE for one in spec.baselines)
+
+
+def typical(spec: Spec) -> Experiment:
+    """The recipe, or what stands for the study's trials if it has none."""
+    recipe = next((one for one in spec.baselines if one.name == RECIPE), None)
+    if recipe is None and spec.search is not None:
+        return conditions.determine(spec, conditions.first)
+    return conditions.published(spec, recipe or spec.baselines[0])
+
+
+def epoch_seconds(experiment: Experiment, at: Situation) -> float:
+    """Validation costs about a third of a training step an image: it has no backward pass."""
+    return at.pace(experiment) * (at.images["train"] + at.images["val"] / 3) + EPOCH_SECONDS
+
+
+def full_seconds(spec: Spec, at: Situation) -> float:
+    return spec.epochs * epoch_seconds(typical(spec), at)
+
+
+def steps_per_epoch(experiment: Experiment, at: Situation) -> int:
+    return math.ceil(at.images["train"] / experiment.batch_size)
+
+
+def _full_epochs(spec: Spec, at: Situation) -> int:
+    return max(math.ceil(FULL_STEPS / steps_per_epoch(typical(spec), at)), FULL_EPOCHS)
+
+
+def _states(spec: Spec, name: str) -> bool:
+    return name in spec.model_fields_set
+
+
+def _with(spec: Spec, **values: object) -> Spec:
+    return spec.model_copy(update=values)
+
+
+def _sized(spec: Spec, at: Situation, lane_seconds: float | None) -> Spec:
+    """With the largest images of which the recipe can be trained in full within its share of the time. Images are not
+    made larger than they are."""
+    if _states(spec, "image_size"):
+        return spec
+    largest = max(at.side, SIZES[0]) + SIZES[0] // 4
+    sizes = [size for size in SIZES if size <= largest and _taken(spec, size)] or [spec.image_size]
+    if lane_seconds is None:
+        return _with(spec, image_size=min(sizes, key=lambda size: abs(size - DEFAULT_SIZE)))
+    epochs = spec.epochs if _states(spec, "epochs") else _full_epochs(spec, at)
+    fitting = [
+        size
+        for size in sizes
+        if epochs * epoch_seconds(typical(_with(spec, image_size=size)), at) <= RECIPE_SHARE * lane_seconds
+    ]
+    return _with(spec, image_size=max(fitting, default=sizes[0]))
+
+
+def _taken(spec: Spec, size: int) -> bool:
+    """Whether every model of the study can train on images of this size. They were checked at the first of SIZES:
+    asking their rule is enough."""
+    return all(size % models.family(name).multiple == 0 for name in spec.models)
+
+
+def _lengthened(spec: Spec, at: Situation, lane_seconds: float | None) -> Spec:
+    """With as many epochs as fill the recipe's share, neither less than its full length, if that fits at all, nor more
+    than LONGEST times that."""
+    if _states(spec, "epochs"):
+        return spec
+    full = _full_epochs(spec, at)
+    if lane_seconds is None:
+        return _with(spec, epochs=full)
+    each = epoch_seconds(typical(spec), at)
+    at_ease, at_most = (int(share * lane_seconds / each) for share in (RECIPE_SHARE, RECIPE_SHARE_AT_MOST))
+    epochs = min(at_ease, int(LONGEST * full)) if at_ease >= full else min(at_most, full)
+    return _with(spec, epochs=max(epochs, 1))
+
+
+def _published(spec: Spec, at: Situation, seconds: float | None) -> tuple[Spec, list[str]]:
+    """Without those published configurations that would take too much of what the recipe leaves."""
+    if seconds is None or spec.published == "all" or spec.search is None:
+        return spec, []
+    left = PUBLISHED_SHARE * (seconds - full_seconds(spec, at))
+    kept: list[Baseline] = []
+    left_out: list[str] = []
+    for baseline in spec.baselines:
+        cost = spec.epochs * epoch_seconds(conditions.published(spec, baseline), at) if baseline.system else 0.0
+        if cost > left:
+            left_out.append(f"{baseline.name}: {duration(cost)}")
+        else:
+            kept.append(baseline)
+            left -= cost
+    return _with(spec, baselines=tuple(kept)), left_out
+
+
+def _counted(spec: Spec, at: Situation, seconds: float | None) -> Spec:
+    """With as many trials as the time is expected to hold, and finalists as they are worth it."""
+    full = full_seconds(spec, at)
+    if spec.search is None:
+        return _with(spec, trials=len(spec.baselines)) if not _states(spec, "trials") else spec
+    given = len(spec.baselines)
+    if seconds is not None:
+        left = seconds - sum(spec.epochs * epoch_seconds(conditions.published(spec, b), at) for b in spec.baselines)
+        repeats = left >= REPEATED_TRIALS * full
+        if not _states(spec, "finalists"):
+            finalists = type(spec.finalists)(top=3 if repeats else 2, seeds=2 if repeats else 1)
+            spec = _with(spec, finalists=finalists)
+        left -= spec.finalists.top * (spec.finalists.seeds - 1) * full
+        if not _states(spec, "trials"):
+            searched = max(math.floor(left / (STOPPED_SHARE * full)), 0)
+            trials = given + searched
+            if spec.compare:
+                from study.comparison import comparable
+
+                values = len(comparable(spec)[spec.compare])
+                trials = given + max(searched // values, 1) * values
+            spec = _with(spec, trials=max(trials, given, 1))
+    return spec
+
+
+def _rungs(spec: Spec, at: Situation) -> Spec:
+    """With the first rung after enough optimiser steps to judge by."""
+    stopping = spec.early_stopping
+    if "min_epochs" in stopping.model_fields_set:
+        return spec
+    by_steps = math.ceil(stopping.min_steps / steps_per_epoch(typical(spec), at))
+    first = max(by_steps, math.ceil(RUNG_SHARE * spec.epochs))
+    return _with(spec, early_stopping=stopping.model_copy(update={"min_epochs": first}))
+
+
+def _search_seconds(spec: Spec, at: Situation) -> float:
+    """Wall time of the search on all lanes."""
+    searched = (spec.trials - len(spec.baselines)) * STOPPED_SHARE * full_seconds(spec, at)
+    given = sum(spec.epochs * epoch_seconds(conditions.published(spec, b), at) for b in spec.baselines)
+    return max((searched + given) / at.allotment.lanes, full_seconds(spec, at))
+
+
+def _remarks(asked: Spec, chosen: Spec, at: Situation, full: float, seconds: float | None) -> tuple[str, ...]:
+    experiment = typical(chosen)
+    steps = chosen.epochs * steps_per_epoch(experiment, at)
+    what = "the recipe" if has_recipe(chosen) else "a trial"
+    more = chosen.trials - 1
+    plan = (
+        f"{what} trains {chosen.epochs} epochs ({steps} steps) at {chosen.image_size} px, about {duration(full)}; "
+        + (f"then up to {more} more trial{'s' if more > 1 else ''} around it" if more else "nothing else is tried")
+    )
+    why = _why(asked, chosen, at, seconds)
+    return (plan, why) if why else (plan,)
+
+
+def _why(asked: Spec, chosen: Spec, at: Situation, seconds: float | None) -> str:
+    flags = {"image_size": "--image-size", "epochs": "--epochs", "trials": "--trials"}
+    open_ones = [flag for name, flag in flags.items() if not _states(asked, name)]
+    if not open_ones:
+        return ""
+    change = f"change it with {', '.join(open_ones)}" + (" or --budget" if seconds else "")
+    if seconds is None:
+        return f"without a budget: {change}, or give --budget 15min and let it fit"
+    each = 1000 * at.pace(typical(chosen))
+    return f"because a training image takes {each:.3g} ms here, and the budget leaves {duration(seconds)}; {change}"
