@@ -8,7 +8,7 @@ PIP_INSTALL := $(PY) -m pip install -qq -c constraints.txt
 export RAY_USAGE_STATS_ENABLED := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help study test lint check-clusters bench clean
+.PHONY: help study test apt lint check-clusters bench clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name what; do \
@@ -17,8 +17,13 @@ help:  ## show this list
 study: $(STAMP)  ## run the small synthetic study to the end: leaderboard and report in ./studies
 	@$(PY) -m study.run phantom
 
-test: lint  ## check style and types, then run every test
+test: $(STAMP)  ## install Debian packages if allowed, check style and types, then run every test
+	@.ci/apt || true
+	@$(MAKE) --no-print-directory lint
 	@$(PY) -m pytest -n 2 --no-loadscope-reorder --durations 30
+
+apt:  ## install the Debian packages that the tests need, with root or sudo
+	@.ci/apt --ask
 
 lint: $(STAMP)  ## check style and types only
 	@$(PY) -m ruff check

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from debian import left_out, not_installed
 from postgres_server import PostgresServer, installed
 from s3_server import BUCKET, S3Server
 from tiny_images import add_pair
@@ -29,11 +30,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return OneRay(config, log)
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Figures that tests measured, which none of them asserts."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: Any) -> Iterator[None]:
+    """Figures that tests measured, which none of them asserts; last, after pytest's own lists, what was left out."""
     for report in terminalreporter.getreports("passed"):
         for name, value in report.user_properties:
             terminalreporter.write_line(f"{name}: {value}")
+    yield
+    if skipped := terminalreporter.getreports("skipped"):
+        terminalreporter.write_line(left_out([report.longrepr[2].removeprefix("Skipped: ") for report in skipped]))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -92,7 +97,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 def postgres_server() -> Iterator[PostgresServer]:
     """A running PostgreSQL server; skip where none is installed."""
     if not installed():
-        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+        pytest.skip(not_installed("postgresql"))
     server = PostgresServer()
     try:
         server.start()

@@ -1,7 +1,7 @@
 """A host of its own on this machine: network, process, mount, name and IPC namespaces, with sshd as its first process.
 
 Private are its home, /tmp, /var/tmp, /run and /dev/shm; all else is this machine's, read-only. Ends with the process
-that made it. Needs root, and Debian's openssh-server, rsync, iproute2 and util-linux.
+that made it. Needs root, and the packages below.
 """
 
 import os
@@ -13,9 +13,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
+from debian import NEEDS_ROOT, not_installed
+
 PROJECT = Path(__file__).parents[1]
 HOME = Path("/root")
-PROGRAMS = ("/usr/sbin/sshd", "rsync", "ip", "nsenter", "unshare", "setpriv")
+PACKAGES = {
+    "iproute2": ("ip",),
+    "openssh-client": ("ssh", "ssh-keygen"),
+    "openssh-server": ("/usr/sbin/sshd",),
+    "procps": ("ps", "uptime"),
+    "rsync": ("rsync",),
+    "util-linux": ("nsenter", "unshare", "setpriv"),
+}
+"""Debian's packages, and the programs that are needed of each."""
 DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL")
 """Whatever is started so ends with the process that started it, also where that is killed."""
 NAMESPACES = ("net", "pid", "mount", "uts", "ipc")
@@ -64,9 +74,9 @@ exec /usr/sbin/sshd -D -e -f /run/private/machine/sshd_config >/run/sshd.log 2>&
 def missing() -> str:
     """Why no such host can be made here; empty where it can."""
     if os.geteuid():
-        return "namespaces need root"
-    absent = [program for program in PROGRAMS if not shutil.which(program)]
-    return f"{', '.join(absent)}: not installed; apt.txt names the packages" if absent else ""
+        return NEEDS_ROOT
+    absent = [package for package, programs in PACKAGES.items() if not all(map(shutil.which, programs))]
+    return not_installed(*absent) if absent else ""
 
 
 class NamespacedHost:

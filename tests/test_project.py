@@ -5,8 +5,11 @@ import re
 import tomllib
 from pathlib import Path
 
+import debian
+import namespaced_host
 import pytest
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
@@ -26,7 +29,7 @@ MODULES = sorted(
     for path in (PROJECT / folder).rglob("*.py")
     if path.read_text().strip()
 )
-OPTIONAL = ("test", "zoo", "samplers", "dashboard", "export")
+OPTIONAL = ("test", "samplers", "dashboard", "export")
 DIRECT = [
     Requirement(line) for line in [*PACKAGE["dependencies"], *(line for name in OPTIONAL for line in EXTRAS[name])]
 ]
@@ -96,7 +99,39 @@ def test_constraints_are_versions_only() -> None:
     assert strange == []
 
 
-@pytest.mark.parametrize("file", ["Makefile", ".ci/run", ".github/workflows/ci.yml", "pyproject.toml"])
+def test_every_python_that_is_accepted_is_a_classifier_and_named_by_make() -> None:
+    accepted = [f"3.{minor}" for minor in range(30) if f"3.{minor}" in SpecifierSet(PACKAGE["requires-python"])]
+    named = re.search(r"Python (3\.[\d., or]+) is needed", MAKEFILE)
+    assert re.findall(r":: (3\.\d+)", " ".join(PACKAGE["classifiers"])) == accepted
+    assert named and re.findall(r"3\.\d+", named[1]) == accepted
+    (low, below) = re.findall(r"\(3, (\d+)\)", MAKEFILE)
+    assert [f"3.{minor}" for minor in range(int(low), int(below))] == accepted
+
+
+def test_the_zoo_extra_can_still_be_asked_for() -> None:
+    assert EXTRAS["zoo"] == [] and any(
+        line.startswith("segmentation-models-pytorch") for line in PACKAGE["dependencies"]
+    )
+
+
+def test_every_debian_package_that_a_test_skips_without_is_in_apt_txt() -> None:
+    lines = (PROJECT / "apt.txt").read_text().splitlines()
+    packages = {line for line in lines if not line.startswith("#")}
+    assert packages == {"chromium", "postgresql", *namespaced_host.PACKAGES}
+
+
+def test_one_line_adds_up_what_was_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda program: f"/usr/bin/{program}")
+    chromium, both = debian.not_installed("chromium"), debian.not_installed("rsync", "chromium")
+    assert debian.left_out([chromium, both, debian.NEEDS_ROOT, "no GPU here"]) == (
+        "left out: 4 tests; 2 need chromium, rsync (`make apt` installs them), 1 need root (`sudo make test`), "
+        "1 for the reasons above"
+    )
+    monkeypatch.setattr("shutil.which", lambda program: None)
+    assert debian.left_out([chromium]) == "left out: 1 test; 1 need chromium (Debian's names; this system has others)"
+
+
+@pytest.mark.parametrize("file", ["Makefile", ".ci/apt", ".ci/run", ".github/workflows/ci.yml", "pyproject.toml"])
 def test_set_up_names_no_package_index(file: str) -> None:
     """Packages come from whatever index the user's own pip is set up with."""
     assert not re.search(r"index-url|find-links|trusted-host|https?://", (PROJECT / file).read_text())

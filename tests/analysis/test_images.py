@@ -8,14 +8,13 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from debian import not_installed
 from PIL import Image
 
 from analysis import images, report
 
 DRAWING = images.Drawing(json.dumps({"data": [{"x": [1, 2], "y": [3, 4]}], "layout": {"height": 300}}), 500)
-needs_browser = pytest.mark.skipif(
-    not any(map(shutil.which, images.BROWSERS)), reason="no browser is installed: apt-get install chromium"
-)
+needs_browser = pytest.mark.skipif(not any(map(shutil.which, images.BROWSERS)), reason=not_installed("chromium"))
 
 
 @needs_browser

@@ -13,6 +13,7 @@ from typing import Any
 
 import bench_report
 import pytest
+from debian import not_installed
 from generated import written
 
 from analysis import report, serve
@@ -38,7 +39,7 @@ TELL = """<script>addEventListener("load", () => setTimeout(() => {
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt-get install chromium"),
+    pytest.mark.skipif(CHROMIUM is None, reason=not_installed("chromium")),
 ]
 
 CLICK = """<script>addEventListener("load", () => setTimeout(() => {
