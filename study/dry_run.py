@@ -29,6 +29,7 @@ def show(
     began = time.monotonic()
     say("reading the data ...")
     lines = {"study": redact(store.uri)}
+    warnings: tuple[str, ...] = ()
     try:
         dataset = data.load(spec.dataset, data_dir, download=False)
     except MissingData as error:
@@ -41,7 +42,7 @@ def show(
         spent = elapsed_seconds + time.monotonic() - began
         at = situation(spec, dataset, cluster, spent, say)
         planned = planning.plan(spec, at)
-        spec = planned.spec
+        spec, warnings = planned.spec, dataset.warnings
         images = ", ".join(f"{count} {name}" for name, count in at.images.items())
         remark = f" ({dataset.remark})" if dataset.remark else ""
         lines |= {"data": f"{dataset.name}: {images} images{remark}"} | _plan(planned, at)
@@ -62,7 +63,7 @@ def show(
         print(f"{title:15s} {text}")
     for place, line in enumerate(space.describe(spec)):
         print(f"{'search space' if place == 0 else '':15s} {line}")
-    for line in caveats(spec):
+    for line in (*warnings, *caveats(spec)):
         print(f"{'warning':15s} {line}")
     print("nothing was started; leave --dry-run out to start")
 

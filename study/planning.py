@@ -13,6 +13,7 @@ from seg import models
 from seg.experiment import Experiment
 from study import conditions
 from study.budget import Budget, parse
+from study.comparison import comparable
 from study.meter import price
 from study.progress import duration
 from study.records import RECIPE
@@ -221,25 +222,26 @@ def _counted(spec: Spec, at: Situation, seconds: float | None) -> Spec:
     """With as many trials as the time is expected to hold, and finalists as they are worth it."""
     full = full_seconds(spec, at)
     if spec.search is None:
-        return _with(spec, trials=len(spec.baselines)) if not _states(spec, "trials") else spec
+        return spec
     given = len(spec.baselines)
-    if seconds is not None:
-        left = seconds - sum(spec.epochs * epoch_seconds(conditions.published(spec, b), at) for b in spec.baselines)
-        repeats = left >= REPEATED_TRIALS * full
-        if not _states(spec, "finalists"):
-            finalists = type(spec.finalists)(top=3 if repeats else 2, seeds=2 if repeats else 1)
-            spec = _with(spec, finalists=finalists)
-        left -= spec.finalists.top * (spec.finalists.seeds - 1) * full
-        if not _states(spec, "trials"):
-            searched = max(math.floor(left / (STOPPED_SHARE * full)), 0)
-            trials = given + searched
-            if spec.compare:
-                from study.comparison import comparable
-
-                values = len(comparable(spec)[spec.compare])
-                trials = given + max(searched // values, 1) * values
-            spec = _with(spec, trials=max(trials, given, 1))
+    if seconds is None:
+        return spec if _states(spec, "trials") else _with(spec, trials=given + _shared(spec, spec.trials - given))
+    left = seconds - sum(spec.epochs * epoch_seconds(conditions.published(spec, b), at) for b in spec.baselines)
+    repeats = left >= REPEATED_TRIALS * full
+    if not _states(spec, "finalists"):
+        finalists = type(spec.finalists)(top=3 if repeats else 2, seeds=2 if repeats else 1)
+        spec = _with(spec, finalists=finalists)
+    left -= spec.finalists.top * (spec.finalists.seeds - 1) * full
+    if not _states(spec, "trials"):
+        searched = max(math.floor(left / (STOPPED_SHARE * full)), 0)
+        spec = _with(spec, trials=max(given + _shared(spec, searched), 1))
     return spec
+
+
+def _shared(spec: Spec, searched: int) -> int:
+    """So many searched trials, or about so many that the values of a comparison can share them evenly."""
+    values = len(comparable(spec)[spec.compare]) if spec.compare else 1
+    return searched if values == 1 else max(searched // values, 1) * values
 
 
 def _rungs(spec: Spec, at: Situation) -> Spec:

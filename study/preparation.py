@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from seg import data, metrics, models, pack, split
+from seg import metrics, models, pack, split
 from seg.data import Dataset
 from seg.pack import Pack
 from study import budget, packs, planning, supplies
@@ -53,6 +53,7 @@ def describe_pack(packed: Pack) -> str:
 
 def prepare(
     spec: Spec,
+    dataset: Dataset,
     data_dir: Path,
     weights_dir: Path | None,
     cluster: Cluster,
@@ -61,16 +62,14 @@ def prepare(
     begun: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> tuple[Spec, Prepared]:
-    """The spec with nothing left open, and what it needs. Where the data is not decoded yet, `storage` may have it as a
-    published pack. On a cluster, what its nodes need is in `storage` then.
+    """The spec with nothing left open, and what it needs. `dataset` lies in `data_dir`. If it is not decoded yet,
+    `storage` may have it as a published pack. On a cluster, what its nodes need is in `storage` then.
 
     `begun`: the study goes on, its plan stays. `elapsed_seconds` since the command was typed count against a budget.
     ResourceError, WeightsError, SpecError or DataError where something is missing, StoreError where the storage cannot
     be written; the quick checks come first.
     """
     check_costs(spec, allot(spec, cluster))
-    # Before the weights, which are downloaded into the data's folder: a misspelt one must not be made.
-    dataset = data.load(spec.dataset, data_dir)
     check_objective(spec, dataset.classes)
     at = situation(spec, dataset, cluster, elapsed_seconds, say)
     planned = None if begun else planning.plan(spec, at)

@@ -196,12 +196,15 @@ def _there(store: Store) -> bool:
 def _conduct(
     given: argparse.Namespace, name: str, spec: Spec, store: Store, again: Collection[int] = frozenset()
 ) -> int:
+    from seg import data
     from study import cluster, conduct, optuna_mirror, preparation, replicates, session, tune_loop
     from study.caveats import caveats
     from study.plan import Plan
 
     if given.optuna_storage is not None:
         optuna_mirror.check(given.optuna_storage, name, store.uri, spec, begun=given.resume)
+    # First of all: neither the store nor the weights, which are downloaded beside it, are made for misspelt data.
+    dataset = data.load(spec.dataset, given.data)
     store.check_writable()
     storage = Store(_absolute(given.storage))
     machines = _cluster(given.address, NODES_SECONDS)
@@ -211,7 +214,7 @@ def _conduct(
     say = partial(print, flush=True)
     elapsed = time.monotonic() - STARTED
     spec, prepared = preparation.prepare(
-        spec, given.data, given.weights, machines, storage, elapsed, begun=given.resume, say=say
+        spec, dataset, given.data, given.weights, machines, storage, elapsed, begun=given.resume, say=say
     )
     if given.resume:
         _check_same_data(store, prepared.pack.key)
@@ -221,7 +224,8 @@ def _conduct(
         trials = f"{'up to ' if spec.budget else ''}{spec.trials} trials{more}"
         say(f"study {redact(store.uri)}: {trials}, {prepared.allotment}")
         say(f"data: {prepared.summary()}")
-        for line in [*_planned(given, spec, prepared), *(f"warning: {line}" for line in caveats(spec))]:
+        warnings = [f"warning: {line}" for line in (*dataset.warnings, *caveats(spec))]
+        for line in [*_planned(given, spec, prepared), *warnings]:
             say(line)
         say(f"Ray dashboard: {dashboard} (its token: `ray get-auth-token`)")
         say(f"to resume after an interruption: {_resume_line(given, name)}")

@@ -207,11 +207,6 @@ class Baseline(Fixed):
         return self
 
 
-def _best_sampler(given: dict[str, Any]) -> Literal["tpe", "gp"]:
-    several = isinstance(given.get("given_objectives"), tuple) and len(given["given_objectives"]) > 1
-    return "tpe" if several else "gp"
-
-
 def _budget(value: object) -> object:
     """`none` lifts it, in a study that has one."""
     if value is None or value == "none":
@@ -237,7 +232,7 @@ class Spec(Strict):
     seed: int = Field(default=0, ge=0)
     given_objectives: Objectives = Field(default=Objective(), alias="objective")
     """A list is searched for its Pareto set. The first one is that of early stopping and of a trial's best epoch."""
-    sampler: Literal["tpe", "gp", "cmaes", "random", "qmc"] = Field(default_factory=_best_sampler)
+    sampler: Literal["tpe", "gp", "cmaes", "random", "qmc"] = "gp"
     """What proposes the next trial: a name in study.samplers.SAMPLERS. The default is what docs/search.md shows to
     be best: gp, or tpe if there are several objectives."""
     early_stopping: EarlyStopping = EarlyStopping()
@@ -275,6 +270,12 @@ class Spec(Strict):
     def losses(self) -> Mapping[str, Mapping[str, Dimension]]:
         """Searched losses, each with the dimensions of its parameters."""
         return self.search.loss if self.search else {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _choose_sampler(cls, raw: object) -> object:
+        several = isinstance(raw, dict) and isinstance(raw.get("objective"), list) and len(raw["objective"]) > 1
+        return {"sampler": "tpe"} | raw if isinstance(raw, dict) and several else raw
 
     @model_validator(mode="after")
     def _check(self) -> Self:

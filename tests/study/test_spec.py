@@ -87,7 +87,7 @@ def refusal_of(*overrides: str, source: str = "own.yaml") -> str:
         (
             "early_stopping.image_size=64",
             "early_stopping.image_size: unknown key; it stands on its own, outside of all sections "
-            "(allowed: scheduler, min_epochs, reduction_factor)",
+            "(allowed: scheduler, min_epochs, min_steps, reduction_factor)",
         ),
         (
             "search.decoder_lr.lo=1e-3",
@@ -100,7 +100,7 @@ def refusal_of(*overrides: str, source: str = "own.yaml") -> str:
         (
             "early_stopping.min_epoch=1",
             "early_stopping.min_epoch: unknown key; did you mean min_epochs? "
-            "(allowed: scheduler, min_epochs, reduction_factor)",
+            "(allowed: scheduler, min_epochs, min_steps, reduction_factor)",
         ),
         # ranges
         (
