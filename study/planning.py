@@ -98,6 +98,15 @@ def plan(spec: Spec, at: Situation) -> Planned:
     return Planned(chosen, full, search, reserved, _remarks(spec, chosen, at, full, seconds), tuple(left_out))
 
 
+def extend(spec: Spec, at: Situation, ended: int) -> Spec:
+    """Of a study that goes on with a larger budget, after `ended` trials: with as many more as that holds."""
+    seconds = training_seconds(spec, at)
+    if seconds is None or spec.search is None:
+        return spec
+    more = _shared(spec, math.floor(seconds / (STOPPED_SHARE * full_seconds(spec, at))))
+    return _with(spec, trials=max(spec.trials, ended + more))
+
+
 def training_seconds(spec: Spec, at: Situation) -> float | None:
     """Seconds of all lanes together that the budget leaves for training; None without a budget."""
     if spec.budget is None:
@@ -202,8 +211,9 @@ def _lengthened(spec: Spec, at: Situation, lane_seconds: float | None) -> Spec:
 
 
 def _published(spec: Spec, at: Situation, seconds: float | None) -> tuple[Spec, list[str]]:
-    """Without those published configurations that would take too much of what the recipe leaves."""
-    if seconds is None or spec.published == "all" or spec.search is None:
+    """Without those published configurations that would take too much of what the recipe leaves. A spec that says which
+    are to take part, as that of a study that has begun, keeps them."""
+    if seconds is None or _states(spec, "published") or spec.search is None:
         return spec, []
     left = PUBLISHED_SHARE * (seconds - full_seconds(spec, at))
     kept: list[Baseline] = []

@@ -26,6 +26,18 @@ SAMPLED = 8
 
 
 @dataclass(frozen=True)
+class Begun:
+    """How far a study is that goes on."""
+
+    ended: int
+    """Trials."""
+    used_seconds: float
+    """Of a budget in hours, by earlier sessions."""
+    extends: bool
+    """Whether as many more trials are wanted as a new budget holds."""
+
+
+@dataclass(frozen=True)
 class Prepared:
     data_dir: Path
     weights_dir: Path | None
@@ -59,21 +71,24 @@ def prepare(
     cluster: Cluster,
     storage: Store,
     elapsed_seconds: float = 0.0,
-    begun: bool = False,
+    begun: Begun | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> tuple[Spec, Prepared]:
     """The spec with nothing left open, and what it needs. `dataset` lies in `data_dir`. If it is not decoded yet,
     `storage` may have it as a published pack. On a cluster, what its nodes need is in `storage` then.
 
-    `begun`: the study goes on, its plan stays. `elapsed_seconds` since the command was typed count against a budget.
+    `begun`: the study goes on; its plan stays. `elapsed_seconds` since the command was typed count against a budget.
     ResourceError, WeightsError, SpecError or DataError where something is missing, StoreError where the storage cannot
     be written; the quick checks come first.
     """
     check_costs(spec, allot(spec, cluster))
     check_objective(spec, dataset.classes)
-    at = situation(spec, dataset, cluster, elapsed_seconds, say)
+    at = situation(spec, dataset, cluster, elapsed_seconds + (begun.used_seconds if begun else 0.0), say)
     planned = None if begun else planning.plan(spec, at)
-    spec = planned.spec if planned else spec
+    if planned:
+        spec = planned.spec
+    elif begun and begun.extends:
+        spec = planning.extend(spec, at, begun.ended)
     found_weights = encoder_weights(spec, data_dir, weights_dir)
     packed = pack.build(dataset, spec.image_size, pack.default_root(), obtain=packs.obtain_from(storage))
     elsewhere = None

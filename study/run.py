@@ -20,14 +20,15 @@ from typing import TYPE_CHECKING
 
 from study import ls, names
 from study.arguments import ArgumentParser
+from study.meter import read_used
 from study.progress import duration
-from study.records import FormatError, read_study
+from study.records import FormatError, read_records, read_study
 from study.redact import complain, redact, redact_crashes
 from study.spec import Spec, SpecError, bundled, load_spec
 from study.store import Store, StoreError
 
 if TYPE_CHECKING:
-    from study.preparation import Prepared
+    from study.preparation import Begun, Prepared
     from study.resources import Cluster
 
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -212,10 +213,10 @@ def _conduct(
     if "://" not in local and (len(machines.nodes) > 1 or machines.elastic):
         cluster.check_seen(Path(local), machines)
     say = partial(print, flush=True)
+    begun = _begun(store, extends=given.budget is not None and given.trials is None) if given.resume else None
     elapsed = time.monotonic() - STARTED
-    spec, prepared = preparation.prepare(
-        spec, dataset, given.data, given.weights, machines, storage, elapsed, begun=given.resume, say=say
-    )
+    places = given.data, given.weights
+    spec, prepared = preparation.prepare(spec, dataset, *places, machines, storage, elapsed, begun, say)
     if given.resume:
         _check_same_data(store, prepared.pack.key)
     with cluster.ray_session(prepared.cluster) as dashboard:
@@ -246,6 +247,14 @@ def _conduct(
     if not given.no_report:
         subprocess.run([sys.executable, "-m", "analysis.report", store.uri], check=False)
     return OK
+
+
+def _begun(store: Store, extends: bool) -> "Begun":
+    from study.preparation import Begun
+
+    with store.reached():
+        ended = sum(record.state.ended for record in read_records(store))
+        return Begun(ended, 3600 * read_used(store).hours, extends)
 
 
 def _planned(given: argparse.Namespace, spec: Spec, prepared: "Prepared") -> list[str]:
