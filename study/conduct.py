@@ -31,7 +31,7 @@ from study.optuna_mirror import mirrored
 from study.plan import Plan
 from study.progress import Progress, Tally
 from study.recorder import Recorder
-from study.records import Record, now, read_records, write_record
+from study.records import Record, now, read_records, read_study, untrained, write_record
 from study.search import Search
 from study.spec import Spec
 from study.store import Store
@@ -113,15 +113,22 @@ def _signals_interrupt() -> Iterator[None]:
 
 
 def _search_interruptibly(plan: Plan, earlier: list[Record], mirror: Callable[[Record], None]) -> list[Record]:
+    trivial = untrained(read_study(plan.patient_store(print)), plan.objective.metric)
     with _signals_interrupt(), tempfile.TemporaryDirectory(prefix="study-", ignore_cleanup_errors=True) as scratch:
-        return _search(plan, earlier, scratch, mirror)
+        return _search(plan, earlier, scratch, mirror, trivial and trivial[1])
 
 
-def _search(plan: Plan, records: list[Record], scratch: str, mirror: Callable[[Record], None]) -> list[Record]:
+def _search(
+    plan: Plan,
+    records: list[Record],
+    scratch: str,
+    mirror: Callable[[Record], None],
+    trivial: float | None = None,
+) -> list[Record]:
     """In rounds: what a round leaves unfinished, because lanes died where Tune does not start a trial again, the next
     takes up from the records, as another process would. All records, ended."""
     lanes, again = plan.prepared.allotment.lanes, replicates.most(plan.spec)
-    tally = Tally(plan.spec.trials, lanes, plan.objective, records, replicates=again)
+    tally = Tally(plan.spec.trials, lanes, plan.objective, records, replicates=again, untrained=trivial)
     with Progress(tally) as progress:
         store = plan.patient_store(progress.say)
         room = Room(plan.prepared.allotment, plan.prepared.cluster, plan.most_lanes, progress.say)

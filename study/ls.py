@@ -7,8 +7,9 @@ import math
 import shlex
 import shutil
 import sys
+import textwrap
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -19,8 +20,8 @@ from study.budget import Account, parse
 from study.leaders import ended_by_value, on_front, ranked, replicates
 from study.meter import Meter, read_used
 from study.objective import COSTS, Objective, objectives
-from study.progress import duration
-from study.records import FormatError, Record, State, read_records, read_study
+from study.progress import duration, score_text
+from study.records import FormatError, Record, State, read_records, read_study, untrained
 from study.redact import complain, redact
 from study.resources import plural
 from study.store import Store, StoreError
@@ -54,25 +55,56 @@ def show(store: Store, top: int) -> None:
     aims = objectives(study["spec"]["objective"])
     front = on_front(records, aims) if len(aims) > 1 else []
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    order = (front + [record for record in ranked(records, aims[0], tuple(State)) if record not in front])[:top]
-    board = [*leaderboard(order, aims, width, {record.trial for record in front}), *_seeds(records, order, aims)]
+    everyone = front + [record for record in ranked(records, aims[0], tuple(State)) if record not in front]
+    choice = (study.get("verdict") or {}).get("trial")
+    order = everyone[:top] + [record for record in everyone[top:] if record.trial == choice]
+    board = [*leaderboard(order, aims, width, {record.trial for record in front}, choice)]
+    board += [*(["*: the study's choice"] if choice is not None else []), *_seeds(records, order, aims)]
     compare = study["spec"].get("compare")
     found = [*_on_front(front, aims), *(_compared(records, compare, aims[0]) if compare else [])]
     spent = _spent(store, study["spec"], records)
-    for line in [_headline(study, records), *board, *found, *spent, *_more(store, records)]:
+    said = _wrapped([*verdict(study), *_best_so_far(study, everyone, aims[0])], width)
+    for line in [_headline(study, records), *said, *board, *found, *spent, *_more(store, records)]:
         print(redact(line))
 
 
+def verdict(study: Mapping[str, Any]) -> list[str]:
+    """What study.verdict found, as study.json keeps it: its sentences and warnings. Empty if there is none yet."""
+    found = study.get("verdict")
+    return [*found["sentences"], *(f"warning: {one}" for one in found["warnings"])] if found else []
+
+
+def _best_so_far(study: Mapping[str, Any], ranked: Sequence[Record], aim: Objective) -> list[str]:
+    """Before the verdict, or if the study goes on after it: the best trial beside what no training gives."""
+    trivial = untrained(study, aim.metric)
+    if trivial is None or not ranked or ("verdict" in study and study.get("finished")):
+        return []
+    name, score = trivial
+    best = f"trial {ranked[0].trial}, {score_text(ranked[0], aim)}"
+    return [f"best so far: {best}; without any training: {score:.4f} ({name})"]
+
+
+def _wrapped(lines: Sequence[str], width: int | None) -> list[str]:
+    if width is None:
+        return [*lines]
+    return [part for line in lines for part in textwrap.wrap(line, width, subsequent_indent="  ")]
+
+
 def leaderboard(
-    order: list[Record], aims: Sequence[Objective], width: int | None, front: Collection[int] = ()
+    order: list[Record],
+    aims: Sequence[Objective],
+    width: int | None,
+    front: Collection[int] = (),
+    choice: int | None = None,
 ) -> list[str]:
     """A table of `order`, title first. Columns that do not fit into `width` characters are left out, none is cut.
-    `front`: the trials of the Pareto set, where there are several objectives."""
+    `front`: the trials of the Pareto set, if there are several objectives. `choice`: the trial that the study chose is
+    marked with a star."""
     if not order:
         return ["no trial has finished an epoch yet"]
     columns = _columns(aims)
     rows = [{name: aims[0].metric if name == "score" else name for name in columns}]
-    rows += [_row(record, aims, record.trial in front) for record in order]
+    rows += [_row(record, aims, record.trial in front, record.trial == choice) for record in order]
     widths = {name: max(len(row[name]) for row in rows) for name in columns}
     names = _fitting(widths, columns, width)
     return ["  ".join(row[name].ljust(widths[name]) for name in names).rstrip() for row in rows]
@@ -159,12 +191,12 @@ def _spent(store: Store, spec: dict[str, Any], records: list[Record]) -> list[st
     return [f"budget: {Account(parse(spec['budget']), prices, 0.0, still, records)} spent"]
 
 
-def _row(record: Record, aims: Sequence[Objective], pareto: bool) -> dict[str, str]:
+def _row(record: Record, aims: Sequence[Objective], pareto: bool, chosen: bool) -> dict[str, str]:
     e, test, objective = record.experiment, record.test or {}, aims[0]
     return {
         **{other.metric: _value(other, record) for other in aims[1:]},
         "pareto": "yes" if pareto else "",
-        "trial": str(record.trial),
+        "trial": f"{record.trial}{'*' if chosen else ''}",
         "state": record.standing,
         "score": f"{record.best[objective.metric]:.4f}",
         "epoch": f"{record.best_epoch}/{e['epochs']}",

@@ -46,10 +46,13 @@ class Tally:
         earlier: Iterable[Record] = (),
         account: Account | None = None,
         replicates: int = 0,
+        untrained: float | None = None,
     ):
-        """`trials`: of the search. `replicates`: beside them, at most."""
+        """`trials`: of the search. `replicates`: beside them, at most. `untrained`: the objective of what no training
+        gives, shown beside the best."""
         self._searched, self._replicates = trials, replicates
         self.lanes, self.objective, self.account = lanes, objective, account
+        self.untrained = untrained
         self.states: Counter[str] = Counter()
         """Trials by state, paused ones as `paused`."""
         self.ended = self.epochs = 0
@@ -135,11 +138,13 @@ class Tally:
         return next((record.experiment["epochs"] for record in self._records.values()), 0)
 
     def summary(self) -> str:
-        """`12/40 trials (9 COMPLETE, 3 PRUNED), 310 epochs, best val_iou 0.8123 (trial 7), 3 min 20 s left`."""
+        """`12/40 trials (9 COMPLETE, 3 PRUNED), 310 epochs, best val_iou 0.8123 (trial 7; no training: 0.5102), about
+        3 min 20 s left`."""
         states = ", ".join(f"{count} {state}" for state, count in sorted(self.states.items()) if count)
         parts = [f"{self.ended}/{self.trials} trials" + (f" ({states})" if states else ""), f"{self.epochs} epochs"]
         if self.best:
-            parts.append(f"best {score_text(self.best, self.objective)} (trial {self.best.trial})")
+            beside = "" if self.untrained is None else f"; no training: {self.untrained:.4f}"
+            parts.append(f"best {score_text(self.best, self.objective)} (trial {self.best.trial}{beside})")
         if (left := self.remaining_seconds) is not None:
             parts.append(f"about {duration(left)} left" if self.ended < self.trials else "all trials done")
         if self.account and (spent := str(self.account)):

@@ -20,6 +20,7 @@ import dataclasses
 import enum
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -247,3 +248,12 @@ def _decode(store: Store, name: str, content: bytes) -> Record:
     if type(record.trial) is not int or record_name(record.trial) != name:
         raise FormatError(f"{store.uri}/{name}: says it is of trial {record.trial!r}; it was tampered with")
     return record
+
+
+def untrained(study: Mapping[str, Any], metric: str) -> tuple[str, float] | None:
+    """The best of what no training gives, by study.json: its name and its score `metric` on the validation images. None
+    for a metric that is not computed from counts, as val_loss, and for a study of an older version."""
+    name = metric.removeprefix("val_")
+    scored = {which: scores[name] for which, scores in study["dataset"].get("trivial", {}).items() if name in scores}
+    best = max(scored, key=scored.__getitem__, default=None)
+    return None if best is None else (best, float(scored[best]))

@@ -245,8 +245,23 @@ def _conduct(
             return INTERRUPTED
     ls.show(store, top=5)
     if not given.no_report:
+        sys.stdout.flush()  # else the report's path comes first in a pipe
         subprocess.run([sys.executable, "-m", "analysis.report", store.uri], check=False)
+    for line in _what_next(spec, store):
+        say(line)
     return OK
+
+
+def _what_next(spec: Spec, store: Store) -> list[str]:
+    """How to use the model that was found, and how to start on a folder of one's own."""
+    if "verdict" not in read_study(store):
+        return []
+    predict = shlex.join(["python", "-m", "seg.predict", redact(store.uri)])
+    lines = [f"masks for your own images: {predict} IMAGE --out masks"]
+    if spec.dataset != "folder":
+        own = "python -m study.run folder --data photos --budget 10min"
+        lines.append(f"train on your own images:  {own}   (photos/images and photos/masks)")
+    return lines
 
 
 def _begun(store: Store, extends: bool) -> "Begun":

@@ -212,11 +212,3 @@ def warnings(chosen: Record, images: Mapping[str, int]) -> list[str]:
             f"only {steps} optimiser steps of training: too few to judge anything by; give --epochs or --budget"
         )
     return found
-
-
-def lines(study: Mapping[str, Any]) -> list[str]:
-    """The verdict of a study's study.json, for a terminal; empty while there is none."""
-    found = study.get("verdict")
-    if not found:
-        return []
-    return [*found["sentences"], *(f"warning: {one}" for one in found["warnings"])]

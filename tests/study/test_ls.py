@@ -94,6 +94,76 @@ def test_seeds_of_a_finalist_are_one_line_below(
     assert lines[5] == f"trial 0 with 3 seeds (mean ± deviation): {spread}"
 
 
+TRIVIAL = {
+    "every pixel background": {"iou": 0.0, "pixel_accuracy": 0.8},
+    "the mean training mask": {"iou": 0.5102, "pixel_accuracy": 0.7},
+}
+VERDICT = {
+    "trial": 1,
+    "recipe": False,
+    "sentences": ["The choice is trial 1: test IoU 0.655 (95 % interval 0.600 to 0.700, 9 images at native size)."],
+    "warnings": ["only 9 test images: the interval is wide; score more images to narrow it"],
+}
+
+
+def described(study: Path, trivial: dict[str, Any], **more: Any) -> None:
+    """Into study.json: what no training gives, and what else."""
+    about = Store(str(study)).read_json("study.json")
+    dataset = about["dataset"] | {"trivial": trivial}
+    Store(str(study)).write_json("study.json", about | {"dataset": dataset} | more)
+
+
+def test_before_the_verdict_the_best_stands_beside_what_no_training_gives(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    described(study, TRIVIAL)
+    assert ls.main([str(study)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == ("best so far: trial 2, val_iou 0.9000; without any training: 0.5102 (the mean training mask)")
+    assert lines[2].startswith("trial")
+
+
+def test_an_objective_that_is_no_score_of_counts_stands_alone(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    described(study, TRIVIAL, spec={"objective": {"metric": "val_loss", "mode": "min"}})
+    assert ls.main([str(study)]) == 0
+    assert "without any training" not in capsys.readouterr().out
+
+
+def test_the_verdict_comes_first_and_the_choice_is_always_shown(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    described(study, TRIVIAL, verdict=VERDICT, finished="2026-01-01T00:00:00+00:00")
+    assert ls.main([str(study), "--top", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:3] == [VERDICT["sentences"][0], f"warning: {VERDICT['warnings'][0]}"]
+    assert [line.split()[0] for line in lines[3:6]] == ["trial", "2", "1*"]
+    assert lines[6] == "*: the study's choice" and "best so far" not in "".join(lines)
+
+
+def test_a_study_that_goes_on_says_its_best_below_its_earlier_verdict(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    described(study, TRIVIAL, verdict=VERDICT, finished="")
+    assert ls.main([str(study)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("The choice is trial 1") and lines[3].startswith("best so far: trial 2")
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_a_terminal_wraps_the_verdict_and_keeps_the_mark(
+    study: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    described(study, TRIVIAL, verdict=VERDICT)
+    monkeypatch.setattr(ls.sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert ls.main([str(study)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    title = next(number for number, line in enumerate(lines) if line.startswith("trial  "))
+    assert all(len(line) <= width for line in lines[1 : title + 4])
+    assert VERDICT["sentences"][0] in " ".join(" ".join(lines[1:title]).split())
+    assert any(line.startswith("1* ") for line in lines)
+
+
 def test_top(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ls.main([str(study), "--top", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -66,6 +66,16 @@ def test_tally(make_record: Any, objective: Objective, clock: list[float]) -> No
     )
 
 
+def test_the_best_stands_beside_what_no_training_gives(make_record: Any, objective: Objective) -> None:
+    tally = Tally(4, 2, objective, [make_record(3, values=[0.6131])], untrained=0.5102)
+    assert "best val_iou 0.6131 (trial 3; no training: 0.5102)" in tally.summary()
+    assert "best val_iou 0.6131 (trial 3; no training: 0.5102)" in " ".join(on_terminal(tally, 120))
+    display, file = piped(tally)
+    with display:
+        display.change(make_record(0, values=[0.7]))
+    assert "best val_iou 0.7000 (trial 0; no training: 0.5102)" in file.getvalue()
+
+
 def test_time_left_is_at_the_pace_of_this_session(make_record: Any, objective: Objective, clock: list[float]) -> None:
     tally = Tally(10, 1, objective, [make_record(trial) for trial in range(6)])
     clock[0] += 100
