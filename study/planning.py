@@ -84,6 +84,11 @@ class Planned:
     """Published configurations that do not fit, each with its cost."""
 
 
+def is_open(spec: Spec) -> bool:
+    """Whether there is anything to plan."""
+    return spec.budget is not None or not {"image_size", "epochs", "trials"} <= spec.model_fields_set
+
+
 def plan(spec: Spec, at: Situation) -> Planned:
     """What `spec` states stays; what it leaves open is chosen. Without a budget, as for an evening's study."""
     seconds = training_seconds(spec, at)
@@ -91,7 +96,7 @@ def plan(spec: Spec, at: Situation) -> Planned:
     sized = _sized(spec, at, lane_seconds)
     lengthened = _lengthened(sized, at, lane_seconds)
     chosen, left_out = _published(lengthened, at, seconds)
-    chosen = _rungs(_counted(chosen, at, seconds), at)
+    chosen = with_rungs(_counted(chosen, at, seconds), at)
     full = full_seconds(chosen, at)
     search = _search_seconds(chosen, at)
     reserved = ending_seconds(chosen, at)
@@ -254,7 +259,7 @@ def _shared(spec: Spec, searched: int) -> int:
     return searched if values == 1 else max(searched // values, 1) * values
 
 
-def _rungs(spec: Spec, at: Situation) -> Spec:
+def with_rungs(spec: Spec, at: Situation) -> Spec:
     """With the first rung after enough optimiser steps to judge by."""
     stopping = spec.early_stopping
     if "min_epochs" in stopping.model_fields_set:

@@ -83,13 +83,16 @@ def prepare(
     """
     check_costs(spec, allot(spec, cluster))
     check_objective(spec, dataset.classes)
-    at = situation(spec, dataset, cluster, elapsed_seconds + (begun.used_seconds if begun else 0.0), say)
-    planned = None if begun else planning.plan(spec, at)
+    found_weights = encoder_weights(spec, data_dir, weights_dir)
+    used_seconds = begun.used_seconds if begun else 0.0
+    at = situation(spec, dataset, cluster, elapsed_seconds + used_seconds, say)
+    planned = planning.plan(spec, at) if begun is None and planning.is_open(spec) else None
     if planned:
         spec = planned.spec
-    elif begun and begun.extends:
+    elif begun is None:
+        spec = planning.with_rungs(spec, at)
+    elif begun.extends:
         spec = planning.extend(spec, at, begun.ended)
-    found_weights = encoder_weights(spec, data_dir, weights_dir)
     packed = pack.build(dataset, spec.image_size, pack.default_root(), obtain=packs.obtain_from(storage))
     elsewhere = None
     if cluster.joined:
