@@ -18,25 +18,27 @@ from study.meter import price
 from study.progress import duration
 from study.records import RECIPE
 from study.resources import Allotment, Cluster
+from study.schedulers.rung import milestones
 from study.spec import Baseline, Spec
 
 SIZES = (128, 160, 192, 224, 256, 320, 384, 448, 512)
 """Image sizes that are tried, in pixels."""
 DEFAULT_SIZE = 192
+GOOD_SIZE = 192
+"""Image size, in pixels, that comes before a search: a budget too small for both is the recipe's alone."""
 FULL_STEPS, FULL_EPOCHS = 400, 15
 """Optimiser steps and passes over the images after which the recipe gains more from larger images than from more."""
-LONGEST = 2.5
+LONGEST = 1.5
 """Times its full length that the recipe is trained at most, at the largest size that is worth it."""
-FEWEST_STEPS = 120
-"""Of a trial: with fewer the plan takes smaller images, and below that says so."""
-RECIPE_SHARE, RECIPE_SHARE_AT_MOST = 0.55, 0.9
-"""Part of a lane's time in which the recipe is to have its full length; that it may take if it cannot."""
-STOPPED_SHARE = 0.45
-"""Of a full trial's time, what a searched one takes on average: most are stopped early."""
+RECIPE_SHARE, ALONE_SHARE = 0.42, 0.95
+"""Part of a lane's time that the recipe takes beside a search, which then holds a full trial too; and alone."""
+MEDIAN_SHARE = 0.6
+"""Of a full trial's time, what a searched one takes on average under the median rule."""
 PUBLISHED_SHARE = 1 / 3
 """Of what the recipe leaves, the most that published configurations may take."""
 REPEATED_TRIALS = 12
 """Full trials that must fit beside the recipe before the finalists are trained with a second seed."""
+TRIALS_AT_MOST = 10_000
 RUNG_SHARE = 1 / 8
 """Of a trial's epochs, what comes at least before its first rung."""
 
@@ -108,7 +110,7 @@ def extend(spec: Spec, at: Situation, ended: int) -> Spec:
     seconds = training_seconds(spec, at)
     if seconds is None or spec.search is None:
         return spec
-    more = _shared(spec, math.floor(seconds / (STOPPED_SHARE * full_seconds(spec, at))))
+    more = _shared(spec, _searched(spec, seconds / full_seconds(spec, at)))
     return _with(spec, trials=max(spec.trials, ended + more))
 
 
@@ -187,12 +189,13 @@ def _sized(spec: Spec, at: Situation, lane_seconds: float | None) -> Spec:
     if lane_seconds is None:
         return _with(spec, image_size=min(sizes, key=lambda size: abs(size - DEFAULT_SIZE)))
     epochs = spec.epochs if _states(spec, "epochs") else _full_epochs(spec, at)
-    fitting = [
-        size
-        for size in sizes
-        if epochs * epoch_seconds(typical(_with(spec, image_size=size)), at) <= RECIPE_SHARE * lane_seconds
-    ]
-    return _with(spec, image_size=max(fitting, default=sizes[0]))
+    seconds = {size: epochs * epoch_seconds(typical(_with(spec, image_size=size)), at) for size in sizes}
+
+    def fitting(share: float) -> int:
+        return max((size for size in sizes if seconds[size] <= share * lane_seconds), default=sizes[0])
+
+    at_ease = fitting(RECIPE_SHARE)
+    return _with(spec, image_size=at_ease if at_ease >= min(GOOD_SIZE, sizes[-1]) else fitting(ALONE_SHARE))
 
 
 def _taken(spec: Spec, size: int) -> bool:
@@ -202,17 +205,16 @@ def _taken(spec: Spec, size: int) -> bool:
 
 
 def _lengthened(spec: Spec, at: Situation, lane_seconds: float | None) -> Spec:
-    """With as many epochs as fill the recipe's share, neither less than its full length, if that fits at all, nor more
-    than LONGEST times that."""
+    """With as many epochs as fill the recipe's share, up to LONGEST times its full length. If its full length does not
+    fit beside a search, the recipe has the time alone."""
     if _states(spec, "epochs"):
         return spec
     full = _full_epochs(spec, at)
     if lane_seconds is None:
         return _with(spec, epochs=full)
     each = epoch_seconds(typical(spec), at)
-    at_ease, at_most = (int(share * lane_seconds / each) for share in (RECIPE_SHARE, RECIPE_SHARE_AT_MOST))
-    epochs = min(at_ease, int(LONGEST * full)) if at_ease >= full else min(at_most, full)
-    return _with(spec, epochs=max(epochs, 1))
+    at_ease, alone = (int(share * lane_seconds / each) for share in (RECIPE_SHARE, ALONE_SHARE))
+    return _with(spec, epochs=max(min(at_ease if at_ease >= full else alone, int(LONGEST * full)), 1))
 
 
 def _published(spec: Spec, at: Situation, seconds: float | None) -> tuple[Spec, list[str]]:
@@ -225,7 +227,7 @@ def _published(spec: Spec, at: Situation, seconds: float | None) -> tuple[Spec, 
     left_out: list[str] = []
     for baseline in spec.baselines:
         cost = spec.epochs * epoch_seconds(conditions.published(spec, baseline), at) if baseline.system else 0.0
-        if cost > left:
+        if baseline.system and cost > left:
             left_out.append(f"{baseline.name}: {duration(cost)}")
         else:
             kept.append(baseline)
@@ -240,6 +242,8 @@ def _counted(spec: Spec, at: Situation, seconds: float | None) -> Spec:
         return spec
     given = len(spec.baselines)
     if seconds is None:
+        if not _states(spec, "finalists"):
+            spec = _with(spec, finalists=type(spec.finalists)(top=2))
         return spec if _states(spec, "trials") else _with(spec, trials=given + _shared(spec, spec.trials - given))
     left = seconds - sum(spec.epochs * epoch_seconds(conditions.published(spec, b), at) for b in spec.baselines)
     repeats = left >= REPEATED_TRIALS * full
@@ -248,9 +252,30 @@ def _counted(spec: Spec, at: Situation, seconds: float | None) -> Spec:
         spec = _with(spec, finalists=finalists)
     left -= spec.finalists.top * (spec.finalists.seeds - 1) * full
     if not _states(spec, "trials"):
-        searched = max(math.floor(left / (STOPPED_SHARE * full)), 0)
-        spec = _with(spec, trials=max(given + _shared(spec, searched), 1))
+        spec = _with(spec, trials=max(given + _shared(spec, _searched(with_rungs(spec, at), left / full)), 1))
     return spec
+
+
+def _searched(spec: Spec, full_trials: float) -> int:
+    """How many searched trials take no more time than so many full ones."""
+    count = 0
+    while count < TRIALS_AT_MOST and searched_epochs(spec, count + 1) <= full_trials * spec.epochs:
+        count += max(count // 50, 1)
+    return count
+
+
+def searched_epochs(spec: Spec, trials: int) -> float:
+    """Epochs that so many searched trials train, if each rung lets only its share through, and one at least."""
+    stopping = spec.early_stopping
+    if stopping.scheduler == "none":
+        return trials * spec.epochs
+    if stopping.scheduler == "median":
+        return MEDIAN_SHARE * trials * spec.epochs
+    total, before, alive = 0.0, 0, float(trials)
+    for rung in [*milestones(stopping.min_epochs, stopping.reduction_factor, spec.epochs), spec.epochs]:
+        total += alive * (rung - before)
+        before, alive = rung, min(max(alive / stopping.reduction_factor, 1.0), trials)
+    return total
 
 
 def _shared(spec: Spec, searched: int) -> int:
@@ -270,10 +295,11 @@ def with_rungs(spec: Spec, at: Situation) -> Spec:
 
 
 def _search_seconds(spec: Spec, at: Situation) -> float:
-    """Wall time of the search on all lanes."""
-    searched = (spec.trials - len(spec.baselines)) * STOPPED_SHARE * full_seconds(spec, at)
+    """Wall time of all trials on all lanes."""
+    full = full_seconds(spec, at)
     given = sum(spec.epochs * epoch_seconds(conditions.published(spec, b), at) for b in spec.baselines)
-    return max((searched + given) / at.allotment.lanes, full_seconds(spec, at))
+    searched = searched_epochs(spec, spec.trials - len(spec.baselines)) / spec.epochs * full
+    return max((given + searched) / at.allotment.lanes, full)
 
 
 def _remarks(asked: Spec, chosen: Spec, at: Situation, full: float, seconds: float | None) -> tuple[str, ...]:

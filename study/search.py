@@ -69,13 +69,14 @@ class Search:
     def _learn(self, record: Record) -> None:
         self._replicates.searched(record)
         self._searcher.tell(record)
-        self._scheduler.remember(record.trial, self._scores(record))
+        if record.source != RECIPE:
+            self._scheduler.remember(record.trial, self._scores(record))
 
     def _take_up(self, record: Record, sent: Callable[[Record], bool]) -> None:
         """What an earlier session left unfinished."""
         self._searcher.begin(record.trial, Experiment.from_json(record.experiment))
         scores = self._scores(record)
-        if not record.paused_at:
+        if not record.paused_at and record.source != RECIPE:
             self._scheduler.remember(record.trial, scores[:-1])  # judged then; what it is now held back by is not
         if self._ends_as_it_stands(record, sent):
             self.stopped.append(record)
@@ -89,8 +90,9 @@ class Search:
             self._given.append(going_on(record))
 
     def _judge(self, record: Record, scores: list[float]) -> Decision:
+        """The recipe is none of those that are compared: else a search that does not beat it early on would let nobody
+        through, and leave its time unused."""
         if record.source == RECIPE:
-            self._scheduler.remember(record.trial, scores)
             return Decision.GO_ON
         return self._scheduler.judge(record.trial, scores)
 
