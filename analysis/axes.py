@@ -24,7 +24,7 @@ class Axis:
 def axes(trials: pd.DataFrame) -> list[Axis]:
     """One axis for each choice that the searched trials made differently, the objective last.
 
-    `trials` are the scored ones; published baselines are placed on the same axes.
+    `trials` are the scored ones; baselines are placed on the same axes.
     """
     metric = compare.objective(trials).metric
     searched = trials[trials["source"] == compare.SEARCH]

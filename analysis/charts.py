@@ -49,7 +49,7 @@ def of_search(every: pd.DataFrame, epochs: pd.DataFrame, stints: pd.DataFrame) -
         ended = "Each trial's score in the order they ended; the line is the best."
         yield _chart("history", trials, "Best so far", ended)
         yield _chart("history_by_time", trials, "Best by training time", "The same against the training time spent.")
-    curves = "The best trial, published baselines (dashed) and every other trial; a cross ends one stopped early."
+    curves = "The best trial, the baselines (dashed) and every other trial; a cross ends one stopped early."
     curves += " Dotted: rungs, where all but the best are." if compare.rungs(epochs) else ""
     some = f" Of {len(trials)} trials, about {compare.MOST_LINES}: the best, and some of the others."
     some = some if len(trials) > compare.MOST_LINES else ""
@@ -110,21 +110,27 @@ def _of_choices(trials: pd.DataFrame, epochs: pd.DataFrame) -> Iterator[Chart]:
 
 
 def of_scores(
-    opened: load.Study, trials: pd.DataFrame, counts: pd.DataFrame | None, found: Sequence[Finalist], score: str
+    opened: load.Study,
+    trials: pd.DataFrame,
+    shown: int | None,
+    counts: pd.DataFrame | None,
+    found: Sequence[Finalist],
+    score: str,
 ) -> Iterator[Chart]:
-    """How good the best trial is: beside the published ones, class by class, image by image; and the finalists `found`,
-    best first by `score`."""
+    """How good the best trial is: beside the baselines and class by class; then pixels and images (`counts`) of the
+    trial that is `shown`, and the finalists `found`, best first by `score`."""
     leader, radar, ious = compare.best(trials), compare.radar_scores(trials), classes.ious(trials)
     if len(radar) > 1:
         how = f"Measured here, all alike, on the {SPLITS[radar.attrs['split']]}."
-        yield _chart("radar", trials, "Best and published, score by score", how)
-    if leader is None:
+        yield _chart("radar", trials, "The best trial beside the baselines, score by score", how)
+    if leader is None or shown is None:
         return
-    number = int(leader["trial"])
     if not ious.empty:
-        how = f"Trial {number} as bars, other finalists and published ones as symbols; {SPLITS[ious.attrs['split']]}."
+        how = (
+            f"Trial {leader['trial']} as bars, other finalists and baselines as symbols; {SPLITS[ious.attrs['split']]}."
+        )
         yield _chart("class_iou", trials, "Class by class", how)
-    yield from _of_pixels(opened, number)
+    yield from _of_pixels(opened, shown)
     if len(found) > 1:
         images = standings.image_scores(found, score)
         where = PLACES[sealed.place(found)]
@@ -136,7 +142,7 @@ def of_scores(
         yield _chart("seed_scores", scores, "Seed by seed, finalist by finalist", how)
     if counts is not None:
         how = "How IoU spreads over the validation images."
-        yield _chart("image_scores", counts, f"Image by image, trial {number}", how)
+        yield _chart("image_scores", counts, f"Image by image, trial {shown}", how)
 
 
 def _of_pixels(opened: load.Study, trial: int) -> Iterator[Chart]:

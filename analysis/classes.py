@@ -38,12 +38,14 @@ def ious(trials: pd.DataFrame) -> pd.DataFrame:
     return found
 
 
-def worst(trials: pd.DataFrame) -> tuple[str, float] | None:
-    """The class with the lowest validation IoU in the best trial, and that; None for a task of two classes."""
+def worst(trials: pd.DataFrame, trial: int | None = None) -> tuple[str, float] | None:
+    """The class with the lowest validation IoU in a trial, by default the best, and that; None for a task of two
+    classes."""
     leader = compare.best(trials)
-    if leader is None:
+    if trial is None and leader is None:
         return None
-    found = _of_classes(trials[trials["trial"] == leader["trial"]], "val").iloc[0].dropna()
+    trial = leader["trial"] if trial is None and leader is not None else trial
+    found = _of_classes(trials[trials["trial"] == trial], "val").iloc[0].dropna()
     return None if found.empty else (str(found.idxmin()), float(found.min()))
 
 

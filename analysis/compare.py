@@ -13,8 +13,10 @@ import pandas as pd
 
 from analysis.columns import HYPERPARAMETERS
 from study import pareto
-from study.records import REPLICATE
+from study.records import RECIPE, REPLICATE
 
+PUBLISHED, OWN = "published", "own"
+"""Kinds of a baseline, beside RECIPE."""
 SEARCH = "search"
 ENDED_WITH_SCORE = ("COMPLETE", "PRUNED")
 WITH_RUNGS = ("asha", "promoting_asha", "hyperband")
@@ -70,8 +72,29 @@ def rungs(table: pd.DataFrame) -> list[int]:
 
 
 def baselines(trials: pd.DataFrame) -> pd.DataFrame:
-    """The published configurations among the trials."""
+    """The trials that the spec states: the recipe, published configurations, and the user's own; see kinds."""
     return trials[~trials["source"].isin((SEARCH, REPLICATE))]
+
+
+def kinds(trials: pd.DataFrame) -> dict[str, str]:
+    """The kind of each baseline, by its source: RECIPE, PUBLISHED if the spec names the publication, else OWN. OWN too
+    if the table remembers no study."""
+    given = trials.attrs.get("study", {}).get("spec", {}).get("baselines", [])
+    published = {one["name"] for one in given if one.get("system")}
+    sources = baselines(trials)["source"].unique()
+    return {name: RECIPE if name == RECIPE else PUBLISHED if name in published else OWN for name in sources}
+
+
+def names(trials: pd.DataFrame) -> dict[str, str]:
+    """Each baseline by its source as people read it: `the recipe`, `R4 U-Net (published)`, `mine (own baseline)`."""
+    words = {PUBLISHED: " (published)", OWN: " (own baseline)"}
+    return {name: "the recipe" if kind == RECIPE else name + words[kind] for name, kind in kinds(trials).items()}
+
+
+def chosen(trials: pd.DataFrame) -> int | None:
+    """The study's choice, see study.verdict; None if there is none yet."""
+    verdict = trials.attrs.get("study", {}).get("verdict")
+    return int(verdict["trial"]) if verdict else None
 
 
 def originals(table: pd.DataFrame) -> pd.DataFrame:
@@ -100,7 +123,7 @@ MOST_LINES = 200
 
 
 def telling(trials: pd.DataFrame, most: int = MOST_LINES) -> pd.DataFrame:
-    """Of more trials than `most`, about as many: every published baseline, the best half, and an even sample of all
+    """Of more trials than `most`, about as many: every baseline, the best half, and an even sample of all
     others; in the table's order."""
     if len(trials) <= most:
         return trials
@@ -224,7 +247,7 @@ RADAR = (
 
 
 def contenders(trials: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """The best trial, every published baseline and every other finalist, indexed by trial; and the split on which
+    """The best trial, every baseline and every other finalist, indexed by trial; and the split on which
     they compare: the sealed test split where all of them were scored there, else the validation split."""
     leader, trials = best(trials), originals(trials)
     leads = trials["trial"] == (-1 if leader is None else leader["trial"])
@@ -236,7 +259,7 @@ def contenders(trials: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 
 
 def radar_scores(trials: pd.DataFrame) -> pd.DataFrame:
-    """One row for the best trial and each published baseline, indexed by trial; one column a score from 0 to 1.
+    """One row for the best trial and each baseline, indexed by trial; one column a score from 0 to 1.
 
     `attrs["split"]` is the split that contenders names."""
     scored, split = contenders(trials)

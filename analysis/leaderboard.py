@@ -39,7 +39,7 @@ UNITS = {
 HINTS = {
     "trial": "Number of the trial, from 0, in the order they began.",
     "state": "COMPLETE, PRUNED (stopped early at a rung), FAILED, INFEASIBLE (does not fit) or RUNNING.",
-    "source": "search, or the name of the published configuration.",
+    "source": "search, or the name of a baseline: the recipe, a published configuration, or one of your own.",
     "best_epoch": "Epoch with the best objective, of the epochs that ran; scores and weights are of that epoch.",
     "train_seconds": "Seconds in all its epochs, validation included.",
     "params_total": "Parameters of the model, frozen ones included.",
@@ -74,6 +74,11 @@ class Row:
     state: str
     baseline: bool
     leads: bool
+    """The best by the objective."""
+    chosen: bool
+    """The study's choice, which may be another one."""
+    shown: bool
+    """Set off from the others: the choice, or the best as long as there is none."""
     colour: str
     glyph: str
     cells: list[str]
@@ -88,8 +93,8 @@ class Board:
 
     @property
     def top(self) -> list[Row]:
-        """The first rows, and every published baseline below them."""
-        return [row for place, row in enumerate(self.rows) if place < SHOWN or row.baseline]
+        """The first rows, and every baseline and the choice below them."""
+        return [row for place, row in enumerate(self.rows) if place < SHOWN or row.baseline or row.chosen]
 
     @property
     def hidden(self) -> bool:
@@ -108,13 +113,15 @@ def leaderboard(trials: pd.DataFrame) -> Board:
     names = [*scores[:1], *other, *front, "source", *first, *scores[1:], "state", "best_epoch", *rest, "train_seconds"]
     names = list(dict.fromkeys(names))
     looks, leader = theme.looks(trials), compare.best(trials)
-    best = None if leader is None else int(leader["trial"])
+    best, choice = None if leader is None else int(leader["trial"]), compare.chosen(trials)
     rows = [
         Row(
             trial=int(row["trial"]),
             state=row["state"],
             baseline=row["source"] != compare.SEARCH,
             leads=row["trial"] == best,
+            chosen=row["trial"] == choice,
+            shown=row["trial"] == (best if choice is None else choice),
             colour=looks[int(row["trial"])].colour,
             glyph=looks[int(row["trial"])].glyph,
             cells=[_cell(row, name, scores) for name in names],

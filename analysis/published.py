@@ -28,7 +28,7 @@ class Row:
 
     study: str
     kind: str
-    """`published`: of a configuration that the study ran again. `reference`: of others, beside the study's best."""
+    """`published`: of a configuration that the study ran again. `reference`: of others, beside the study's choice."""
     system: str
     configuration: str
     trial: int | None
@@ -83,10 +83,13 @@ def _trial_of(records: Sequence[Record], source: str) -> Record | None:
 
 
 def _references(opened: load.Study) -> Iterator[Row]:
-    record = _best_finalist(opened)
+    chosen = (opened.info.get("verdict") or {}).get("trial")
+    record = next((one for one in opened.records if one.trial == chosen and one.test), None)
+    word = "best" if record is None else "study's choice"
+    record = record or _best_finalist(opened)
     about = "best of the study"
     if record is not None:
-        about = f"best, trial {record.trial}, {record.experiment['model']} with {record.experiment['loss']}"
+        about = f"{word}, trial {record.trial}, {record.experiment['model']} with {record.experiment['loss']}"
     for reference in REFERENCES:
         if reference.dataset == opened.info["dataset"]["name"]:
             differs = list(differences.of_reference(opened.info, reference))

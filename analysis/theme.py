@@ -21,7 +21,7 @@ BASELINES = (
     ("#56B4E9", "pentagon"),
     ("#B8A800", "hexagram"),
 )
-"""Colour and symbol of each published baseline, in the order of their first trials; more begin again."""
+"""Colour and symbol of each baseline, in the order of their first trials; more begin again."""
 
 GLYPHS = {
     "circle": "●",
@@ -88,7 +88,7 @@ class Look:
 
 
 LEADS = 4
-"""Rank of the best trial, published or not."""
+"""Rank of the best trial, baseline or not."""
 SEARCHED = Look("searched", BLUE, "circle", 2, opacity=0.85)
 STOPPED = Look("stopped early", GREY, "x-thin", 1, 1, opacity=0.7)
 RUNNING = Look("running", BLUE, "circle-open", 2, 1.5, "dot")
@@ -100,16 +100,17 @@ BY_STATE = {"COMPLETE": SEARCHED, "PRUNED": STOPPED, "RUNNING": RUNNING}
 def looks(trials: pd.DataFrame) -> dict[int, Look]:
     """How to draw each trial, by its number."""
     leader = compare.best(trials)
-    named = list(dict.fromkeys(compare.baselines(trials)["source"]))
+    named = compare.names(trials)
     best = None if leader is None else int(leader["trial"])
     told = zip(trials["trial"], trials["source"], trials["state"], strict=True)
     return {int(trial): _look(trial, source, state, named, trial == best) for trial, source, state in told}
 
 
-def _look(trial: int, source: str, state: str, named: list[str], leads: bool) -> Look:
+def _look(trial: int, source: str, state: str, named: Mapping[str, str], leads: bool) -> Look:
+    """`named`: each baseline as people read it, by its source."""
     if source in named:
-        colour, symbol = BASELINES[named.index(source) % len(BASELINES)]
-        name = f"{source} (published)" + (", best" if leads else "")
+        colour, symbol = BASELINES[[*named].index(source) % len(BASELINES)]
+        name = named[source] + (", best" if leads else "")
         return Look(name, colour, symbol, LEADS if leads else 3, 3.5 if leads else 2, "solid" if leads else "dash")
     if leads:
         return Look(f"best: trial {trial}", VERMILION, "star", LEADS, 3.5)
@@ -130,7 +131,7 @@ def by_number(trials: pd.DataFrame) -> dict[int, dict[Any, Any]]:
 
 def hover(row: Mapping[Any, Any] | pd.Series, score: str, names: list[str]) -> str:
     """Trial number, score, state and source, then its configuration: what a figure shows under the pointer."""
-    source = "" if row["source"] == compare.SEARCH else f" · {escape(row['source'])} (published)"
+    source = "" if row["source"] == compare.SEARCH else f" · {escape(row['source'])}"
     source = " · with another seed" if row["source"] == REPLICATE else source
     lines = [f"<b>trial {row['trial']}</b> · {str(row['state']).lower()}{source}", score]
     lines += [f"{name} {escape(value)}" for name, value in compare.configuration(row, names).items()]

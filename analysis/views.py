@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import charts, classes, compare, details, load, pictures, rosetta, sealed, theme
+from analysis import charts, compare, details, load, pictures, rosetta, sealed, theme
 from analysis.advice import Advice, advice
 from analysis.charts import Chart
 from analysis.leaderboard import Board, leaderboard
@@ -17,6 +17,7 @@ from analysis.pictures import Duel, Gallery
 from analysis.published import published
 from analysis.published_text import Block, blocks
 from analysis.rivals import Rivals, rivals
+from analysis.verdict import Verdict, verdict
 from study.records import REPLICATE
 from study.redact import redact
 
@@ -29,13 +30,17 @@ class View:
 
     name: str
     address: str
-    best_trial: int
+    trial: int
+    """The study's choice, or the best as long as there is none."""
     synthetic: bool
     running: bool
-    headline: str
+    about: str
+    """The dataset, in a line."""
+    verdict: Verdict
     metric: str
-    score: str
-    sentences: list[str]
+    """The objective, as people read it."""
+    tags: dict[str, str]
+    """The kind of a baseline, by its source, if its name does not say it."""
     facts: list[tuple[str, str]]
     board: Board
     rivals: Rivals | None
@@ -45,7 +50,7 @@ class View:
     search: list[Chart]
     scores: list[Chart]
     side_by_side: list[tuple[str, ...]]
-    """Every score of the leading trial: its name, its values under `splits`, its definition, who used it."""
+    """Every score of `trial`: its name, its values under `splits`, its definition, who used it."""
     splits: list[str]
     gallery: Gallery | None
     duel: Duel | None
@@ -61,20 +66,20 @@ def view(opened: load.Study) -> View:
     trials, epochs, info = load.trials(opened), load.epochs(opened), opened.info
     found = sealed.finalists([opened])
     score = sealed.default_score(opened, found)
-    leader = compare.best(trials)
-    counts = None if leader is None else load.counts(opened, int(leader["trial"]))
-    sides = pd.DataFrame() if leader is None else rosetta.side_by_side(opened, int(leader["trial"]))
+    trial = _shown(trials)
+    counts = None if trial is None else load.counts(opened, trial)
+    sides = pd.DataFrame() if trial is None else rosetta.side_by_side(opened, trial)
     board, said = leaderboard(trials), labels(trials)
     return View(
         name=info["name"],
         address=redact(_address(opened.address)),
-        best_trial=0 if leader is None else int(leader["trial"]),
+        trial=trial or 0,
         synthetic=info["dataset"]["synthetic"],
         running=not info["finished"],
-        headline=_headline(trials, leader),
+        about=_about(info),
+        verdict=verdict(info, trials, counts),
         metric=said(compare.objective(trials).metric),
-        score="" if leader is None else f"{leader[compare.objective(trials).metric]:.3f}",
-        sentences=list(_sentences(trials, leader, counts)),
+        tags={name: kind for name, kind in compare.kinds(trials).items() if kind != name},
         facts=list(_facts(info, trials)),
         board=board,
         rivals=rivals(found, score),
@@ -82,7 +87,7 @@ def view(opened: load.Study) -> View:
         published=blocks(published([opened])),
         legend=sorted(set(theme.looks(trials).values()), key=lambda look: (-look.rank, look.group)),
         search=charts.laid_out(charts.of_search(trials, epochs, load.stints(opened))),
-        scores=charts.laid_out(charts.of_scores(opened, trials, counts, found, score)),
+        scores=charts.laid_out(charts.of_scores(opened, trials, trial, counts, found, score)),
         side_by_side=list(_side_by_side(sides)),
         splits=[name for name in SIDES if name in sides],
         gallery=pictures.gallery(opened),
@@ -95,47 +100,18 @@ def view(opened: load.Study) -> View:
     )
 
 
+def _shown(trials: pd.DataFrame) -> int | None:
+    """The study's choice, or the best as long as there is none."""
+    leader, choice = compare.best(trials), compare.chosen(trials)
+    if choice is not None and (trials["trial"] == choice).any():
+        return choice
+    return None if leader is None else int(leader["trial"])
+
+
 def _address(address: str) -> str:
     """Short where the study lies below the working folder: that is where its commands are typed."""
     path, here = Path(address), Path.cwd()
     return str(path.relative_to(here)) if path.is_absolute() and path.is_relative_to(here) else address
-
-
-def _headline(trials: pd.DataFrame, leader: pd.Series | None) -> str:
-    if leader is None:
-        return "No trial has finished yet." if len(trials) else "No trial has begun yet."
-    who = "of the search" if leader["source"] == compare.SEARCH else f"(published: {leader['source']})"
-    return f"Trial {leader['trial']} {who} leads: {leader['model']} trained with {leader['loss']}."
-
-
-def _sentences(trials: pd.DataFrame, leader: pd.Series | None, counts: pd.DataFrame | None) -> Iterator[str]:
-    if leader is None:
-        return
-    metric = compare.objective(trials).metric
-    said = labels(trials)
-    score = f"{said(metric)} {leader[metric]:.4f}"
-    yield f"{score} at epoch {leader['best_epoch']} of {leader['epochs']}{_spread(counts)}."
-    if "pareto" in trials:
-        front = ", ".join(map(str, compare.ranked(trials[trials["pareto"]])["trial"]))
-        aims = ", ".join(f"{aim.mode} {said(aim.metric)}" for aim in compare.objectives(trials))
-        yield f"The Pareto set of {aims}: trials {front}."
-    if "test_iou" in trials and pd.notna(leader["test_iou"]):
-        native = f", {leader['test_native_iou']:.4f} at the masks' own size" if "test_native_iou" in trials else ""
-        yield f"On the sealed test split: IoU {leader['test_iou']:.4f} at training size{native}."
-    if hardest := classes.worst(trials):
-        yield f"The hardest class is {hardest[0]}, val IoU {hardest[1]:.4f}."
-    rivals = compare.baselines(trials).dropna(subset=[metric])
-    if leader["source"] == compare.SEARCH and len(rivals):
-        rival = compare.ranked(rivals).iloc[0]
-        yield f"The best published configuration, {rival['source']}, reaches {rival[metric]:.4f} in this study."
-
-
-def _spread(counts: pd.DataFrame | None) -> str:
-    if counts is None or counts["class"].max() != 1:
-        return ""
-    values = compare.image_iou(counts)
-    low, high = compare.interval(values)
-    return f" (over {len(values)} images, the mean IoU lies in {low:.3f}–{high:.3f} with 95 % confidence)"
 
 
 def _side_by_side(sides: pd.DataFrame) -> Iterator[tuple[str, ...]]:
@@ -145,11 +121,13 @@ def _side_by_side(sides: pd.DataFrame) -> Iterator[tuple[str, ...]]:
         yield (row["name"], *values, row["definition"], row["used_by"])
 
 
+def _about(info: dict[str, Any]) -> str:
+    images, side = info["dataset"]["images"], info["spec"]["image_size"]
+    name = info["dataset"]["name"] + (", synthetic" if info["dataset"]["synthetic"] else "")
+    return f"{name}: {images['train']} train · {images['val']} val · {images['test']} test images, {side} × {side} px"
+
+
 def _facts(info: dict[str, Any], trials: pd.DataFrame) -> Iterator[tuple[str, str]]:
-    images, spec = info["dataset"]["images"], info["spec"]
-    yield "dataset", info["dataset"]["name"] + (", synthetic" if info["dataset"]["synthetic"] else "")
-    yield "images", f"{images['train']} train · {images['val']} val · {images['test']} test"
-    yield "size", f"{spec['image_size']} × {spec['image_size']} px"
     states = Counter(trials["state"])
     again = int((trials["source"] == REPLICATE).sum())
     counted = [f"{count} {state.lower()}" for state, count in states.items()]

@@ -1,7 +1,7 @@
 """Figures: a table of `analysis.load` in, a plotly Figure out. The numbers come from compare, classes,
 importance and axes.
 
-Published baselines have a symbol, a colour and their name in the legend, the same in every figure.
+Baselines have a symbol, a colour and their name in the legend, the same in every figure.
 """
 
 from analysis.figures.best_of import best_of

@@ -43,7 +43,7 @@ def _share(row: pd.Series) -> dict[str, object]:
 
 
 def class_iou(trials: pd.DataFrame) -> go.Figure:
-    """IoU of each class: the best trial as bars, the other finalists and the published configurations as symbols."""
+    """IoU of each class: the best trial as bars, the other finalists and the baselines as symbols."""
     scores, looks = classes.ious(trials), theme.looks(trials)
     figure = theme.figure(110 + 40 * scores.shape[1], "IoU")
     for trial in sorted(scores.index, key=lambda number: looks[number].rank):

@@ -11,7 +11,7 @@ SEED_GAP = 0.2
 
 
 def radar(trials: pd.DataFrame) -> go.Figure:
-    """Every score of the best trial and of the published baselines, on one split."""
+    """Every score of the best trial and of the baselines, on one split."""
     scores, looks = compare.radar_scores(trials), theme.looks(trials)
     figure = theme.figure(400)
     names = [str(name) for name in scores]

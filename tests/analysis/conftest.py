@@ -101,6 +101,57 @@ def change(study: Path) -> Callable[..., None]:
     return changed
 
 
+TRIVIAL = {
+    "every pixel background": {"iou": 0.0, "pixel_accuracy": 0.8},
+    "the mean training mask": {"iou": 0.42, "pixel_accuracy": 0.7},
+}
+
+
+@pytest.fixture
+def own(study: Path, change: Callable[..., None]) -> Path:
+    """The same study; its trial 0 is the recipe, trial 1 published, trial 2 a baseline of the user's own. It knows what
+    no training gives, and has no verdict yet."""
+    store = Store(str(study))
+    info = store.read_json("study.json")
+    published = info["spec"]["baselines"][1]
+    info["spec"]["baselines"] = [{"name": "recipe", "system": ""}, published, {"name": "mine", "system": ""}]
+    info["dataset"]["trivial"] = TRIVIAL
+    store.write_json("study.json", info)
+    change(0, source="recipe", test={"iou": 0.7, "native_iou": 0.71})
+    change(2, source="mine", test={"iou": 0.5, "native_iou": 0.51})
+    return study
+
+
+@pytest.fixture
+def judged(own: Path) -> Path:
+    """A finished study whose choice is the recipe, although trial 9 has a better validation score."""
+    store = Store(str(own))
+    apart = {"low": 0.2, "high": 0.34, "error": 0.04}
+    verdict = {
+        "trial": 0,
+        "recipe": True,
+        "reason": "trial 9 leads the recipe by 0.2700 (-0.1000 to 0.5000) on 4 validation images, which is not beyond "
+        "doubt",
+        "metric": "iou",
+        "score": 0.71,
+        "low": 0.655,
+        "high": 0.752,
+        "trivial": "the mean training mask",
+        "trivial_score": 0.44,
+        "over_trivial": {"value": 0.27, **apart},
+        "over_published": {"R3 experiment 2": {"value": 0.1, **apart}},
+        "sentences": [
+            "The choice is the recipe: test IoU 0.710 (95 % interval 0.655 to 0.752, 2 images at native size).",
+            "Without any training: 0.440 (the mean training mask). The choice is better than that by 0.270 (+0.200 to "
+            "+0.340).",
+        ],
+        "warnings": ["only 4 validation images: which trial is best is largely luck; add images"],
+    }
+    finished = "2026-01-02T00:00:00+00:00"
+    store.write_json("study.json", store.read_json("study.json") | {"verdict": verdict, "finished": finished})
+    return own
+
+
 @pytest.fixture
 def pets(tmp_path: Path) -> Path:
     """A study of three classes: a published trial and a better one, both scored on the test split. No search space."""

@@ -33,8 +33,8 @@ def keep(study: Path, *trials: int) -> None:
         ((7,), "No trial has finished yet."),  # failed
         ((7, 10), "No trial has finished yet."),  # failed, and did not fit
         ((9,), "Trial 9 of the search leads: mobilenetv2_skip trained with dice_bce."),
-        ((0,), "(published: R1 model 1 &lt;frozen&gt;) leads"),
-        ((0, 1), "(published: R3 experiment 2) leads"),
+        ((0,), "Trial 0, R1 model 1 &lt;frozen&gt; (published), leads"),
+        ((0, 1), "Trial 1, R3 experiment 2 (published), leads"),
         ((7, 9, 11), "Trial 9 of the search leads"),
     ],
     ids=str,

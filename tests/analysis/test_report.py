@@ -138,7 +138,7 @@ def test_pictures_of_several_classes_have_a_legend_and_the_lowest_a_note(pets: P
     store.write("gallery/b.png", (pets / "b.png").read_bytes())
     images = [{"file": "b.png", "id": image, "rank": rank, "iou": iou} for image, rank, iou in PICTURES]
     store.write_json("gallery/gallery.json", {"trial": 1, "id": "x", "split": "val", "images": images})
-    gallery = html_of(pets).split("What trial 1 sees")[1]
+    gallery = html_of(pets).split("Predictions of trial 1")[1]
     assert gallery.count("■") == 2 and 'style="color:#E69F00">■</span>border' in gallery
     assert gallery.count("The lowest IoU of 2 validation images: pet 20.0% of the image, predicted 30.0%") == 1
 
