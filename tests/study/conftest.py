@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from optuna_database import NAME, URI
+from own_specs import WITH_BASELINES
 from postgres_server import PostgresServer
 
 from seg.experiment import Experiment
@@ -25,7 +26,7 @@ def objective() -> Objective:
 @pytest.fixture
 def spec() -> Spec:
     """The bundled study of real images, its four baselines included."""
-    return load_spec("isic", ["trials=30", "epochs=9", "early_stopping.min_epochs=1"])
+    return load_spec(WITH_BASELINES, ["trials=30", "epochs=9", "early_stopping.min_epochs=1"])
 
 
 @pytest.fixture

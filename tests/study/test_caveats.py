@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from own_specs import WITH_BASELINES
 
 from study.caveats import caveats
 from study.spec import bundled, load_spec
@@ -11,7 +12,7 @@ from study.spec import bundled, load_spec
 def told(schedule: str, stopping: str = "min_epochs: 2") -> list[str]:
     fixed = "fixed={optimizer: adamw, weight_decay: 1e-4, normalize: imagenet}"
     overrides = [fixed, "epochs=20", f"early_stopping={{{stopping}}}", f"search.schedule={schedule}", "baselines=[]"]
-    return list(caveats(load_spec("isic", overrides)))
+    return list(caveats(load_spec(WITH_BASELINES, overrides)))
 
 
 def test_a_schedule_that_rises_is_not_judged_beside_one_that_does_not() -> None:
@@ -29,7 +30,9 @@ def test_who_is_alone_waits_or_is_not_judged_is_not_warned() -> None:
 def test_a_baseline_s_schedule_counts_too() -> None:
     """It is judged beside the searched trials, whose schedule is a cosine where none is said."""
     baseline = load_spec("published/r3-frozen").to_json()["baselines"][0] | {"schedule": "one_cycle"}
-    spec = load_spec("isic", ["epochs=20", "early_stopping.min_epochs=2", f"baselines=[{json.dumps(baseline)}]"])
+    spec = load_spec(
+        WITH_BASELINES, ["epochs=20", "early_stopping.min_epochs=2", f"baselines=[{json.dumps(baseline)}]"]
+    )
     assert len(list(caveats(spec))) == 1
 
 

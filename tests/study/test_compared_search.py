@@ -5,6 +5,7 @@ import random
 from typing import Any
 
 import pytest
+from own_specs import WITH_BASELINES
 
 from seg.experiment import Experiment
 from study import space
@@ -23,7 +24,7 @@ GO_ON, STOP, PAUSE = Decision.GO_ON, Decision.STOP, Decision.PAUSE
 
 def comparison(stopping: str = "asha", trials: int = 64, *more: str) -> Spec:
     early = f"early_stopping={{scheduler: {stopping}, min_epochs: 1, reduction_factor: 3}}"
-    return load_spec("isic", [f"trials={trials}", "epochs=9", early, "compare=model", *more])
+    return load_spec(WITH_BASELINES, [f"trials={trials}", "epochs=9", early, "compare=model", *more])
 
 
 def ended(make_record: Any, trial: int, experiment: Experiment, values: list[float], **more: Any) -> Record:

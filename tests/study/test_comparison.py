@@ -4,6 +4,7 @@ from collections import Counter
 
 import optuna
 import pytest
+from own_specs import WITH_BASELINES
 
 from study import space
 from study.comparison import Shares, comparable
@@ -16,7 +17,7 @@ PLAIN, SKIP = "mobilenetv2_plain", "mobilenetv2_skip"
 @pytest.fixture
 def compared() -> Spec:
     """isic: of its four baselines two have the plain model and two the skip model; then 26 trials of both."""
-    return load_spec("isic", ["trials=30", "compare=model"])
+    return load_spec(WITH_BASELINES, ["trials=30", "compare=model"])
 
 
 def test_searched_trials_are_shared_out_in_turn(compared: Spec) -> None:
@@ -47,13 +48,13 @@ def test_a_baseline_may_have_a_value_that_is_not_searched() -> None:
 
 
 def test_losses_are_compared_with_their_parameters() -> None:
-    alone = Shares(load_spec("isic", ["compare=loss"])).alone("dice_bce")
+    alone = Shares(load_spec(WITH_BASELINES, ["compare=loss"])).alone("dice_bce")
     assert list(alone.losses) == ["dice_bce"] and list(alone.losses["dice_bce"]) == ["dice_weight"]
 
 
 @pytest.mark.parametrize("compare", ["model", "loss", "encoder_freeze", "augment", "batch_size"])
 def test_every_experiment_of_the_search_belongs_to_one_value(compare: str) -> None:
-    spec = load_spec("isic", [f"compare={compare}", "trials=44"])
+    spec = load_spec(WITH_BASELINES, [f"compare={compare}", "trials=44"])
     shares, study = Shares(spec), optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     for _ in range(20):
         experiment = space.suggest(study.ask(), spec)

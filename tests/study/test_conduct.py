@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from own_specs import SEARCHED
 from ray.tune.search import Searcher
 
 from study import conduct
@@ -57,7 +58,7 @@ class _Trial:
 @pytest.fixture
 def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     monkeypatch.setattr(conduct.session, "check", lambda plan, store: None)
-    spec = load_spec("phantom", ["trials=5", "epochs=1", "early_stopping.min_epochs=1"])
+    spec = load_spec(SEARCHED, ["trials=5", "epochs=1", "early_stopping.min_epochs=1"])
     packed: Any = type("Packed", (), {"folder": tmp_path})()
     prepared = Prepared(tmp_path, None, packed, Cluster((Machine(2, 0),)), Allotment(1, 1, 0.0, 2))
     return Plan("study", spec, Store(str(tmp_path / "study")), "", prepared)
@@ -91,7 +92,7 @@ def test_a_trial_whose_lane_was_lost_is_run_in_the_next_round(
 
 
 def with_spec(plan: Plan, *overrides: str) -> Plan:
-    spec = load_spec("phantom", ["trials=5", "epochs=3", "early_stopping.min_epochs=1", *overrides])
+    spec = load_spec(SEARCHED, ["trials=5", "epochs=3", "early_stopping.min_epochs=1", *overrides])
     return dataclasses.replace(plan, spec=spec)
 
 

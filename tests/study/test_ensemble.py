@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from own_specs import SEARCHED
 
 from study import ensemble
 from study.records import Record, State, write_record
@@ -35,7 +36,7 @@ def store(tmp_path: Path, make_record: Any) -> Store:
 
 @pytest.fixture
 def spec() -> Spec:
-    return load_spec("phantom", ["finalists=2"])
+    return load_spec(SEARCHED, ["finalists=2"])
 
 
 def members(*given: Any) -> list[int]:
@@ -44,7 +45,7 @@ def members(*given: Any) -> list[int]:
 
 def test_the_best_and_their_replicates_take_part(store: Store, spec: Spec) -> None:
     assert members(store, spec, None) == [1, 3, 100_001]
-    assert members(store, load_spec("phantom", ["finalists=1"]), None) == [1, 100_001]
+    assert members(store, load_spec(SEARCHED, ["finalists=1"]), None) == [1, 100_001]
 
 
 def test_others_that_were_scored_are_named(store: Store, spec: Spec) -> None:

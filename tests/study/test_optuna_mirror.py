@@ -27,6 +27,7 @@ from optuna_database import (
     study_in,
     trials_in,
 )
+from own_specs import WITH_BASELINES
 
 from study import space
 from study.optuna_mirror import mirrored
@@ -101,7 +102,7 @@ def test_a_baseline_outside_the_search_space_has_its_choices_as_attributes(
 def test_the_study_says_what_it_is(
     url: str, make_record: Any, spec: Spec, metric: str, mode: str, direction: str
 ) -> None:
-    spec = load_spec("isic", [f"objective.metric={metric}", f"objective.mode={mode}"])
+    spec = load_spec(WITH_BASELINES, [f"objective.metric={metric}", f"objective.mode={mode}"])
     mirrored_at_once(url, spec, make_record(0, values=[0.5, 0.4], metric=metric, mode=mode))
     study = study_in(url)
     assert study.direction.name == direction and study.metric_names == [metric]
@@ -110,7 +111,7 @@ def test_the_study_says_what_it_is(
 
 
 def test_several_objectives_are_several_there(url: str, make_record: Any, spec: Spec) -> None:
-    several = load_spec("isic", ["objective=[{metric: val_iou}, {metric: latency_ms, mode: min}]"])
+    several = load_spec(WITH_BASELINES, ["objective=[{metric: val_iou}, {metric: latency_ms, mode: min}]"])
     states = [State.COMPLETE, State.COMPLETE, State.COMPLETE, State.PRUNED, State.COMPLETE, State.RUNNING]
     records = [make_record(n, state, [0.5 + n / 10, 0.1]) for n, state in enumerate(states)]
     for record, latency_ms in zip(records, [3.0, 9.0, 2.0, 1.0, None, 1.0], strict=True):

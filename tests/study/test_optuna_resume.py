@@ -24,6 +24,7 @@ from optuna_database import (
     study_in,
     trials_in,
 )
+from own_specs import WITH_BASELINES
 from postgres_server import PostgresServer
 
 from study import optuna_mirror
@@ -156,14 +157,14 @@ from study.records import read_records
 from study.spec import load_spec
 from study.store import Store
 store, url, name, uri = sys.argv[1:]
-OptunaMirror(url, name, uri, load_spec("isic"), print).sync(read_records(Store(store)))
+OptunaMirror(url, name, uri, load_spec(WITH_BASELINES), print).sync(read_records(Store(store)))
 sys.stdin.read()
 """
 
 
 @pytest.mark.slow
 def test_killed_while_it_writes(url: str, make_record: Any, tmp_path: Path) -> None:
-    spec = load_spec("isic")
+    spec = load_spec(WITH_BASELINES)
     records = [make_record(n, values=[0.1, 0.2, 0.3, 0.4], experiment=searched(spec, n)) for n in range(40)]
     for record in records:
         write_record(Store(str(tmp_path / "store")), record)

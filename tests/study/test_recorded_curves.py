@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from own_specs import SEARCHED
 from scipy.stats import multivariate_normal
 
 from seg.experiment import Experiment
@@ -24,7 +25,7 @@ EPOCHS = 9
 
 @pytest.fixture
 def spec() -> Spec:
-    return load_spec("phantom", ["sampler=random", f"epochs={EPOCHS}", "trials=60"])
+    return load_spec(SEARCHED, ["sampler=random", f"epochs={EPOCHS}", "trials=60"])
 
 
 def experiments(spec: Spec, count: int, first: int = 0) -> list[Experiment]:
@@ -151,7 +152,7 @@ def test_near_a_trial_that_failed_trials_fail(spec: Spec) -> None:
 
 
 def test_least_is_best_where_the_study_says_so(spec: Spec) -> None:
-    loss = load_spec("phantom", [f"epochs={EPOCHS}", "objective={metric: val_loss, mode: min}"])
+    loss = load_spec(SEARCHED, [f"epochs={EPOCHS}", "objective={metric: val_loss, mode: min}"])
     losses = [dataclasses.replace(trial, scores=[1 - score for score in trial.scores]) for trial in trials(spec)]
     one = experiments(spec, 1)[0]
     expected = RecordedCurves(trials(spec), spec, EPOCHS, 0).course(one).quality_E

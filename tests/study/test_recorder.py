@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from optuna.trial import FrozenTrial, TrialState
+from own_specs import SEARCHED
 
 from study import leaders, recorder
 from study.lane import GivenBack, NotStarted
@@ -29,7 +30,7 @@ SAMPLING = {"image_share": [1.0, 0.9], "sampled_image_share": [1.0, 0.95]}
 
 @pytest.fixture
 def spec() -> Spec:
-    return load_spec("phantom", [f"epochs={EPOCHS}", "trials=6", "early_stopping.min_epochs=1"])
+    return load_spec(SEARCHED, [f"epochs={EPOCHS}", "trials=6", "early_stopping.min_epochs=1"])
 
 
 @pytest.fixture
@@ -415,7 +416,7 @@ def test_a_study_that_another_process_has_taken_over_stops(
 @pytest.fixture
 def pausing(store: Store) -> Tune:
     stopping = "early_stopping={scheduler: promoting_asha, min_epochs: 1, reduction_factor: 3}"
-    return Tune(load_spec("phantom", [f"epochs={EPOCHS}", "trials=6", "finalists=1", stopping]), store, [])
+    return Tune(load_spec(SEARCHED, [f"epochs={EPOCHS}", "trials=6", "finalists=1", stopping]), store, [])
 
 
 def pause(tune: Tune, value: float) -> SimpleNamespace:

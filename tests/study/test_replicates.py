@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from own_specs import SEARCHED
 
 from seg.experiment import Experiment
 from study import replicates
@@ -18,7 +19,7 @@ MakeRecord = Callable[..., Record]
 
 
 def three_seeds(*overrides: str) -> Spec:
-    return load_spec("phantom", ["trials=4", "finalists={top: 2, seeds: 3}", *overrides])
+    return load_spec(SEARCHED, ["trials=4", "finalists={top: 2, seeds: 3}", *overrides])
 
 
 def begun(proposal: Proposal, make_record: MakeRecord, state: State = State.COMPLETE) -> Record:

@@ -1,13 +1,14 @@
 """Lanes on machines of every size: what fits is used, what does not is refused with what would."""
 
 import pytest
+from own_specs import SEARCHED
 
 from study.resources import Allotment, Cluster, Machine, ResourceError, allot
 from study.spec import Spec, load_spec
 
 
 def spec(**resources: object) -> Spec:
-    return load_spec("phantom", ["trials=50", *(f"resources.{key}={value}" for key, value in resources.items())])
+    return load_spec(SEARCHED, ["trials=50", *(f"resources.{key}={value}" for key, value in resources.items())])
 
 
 def cluster(*cpus_and_gpus: int) -> Cluster:
@@ -68,14 +69,14 @@ def test_allotment(machine: Cluster, resources: dict[str, object], expected: All
 
 
 def test_few_trials_do_not_ask_for_the_largest_nodes() -> None:
-    few = load_spec("phantom", ["trials=3", "finalists=1", "resources.gpus_per_worker=0"])
+    few = load_spec(SEARCHED, ["trials=3", "finalists=1", "resources.gpus_per_worker=0"])
     added = Cluster((Machine(0, 0),), later=(Machine(48, 4), *[Machine(4, 1)] * 4))
     assert allot(few, added) == Allotment(3, 1, 0.0, 4)
 
 
 @pytest.mark.parametrize("machine", [cluster(16, 0), cluster(16, 8)])
 def test_no_more_lanes_than_trials(machine: Cluster) -> None:
-    few = load_spec("phantom", ["trials=2", "finalists=1"])
+    few = load_spec(SEARCHED, ["trials=2", "finalists=1"])
     assert allot(few, machine).lanes == 2 and allot(few, machine).threads == 8
 
 

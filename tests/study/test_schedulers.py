@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+from own_specs import SEARCHED
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from study import schedulers
@@ -85,7 +86,7 @@ class Lanes:
 def test_every_scheduler_of_the_spec_can_be_built() -> None:
     assert set(SCHEDULERS) == set(get_args(EarlyStopping.model_fields["scheduler"].annotation))
     for name in SCHEDULERS:
-        spec = load_spec("phantom", [f"early_stopping.scheduler={name}", "trials=20", "epochs=9"])
+        spec = load_spec(SEARCHED, [f"early_stopping.scheduler={name}", "trials=20", "epochs=9"])
         done = Lanes(schedulers.build(spec), curves(1, 20, 9), 3).run()
         assert done.ended and (name == "none") == (set(done.ended.values()) == {"COMPLETE"})
 

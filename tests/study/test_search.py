@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from own_specs import SEARCHED, WITH_BASELINES
 
 from seg.experiment import Experiment
 from study import space
@@ -27,7 +28,7 @@ def stopping(scheduler: str) -> str:
 
 
 def small(scheduler: str, trials: int = 6, epochs: int = 9) -> Spec:
-    return load_spec("phantom", [stopping(scheduler), f"trials={trials}", f"epochs={epochs}", "finalists=1"])
+    return load_spec(SEARCHED, [stopping(scheduler), f"trials={trials}", f"epochs={epochs}", "finalists=1"])
 
 
 class Running:
@@ -199,7 +200,9 @@ def test_all_epochs_recorded_and_no_end_is_no_rung(make_record: Any) -> None:
 
 
 def test_least_is_best_where_the_study_says_so(make_record: Any) -> None:
-    spec = load_spec("isic", ["objective={metric: val_loss, mode: min}", "epochs=9", "early_stopping.min_epochs=1"])
+    spec = load_spec(
+        WITH_BASELINES, ["objective={metric: val_loss, mode: min}", "epochs=9", "early_stopping.min_epochs=1"]
+    )
     kind = {"metric": "val_loss", "mode": "min"}
     search = Search(spec, [make_record(trial, values=[0.5], **kind) for trial in range(5)])
     assert search.judge(make_record(9, State.RUNNING, [0.6], **kind)) is Decision.STOP
@@ -211,7 +214,7 @@ def test_least_is_best_where_the_study_says_so(make_record: Any) -> None:
 
 def seeded(scheduler: str, *overrides: str, trials: int = 3) -> Spec:
     wanted = ["finalists={top: 1, seeds: 3}", *overrides]
-    return load_spec("phantom", [stopping(scheduler), f"trials={trials}", "epochs=9", *wanted])
+    return load_spec(SEARCHED, [stopping(scheduler), f"trials={trials}", "epochs=9", *wanted])
 
 
 @pytest.mark.parametrize("scheduler", ["asha", "promoting_asha", "hyperband", "median", "none"])
@@ -279,7 +282,7 @@ def test_a_replicate_left_for_another_session_does_not_hold_the_others_up(make_r
 def test_early_stopping_goes_by_the_first_objective(make_record: Any) -> None:
     """The trial that is stopped is the cheapest of all."""
     search = Search(
-        load_spec("phantom", [stopping("asha"), "objective=[{metric: val_iou}, {metric: latency_ms, mode: min}]"]), []
+        load_spec(SEARCHED, [stopping("asha"), "objective=[{metric: val_iou}, {metric: latency_ms, mode: min}]"]), []
     )
     trials = [Running(search, make_record) for _ in range(4)]
     for latency_ms, trial in enumerate(reversed(trials)):
@@ -321,7 +324,7 @@ def test_what_is_spent_ends_every_trial_with_its_epoch(make_record: Any) -> None
 
 def test_nothing_is_begun_that_may_not_end_but_what_has_begun_goes_on(make_record: Any) -> None:
     """A trial of 2 s is there; of the hour, a second is left. Baselines that have not begun are trials as well."""
-    spec = load_spec("isic", ["trials=30", "epochs=9"])
+    spec = load_spec(WITH_BASELINES, ["trials=30", "epochs=9"])
     ended, going_on = make_record(9), make_record(8, State.RUNNING, [0.1], epochs=9)
     left = account("1h", hours=3599 / 3600)
     left.change(ended)

@@ -11,6 +11,7 @@ import numpy as np
 import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
+from own_specs import SEARCHED, WITH_BASELINES
 
 from seg.experiment import Experiment
 from study import space
@@ -120,7 +121,7 @@ def test_baselines_are_told_only_where_the_search_could_have_proposed_them(spec:
 @pytest.mark.parametrize(("metric", "mode", "best"), [("val_iou", "max", 1), ("val_loss", "min", 0)])
 def test_the_order_is_tpes(make_record: Any, metric: str, mode: str, best: int) -> None:
     """Finished before stopped, more epochs before fewer, then by value."""
-    spec = load_spec("isic", [f"objective.metric={metric}", f"objective.mode={mode}"])
+    spec = load_spec(WITH_BASELINES, [f"objective.metric={metric}", f"objective.mode={mode}"])
     searcher = Searcher(spec)
     kind = {"metric": metric, "mode": mode}
     for trial, (state, values) in enumerate(
@@ -173,7 +174,7 @@ def test_a_resumed_study_knows_what_it_knew(spec: Spec, make_record: Any) -> Non
 
 def test_the_search_is_a_function_of_records_and_seed(spec: Spec, make_record: Any) -> None:
     _, records = session(spec, make_record)
-    other = load_spec("isic", ["trials=30", "epochs=9", "early_stopping.min_epochs=1", "seed=6"])
+    other = load_spec(WITH_BASELINES, ["trials=30", "epochs=9", "early_stopping.min_epochs=1", "seed=6"])
     first, second, third = (told(one, records) for one in (spec, spec, other))
     proposed = [[searcher.ask(24 + number) for number in range(3)] for searcher in (first, second, third)]
     assert proposed[0] == proposed[1] != proposed[2]
@@ -206,7 +207,7 @@ CHOICES = ["search={model: [mobilenetv2_skip], loss: [bce, dice_bce], decoder_lr
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "gp"])
 def test_a_space_that_is_used_up_gives_replicates_with_seeds_of_their_own(sampler: str, make_record: Any) -> None:
-    searcher = Searcher(sampled(sampler, *CHOICES, name="phantom"))
+    searcher = Searcher(sampled(sampler, *CHOICES, name=SEARCHED))
     experiments = []
     for trial in range(14):
         experiments.append(searcher.ask(trial))
@@ -228,12 +229,12 @@ def same_choices(one: Experiment, other: Experiment) -> bool:
 
 def test_a_new_experiment_is_preferred_to_a_replicate(make_record: Any) -> None:
     """TPE would propose what it knows to be good; with five tries it finds one of the other three."""
-    searcher = Searcher(sampled("random", *CHOICES, name="phantom"))
+    searcher = Searcher(sampled("random", *CHOICES, name=SEARCHED))
     assert len({(e.loss, e.decoder_lr) for e in (searcher.ask(trial) for trial in range(4))}) >= 3
 
 
 def test_a_baseline_is_an_experiment_that_the_study_has_had(make_record: Any) -> None:
-    spec = sampled("random", *CHOICES, name="phantom")
+    spec = sampled("random", *CHOICES, name=SEARCHED)
     searcher = Searcher(spec)
     proposed = Searcher(spec).ask(7)
     searcher.begin(0, proposed)
@@ -243,7 +244,7 @@ def test_a_baseline_is_an_experiment_that_the_study_has_had(make_record: Any) ->
 # Samplers
 
 
-def sampled(sampler: str, *overrides: str, name: str = "isic") -> Spec:
+def sampled(sampler: str, *overrides: str, name: str = WITH_BASELINES) -> Spec:
     if sampler == "cmaes":
         pytest.importorskip("cmaes")
     return load_spec(name, [f"sampler={sampler}", *overrides])
@@ -391,7 +392,7 @@ def test_the_gp_fills_in_what_a_condition_left_out(make_record: Any) -> None:
 
 @pytest.fixture
 def two() -> Spec:
-    return load_spec("isic", ["objective=[{metric: val_iou}, {metric: latency_ms, mode: min}]"])
+    return load_spec(WITH_BASELINES, ["objective=[{metric: val_iou}, {metric: latency_ms, mode: min}]"])
 
 
 def test_a_trial_is_told_with_all_its_objectives_or_as_failed(two: Spec, make_record: Any) -> None:
@@ -413,7 +414,7 @@ def test_a_trial_is_told_with_all_its_objectives_or_as_failed(two: Spec, make_re
 
 def optimised(two: Spec, make_record: Any, seed: int, trials: int = 60) -> list[Record]:
     """Quality is highest, and latency lowest, at different learning rates of the decoder."""
-    searcher, records = Searcher(load_spec("isic", [f"objective={OBJECTIVES}", f"seed={seed}"])), []
+    searcher, records = Searcher(load_spec(WITH_BASELINES, [f"objective={OBJECTIVES}", f"seed={seed}"])), []
     for trial in range(trials):
         experiment = searcher.ask(trial)
         place = (math.log10(experiment.decoder_lr) + 4) / 2
@@ -463,4 +464,4 @@ def test_a_front_of_a_thousand_is_thinned(two: Spec, make_record: Any) -> None:
 @pytest.mark.parametrize("sampler", ["gp", "cmaes"])
 def test_samplers_of_one_objective_refuse_several(sampler: str) -> None:
     with pytest.raises(SpecError, match=f"sampler: {sampler} searches for one objective alone"):
-        load_spec("isic", [f"objective={OBJECTIVES}", f"sampler={sampler}"])
+        load_spec(WITH_BASELINES, [f"objective={OBJECTIVES}", f"sampler={sampler}"])

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from own_specs import SEARCHED
 
 from seg import data, pack
 from seg.data import Dataset
@@ -34,7 +35,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 
 
 def plan(store: Store, prepared: Prepared) -> Plan:
-    return Plan("study", load_spec("phantom"), store, "python -m study.run phantom", prepared)
+    return Plan("study", load_spec(SEARCHED), store, "python -m study.run phantom", prepared)
 
 
 def test_of_those_who_take_a_name_at_once_one_has_it(store: Store, prepared: Prepared) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from own_specs import SEARCHED, WITH_BASELINES
 
 from seg.experiment import Experiment
 from study.messages import Failure
@@ -43,7 +44,7 @@ def steady(quality: float, epochs: int, seconds: float = 10.0, **failure: Any) -
     return Course(np.full(epochs, quality), np.full(epochs, seconds), **failure)
 
 
-def spec_of(*overrides: str, name: str = "phantom", trials: int = 12, epochs: int = 9) -> Spec:
+def spec_of(*overrides: str, name: str = SEARCHED, trials: int = 12, epochs: int = 9) -> Spec:
     return load_spec(name, [f"trials={trials}", f"epochs={epochs}", "sampler=random", "finalists=1", *overrides])
 
 
@@ -237,7 +238,7 @@ def experiments(spec: Spec, count: int) -> list[Experiment]:
 
 
 def test_model_curves_are_the_same_every_time_and_differ_by_seed_and_choices() -> None:
-    spec = spec_of(name="isic", trials=30, epochs=20)
+    spec = spec_of(name=WITH_BASELINES, trials=30, epochs=20)
     one, other = experiments(spec, 2)
     curves = ModelCurves(spec, seed=1)
     course = curves.course(one).quality_E
@@ -252,7 +253,7 @@ def test_model_curves_are_the_same_every_time_and_differ_by_seed_and_choices() -
 
 
 def test_model_curves_rise_cross_and_tell_good_from_bad() -> None:
-    spec = spec_of(name="isic", trials=30, epochs=50)
+    spec = spec_of(name=WITH_BASELINES, trials=30, epochs=50)
     quality_NE = np.array([ModelCurves(spec, 3).course(e).quality_E for e in experiments(spec, 60)])
     assert (quality_NE[:, -5:].mean(1) > quality_NE[:, :3].mean(1)).all()
     final, early = quality_NE[:, -10:].mean(1), quality_NE[:, 1:4].mean(1)
@@ -262,14 +263,14 @@ def test_model_curves_rise_cross_and_tell_good_from_bad() -> None:
 
 
 def test_model_failures_are_as_often_as_asked_for() -> None:
-    spec = spec_of(name="isic", trials=30)
+    spec = spec_of(name=WITH_BASELINES, trials=30)
     curves = ModelCurves(spec, 0, failures=0.3)
     found = Counter(str(f.state) if (f := curves.course(e).failure) else "" for e in experiments(spec, 500))
     assert 0.25 < 1 - found[""] / 500 < 0.4 and found["FAILED"] > 40 and found["INFEASIBLE"] > 40
 
 
 def test_published_baselines_outside_the_space_have_curves_too() -> None:
-    spec = load_spec("isic", ["trials=8", "epochs=9", "sampler=random"])
+    spec = load_spec(WITH_BASELINES, ["trials=8", "epochs=9", "sampler=random"])
     assert len(run(simulated(spec))) == 8
 
 

@@ -4,6 +4,7 @@ import dataclasses
 
 import optuna
 import pytest
+from own_specs import SEARCHED, WITH_BASELINES
 
 from seg.loss_parameters import DEFAULTS
 from study.conditions import at, flat
@@ -19,13 +20,13 @@ WIDE = (
     "fixed={normalize: unit, weight_decay: 0.01}",
 )
 SPECS = {
-    "isic": ("isic", ()),
-    "phantom": ("phantom", ()),
-    "wide": ("isic", WIDE),
-    "frozen": ("isic", ("search.encoder_freeze=true",)),
-    "first frozen, then tuned": ("isic", ("search.encoder_frozen_epochs=[0, 2, 5]",)),
-    "one loss with its default": ("isic", ("search.loss=dice_bce",)),
-    "batch sizes in steps": ("isic", ("search.batch_size={low: 8, high: 64, step: 8}",)),
+    "isic": (WITH_BASELINES, ()),
+    "phantom": (SEARCHED, ()),
+    "wide": (WITH_BASELINES, WIDE),
+    "frozen": (WITH_BASELINES, ("search.encoder_freeze=true",)),
+    "first frozen, then tuned": (WITH_BASELINES, ("search.encoder_frozen_epochs=[0, 2, 5]",)),
+    "one loss with its default": (WITH_BASELINES, ("search.loss=dice_bce",)),
+    "batch sizes in steps": (WITH_BASELINES, ("search.batch_size={low: 8, high: 64, step: 8}",)),
 }
 
 
@@ -112,7 +113,7 @@ def test_a_single_value_is_no_parameter():
 
 
 def test_every_searched_trial_has_the_seed_of_the_study():
-    spec = load_spec("phantom", ["seed=7"])
+    spec = load_spec(SEARCHED, ["seed=7"])
     assert {experiment.seed for _, experiment in random_trials(spec, 5)} == {7}
 
 
@@ -130,14 +131,14 @@ def test_every_searched_trial_has_the_seed_of_the_study():
     ],
 )
 def test_an_experiment_outside_the_space_is_not_told(change):
-    spec = load_spec("isic", ["search.loss={dice_bce: {dice_weight: {low: 0.1, high: 2.0}}}"])
+    spec = load_spec(WITH_BASELINES, ["search.loss={dice_bce: {dice_weight: {low: 0.1, high: 2.0}}}"])
     inside = next(experiment for _, experiment in random_trials(spec, 50) if not experiment.encoder_freeze)
     assert told(inside, spec) is not None
     assert told(dataclasses.replace(inside, **change), spec) is None
 
 
 def test_a_loss_parameter_that_is_not_searched_must_be_at_its_default():
-    spec = load_spec("isic", ["search.loss=dice_bce"])
+    spec = load_spec(WITH_BASELINES, ["search.loss=dice_bce"])
     _, experiment = next(random_trials(spec, 1))
     assert experiment.loss_parameters == {"dice_weight": 1.0}
     assert told(dataclasses.replace(experiment, loss_parameters={"dice_weight": 0.5}), spec) is None
@@ -145,7 +146,7 @@ def test_a_loss_parameter_that_is_not_searched_must_be_at_its_default():
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_the_searcher_takes_what_it_is_told():
-    spec = load_spec("phantom")
+    spec = load_spec(SEARCHED)
     sampler = optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True, seed=0, n_startup_trials=3)
     study = optuna.create_study(sampler=sampler, direction="maximize")
     for number, (_, experiment) in enumerate(random_trials(spec, 12)):
@@ -203,7 +204,7 @@ TUNED = {"encoder_freeze": False, "encoder_lr": 1e-4}
 
 
 def test_isic_baselines_are_the_published_configurations():
-    found = {name: experiment.to_json() for name, experiment in baselines(load_spec("isic"))}
+    found = {name: experiment.to_json() for name, experiment in baselines(load_spec(WITH_BASELINES))}
     assert found == {
         "R1 model 1 (frozen, 0.1 Dice + BCE)": R1
         | FROZEN
@@ -215,7 +216,7 @@ def test_isic_baselines_are_the_published_configurations():
 
 
 def test_isic_keeps_the_published_figures():
-    assert [baseline.published for baseline in load_spec("isic").baselines] == [
+    assert [baseline.published for baseline in load_spec(WITH_BASELINES).baselines] == [
         {"iou": 0.6354, "dice": 0.7675, "train_loss": 0.2911, "val_loss": 0.2899},
         {"iou": 0.6819, "dice": 0.7972, "train_loss": 0.2117, "val_loss": 0.2169},
         {"soft_iou": 0.6454, "soft_dice": 0.7641, "train_loss": 0.1848, "val_loss": 0.1630},
@@ -224,19 +225,21 @@ def test_isic_keeps_the_published_figures():
 
 
 def test_baselines_follow_the_study_but_not_its_fixed_choices():
-    spec = load_spec("isic", ["epochs=6", "image_size=64", "seed=3", "encoder.weights=none", "fixed.weight_decay=0.5"])
+    spec = load_spec(
+        WITH_BASELINES, ["epochs=6", "image_size=64", "seed=3", "encoder.weights=none", "fixed.weight_decay=0.5"]
+    )
     for _, experiment in baselines(spec):
         assert (experiment.epochs, experiment.image_size, experiment.seed) == (6, 64, 3)
         assert (experiment.encoder_weights, experiment.weight_decay) == ("none", 0.0)
 
 
 def test_phantom_needs_nothing_from_the_network():
-    spec = load_spec("phantom")
+    spec = load_spec(SEARCHED)
     assert (spec.dataset, spec.encoder.weights) == ("phantom", "none")
 
 
 def test_the_description_gives_every_dimension_its_condition():
-    lines = describe(load_spec("isic"))
+    lines = describe(load_spec(WITH_BASELINES))
     assert "model: mobilenetv2_plain, mobilenetv2_skip" in lines
     assert "encoder_lr: 1e-05 to 0.003, log scale (where the encoder is not frozen)" in lines
     assert "loss_dice_weight: 0.1 to 3, log scale (where the loss is dice_bce)" in lines

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from own_specs import SEARCHED
 
 from seg import data, pack
 from seg.data import DataError
@@ -21,7 +22,7 @@ from study.store import Store, StoreError
 
 @pytest.fixture
 def spec() -> Spec:
-    return load_spec("phantom", ["image_size=64"])
+    return load_spec(SEARCHED, ["image_size=64"])
 
 
 @pytest.fixture(scope="module")

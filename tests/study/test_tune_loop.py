@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from own_specs import SEARCHED
 from ray.tune.search import Searcher
 
 from seg.experiment import Experiment
@@ -65,7 +66,7 @@ def test_each_trial_has_its_config_and_a_record_before_it_runs(begin: Begin, spe
 
 def test_no_more_trials_at_a_time_than_there_are_lanes(begin: Begin) -> None:
     lanes = 2
-    trials = begin(load_spec("phantom", ["trials=6"]), lambda: lanes)
+    trials = begin(load_spec(SEARCHED, ["trials=6"]), lambda: lanes)
     assert [bool(trials.suggest(f"tune-{n}")) for n in range(3)] == [True, True, False]
     lanes = 3  # a node joined
     assert trials.suggest("tune-2") and trials.suggest("tune-3") is None
@@ -80,7 +81,7 @@ def test_a_budget_that_closes_between_two_trials_ends_the_paused_ones(begin: Beg
     """No trial that ends thereafter is there to end them with."""
     account = ClosedLater()
     stopping = "early_stopping={scheduler: promoting_asha, min_epochs: 1, reduction_factor: 3}"
-    trials = begin(load_spec("phantom", ["trials=6", "epochs=2", stopping]), lambda: 1, account)
+    trials = begin(load_spec(SEARCHED, ["trials=6", "epochs=2", stopping]), lambda: 1, account)
     recorder = trials._recorder
 
     def epoch(number: int, score: float) -> None:
@@ -105,7 +106,7 @@ def test_a_budget_that_closes_between_two_trials_ends_the_paused_ones(begin: Beg
 
 def test_tune_keeps_no_copy_of_a_study(begin: Begin, tmp_path: Any) -> None:
     """It would save them all, again and again, with every record that they lead to."""
-    trials = begin(load_spec("phantom"), lambda: 2)
+    trials = begin(load_spec(SEARCHED), lambda: 2)
     events = Events(trials._recorder, trials.numbers, True, print)
     for part in (trials, events, Results(trials._recorder, trials.numbers, events)):
         assert part.__getstate__() == {} and len(pickle.dumps(part)) < 200

@@ -1,0 +1,9 @@
+"""Specs whose every choice is stated: tests of the search do not change with the bundled studies or the defaults."""
+
+from pathlib import Path
+
+SPECS = Path(__file__).parent / "assets" / "specs"
+SEARCHED = str(SPECS / "searched.yaml")
+"""Ten trials over synthetic lesions, six epochs at 64 pixels, no baselines; tpe and stopping ASHA."""
+WITH_BASELINES = str(SPECS / "with-baselines.yaml")
+"""Forty trials over ISIC 2016, of which four are published baselines; none is the recipe. tpe and stopping ASHA."""
