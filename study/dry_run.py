@@ -1,6 +1,8 @@
 """The plan of a study before it starts: `python -m study.run SPEC --dry-run`. Nothing of Ray is started."""
 
+import shutil
 import sys
+import textwrap
 import time
 from functools import partial
 from pathlib import Path
@@ -17,6 +19,9 @@ from study.resources import Cluster, allot, plural
 from study.schedulers.rung import milestones
 from study.spec import Spec
 from study.store import Store
+
+TITLE = 16
+"""Width of the first column, in characters."""
 
 
 def show(
@@ -60,18 +65,26 @@ def show(
     if spec.compare:
         lines["compare"] = _shares(spec)
     for title, text in lines.items():
-        print(f"{title:15s} {text}")
+        _print(title, text)
     for place, line in enumerate(space.describe(spec)):
-        print(f"{'search space' if place == 0 else '':15s} {line}")
+        _print("search space" if place == 0 else "", line)
     for line in (*warnings, *caveats(spec)):
-        print(f"{'warning':15s} {line}")
+        _print("warning", line)
     print("nothing was started; leave --dry-run out to start")
+
+
+def _print(title: str, text: str) -> None:
+    """In two columns; on a terminal, wrapped to its width."""
+    columns = max(shutil.get_terminal_size().columns - TITLE, 40) if sys.stdout.isatty() else len(text) + 1
+    lines = textwrap.wrap(text, columns, break_long_words=False, break_on_hyphens=False) or [""]
+    for place, line in enumerate(lines):
+        print(f"{title if place == 0 else '':{TITLE - 1}s} {line}")
 
 
 def _plan(planned: Planned, at: Situation) -> dict[str, str]:
     spec = planned.spec
     found = {"image size": f"{spec.image_size} px"}
-    found |= {("plan" if place == 0 else " " * place): line for place, line in enumerate(planned.remarks)}
+    found |= dict(zip(("plan", "why"), planned.remarks, strict=False))
     found["estimated time"] = _estimate(planned, at)
     if planned.left_out:
         found["left out"] = f"{'; '.join(planned.left_out)}: does not fit the budget; --published runs it"

@@ -324,4 +324,4 @@ def _why(asked: Spec, chosen: Spec, at: Situation, seconds: float | None) -> str
     if seconds is None:
         return f"without a budget: {change}, or give --budget 15min and let it fit"
     each = 1000 * at.pace(typical(chosen))
-    return f"because a training image takes {each:.3g} ms here, and the budget leaves {duration(seconds)}; {change}"
+    return f"a training image takes {each:.3g} ms here, and the budget leaves {duration(seconds)}; {change}"

@@ -297,10 +297,14 @@ def _check_same_data(store: Store, pack_key: str) -> None:
 
 
 def _cluster(address: str | None, patience_seconds: float = 0) -> "Cluster":
-    from study import cluster, preparation
-
     address = address or os.environ.get("RAY_ADDRESS")
-    return cluster.join(address, patience_seconds) if address else preparation.this_machine()
+    if address:
+        from study import cluster  # it takes Ray, more than a second that a plan for this machine can do without
+
+        return cluster.join(address, patience_seconds)
+    from study import preparation
+
+    return preparation.this_machine()
 
 
 def _offer_token(address: str | None) -> None:

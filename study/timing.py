@@ -6,6 +6,7 @@ again.
 
 import json
 import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +18,9 @@ from seg.experiment import Experiment
 from seg.pixels import Pixels
 
 IMAGES = 8
-EPOCHS = 4
-"""The fastest counts: the first ones warm up, and other programs may run beside."""
+STEPS, SECONDS = 12, 2.0
+"""At most so many steps, of IMAGES images each, until so much time has passed. The fastest counts: the first ones warm
+up, and other programs may run beside."""
 SIZE = 128
 """Of the images that are timed, in pixels. Larger ones take as many times longer as they have more pixels."""
 TINY = 1e-12
@@ -78,7 +80,7 @@ def _seconds_per_image(experiment: Experiment, device: torch.device, threads: in
     timed = replace(
         experiment,
         image_size=SIZE,
-        epochs=EPOCHS,
+        epochs=STEPS,
         batch_size=IMAGES,
         decoder_lr=TINY,
         encoder_lr=None if experiment.encoder_freeze else TINY,
@@ -88,8 +90,12 @@ def _seconds_per_image(experiment: Experiment, device: torch.device, threads: in
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        run = loop.start(timed, _data(device), device)
-        return 1 / max(result.images_per_second for result in loop.epochs(run))
+        run, began, fastest = loop.start(timed, _data(device), device), time.perf_counter(), 0.0
+        for result in loop.epochs(run):
+            fastest = max(fastest, result.images_per_second)
+            if time.perf_counter() - began > SECONDS:
+                break
+        return 1 / fastest
     finally:
         torch.set_num_threads(before)
 
