@@ -28,6 +28,7 @@ PACKAGES = {
 """Debian's packages, and the programs that are needed of each."""
 DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL")
 """Whatever is started so ends with the process that started it, also where that is killed."""
+APART = ("unshare", "--net", "--pid", "--mount", "--uts", "--ipc", "--fork", "--kill-child=KILL", "--mount-proc")
 NAMESPACES = ("net", "pid", "mount", "uts", "ipc")
 ENVIRONMENT = {
     "PATH": f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -76,7 +77,11 @@ def missing() -> str:
     if os.geteuid():
         return NEEDS_ROOT
     absent = [package for package, programs in PACKAGES.items() if not all(map(shutil.which, programs))]
-    return not_installed(*absent) if absent else ""
+    if absent:
+        return not_installed(*absent)
+    # Root in a container may not be allowed to.
+    trial = subprocess.run([*APART, "true"], capture_output=True, text=True, check=False)
+    return f"no namespaces here: {trial.stderr.strip()}" if trial.returncode else ""
 
 
 class NamespacedHost:
@@ -84,10 +89,9 @@ class NamespacedHost:
 
     def __init__(self, name: str, address: str, template: Path):
         self.name, self.address = name, address
-        apart = [f"--{namespace}" for namespace in NAMESPACES]
         set_up = ["bash", "-c", SET_UP, "bash", name, str(template), *_seen()]
         self._keeper = subprocess.Popen(
-            [*DIES_WITH_US, "unshare", *apart, "--fork", "--kill-child=KILL", "--mount-proc", *set_up],
+            [*DIES_WITH_US, *APART, *set_up],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
