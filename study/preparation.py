@@ -3,13 +3,14 @@
 import os
 import statistics
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from seg import metrics, models, pack, split
-from seg.data import Dataset
+from seg.data import DataError, Dataset
 from seg.pack import Pack
 from study import budget, packs, planning, supplies
 from study.messages import Elsewhere
@@ -114,9 +115,14 @@ def situation(
 
 
 def shorter_side(dataset: Dataset) -> int:
-    """Pixels of the shorter side of a typical image: the median of a few, evenly spread."""
+    """Pixels of the shorter side of a typical image: the median of a few, evenly spread. One that cannot be read is
+    passed over: packing names all of them."""
     every = max(len(dataset.samples) // SAMPLED, 1)
-    return round(statistics.median(min(sample.image().shape[:2]) for sample in dataset.samples[::every][:SAMPLED]))
+    sides = []
+    for sample in dataset.samples[::every][:SAMPLED]:
+        with suppress(DataError):
+            sides.append(min(sample.image().shape[:2]))
+    return round(statistics.median(sides)) if sides else 0
 
 
 def check_objective(spec: Spec, classes: int) -> None:

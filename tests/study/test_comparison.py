@@ -1,5 +1,6 @@
 """Equal shares, and a study of each value alone."""
 
+import json
 from collections import Counter
 
 import optuna
@@ -12,6 +13,7 @@ from study.conditions import by_field
 from study.spec import Spec, load_spec
 
 PLAIN, SKIP = "mobilenetv2_plain", "mobilenetv2_skip"
+R2 = "deeplabv3-mobilenetv3", "deeplabv3-resnet50"
 
 
 @pytest.fixture
@@ -38,9 +40,9 @@ def test_each_value_has_a_study_of_its_own_in_which_no_number_is_missing(compare
 
 
 def test_a_baseline_may_have_a_value_that_is_not_searched() -> None:
-    spec = load_spec(
-        "coco", ["search.model=[unet, deeplabv3_mobilenetv3]", "compare=model", "trials=8", "image_size=64"]
-    )
+    baselines = [load_spec(f"published/r2-{name}").to_json()["baselines"][0] for name in R2]
+    overrides = ["search.model=[unet, deeplabv3_mobilenetv3]", "compare=model", "trials=8", "image_size=64"]
+    spec = load_spec("coco", [*overrides, f"baselines={json.dumps(baselines)}"])
     shares = Shares(spec)
     values = [shares.value(trial) for trial in range(8)]
     assert values == ["deeplabv3_mobilenetv3", "deeplabv3_resnet50", *["unet", "deeplabv3_mobilenetv3"] * 3]

@@ -151,7 +151,7 @@ def test_trials_are_begun_as_long_as_the_budget_holds_them(
     monkeypatch.setattr(conduct, "_tune", tune := FailingTune(0))
     records = conduct._search(with_spec(plan, "epochs=1", "budget=0.015min"), [], "", lambda record: None)
     assert tune.asked == [[0]] and [record.trial for record in records] == [0]
-    assert capsys.readouterr().out.count("the budget holds no further trial") == 1
+    assert capsys.readouterr().out.count("budget nearly used (") == 1
     assert 0 < read_used(plan.store).hours < 0.01
 
 
@@ -168,7 +168,7 @@ def test_what_earlier_sessions_spent_counts(
     assert records[1].reason == "stopped at epoch 1: 2 of 2 hours spent" and records[1].finished
     assert read_records(plan.store)[-1] == records[1] and told == [records[1]]
     out = capsys.readouterr().out
-    assert "trial    1  PRUNED" in out and "the budget holds no further trial: 2 of 2 hours spent" in out
+    assert "trial    1  PRUNED" in out and "budget nearly used (2 of 2 hours): no new trials will start" in out
 
 
 def test_a_larger_budget_goes_on(plan: Plan, monkeypatch: pytest.MonkeyPatch, make_record: Any) -> None:

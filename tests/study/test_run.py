@@ -51,8 +51,9 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Refused:
             status = int(str(ended.code))
         assert status == 2
         out, err = capsys.readouterr()
-        lines = [line for line in err.splitlines() if not line.startswith(("hashing", "packing", "packed"))]
-        assert out == "" and len(lines) == 1 and lines[0].startswith("error: "), out + err
+        lines = [line for line in err.splitlines() if not line.startswith(("hashing", "packing", "packed", "reading"))]
+        said = [line for line in out.splitlines() if not line.startswith("timing ")]
+        assert said == [] and len(lines) == 1 and lines[0].startswith("error: "), out + err
         return lines[0].removeprefix("error: ")
 
     return call
@@ -181,7 +182,10 @@ def test_resume_without_a_name(refused: Refused) -> None:
     "arguments", [("--epochs", 9), ("--set", "trials=9"), ("--image-size", 64), ("--seed", 0), ("--set", "seed=1")]
 )
 def test_a_study_that_has_begun_keeps_its_spec(refused: Refused, begun: Path, arguments: tuple[object, ...]) -> None:
-    message = f"{arguments[0]}: a study that has begun keeps its spec, so that its trials compare; leave it out"
+    message = (
+        f"{arguments[0]} cannot be combined with --resume: a study's spec is fixed once it has started, "
+        "so that its trials stay comparable; leave it out"
+    )
     assert refused("phantom", "--resume", "--name", "mine", *arguments) == message
 
 
@@ -228,8 +232,24 @@ def test_what_does_not_fit(refused: Refused, dry: tuple[str, ...], arguments: tu
 
 
 def test_a_missing_data_folder(refused: Refused, tmp_path: Path) -> None:
-    message = refused("isic", "--data", "nowhere", *SCRATCH, "--dry-run")
-    assert message.startswith("nowhere/isic2016: the dataset isic2016 is not there; let it be downloaded, or put ")
+    """A user's own data cannot be downloaded."""
+    for dry in ([], ["--dry-run"]):
+        message = refused("folder", "--data", "nowhere", *SCRATCH, *dry)
+        assert message == "no such folder: nowhere; --data names the one that has your images"
+    assert not (tmp_path / "studies").exists() and not (tmp_path / "nowhere").exists()
+
+
+def test_a_dry_run_without_the_data_says_what_it_can(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever would be downloaded by the study itself; nothing is, nor made."""
+    assert run.main(["isic", "--data", "nowhere", "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    said = {line[:15].strip(): line[16:] for line in lines if line[:15].strip()}
+    assert said["data"].startswith("not there yet; downloaded when the study starts (nowhere/isic2016: ")
+    assert said["encoder weights"].endswith("mobilenet_v2.pth will be downloaded there")
+    assert said["trials"].startswith("as many as the budget holds, first recipe, R1 model 1 ")
+    assert (said["epochs"], said["sampler"]) == ("chosen by the data", "gp")
+    assert lines[-1] == "nothing was started; leave --dry-run out to start"
+    assert list(tmp_path.iterdir()) == []
 
 
 def part(data_dir: Path, folder: str) -> Path:
@@ -237,7 +257,8 @@ def part(data_dir: Path, folder: str) -> Path:
 
 
 def isic(refused: Refused, data_dir: Path) -> str:
-    return refused("isic", "--data", data_dir, "--image-size", 64, *SCRATCH)
+    """A study of one trial: that kind alone is timed for its plan."""
+    return refused("recipe", "--set", "dataset=isic2016", "--data", data_dir, "--image-size", 64, *SCRATCH)
 
 
 def test_an_image_without_a_mask(refused: Refused, tiny_isic: Path) -> None:

@@ -11,8 +11,9 @@ from PIL import Image
 from tiny_images import add_pair
 
 from analysis import compare, load, pictures
-from seg import data, loop, pack
+from seg import data, loop, metrics, pack
 from seg.experiment import Experiment
+from seg.metrics import Counts
 from seg.ranks import Ranks
 from study import duel, finalists
 from study.attempt import Attempt
@@ -23,7 +24,7 @@ from study.records import Record, State, write_record
 from study.store import Store
 
 OBJECTIVE = Objective("val_iou", "max")
-Study = tuple[Store, list[Record], dict[int, finalists.Scored]]
+Study = tuple[Store, list[Record], dict[int, finalists.Scored], dict[str, Counts]]
 
 
 def trained(trial: int, model: str, packed: pack.Pack, store: Store) -> Record:
@@ -53,11 +54,11 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     packed = pack.build(dataset, 64, folder / "packs")
     records = [trained(trial, model, packed, store) for trial, model in enumerate(("mobilenetv2_skip", "unet"))]
     settings = LaneSettings(store.uri, str(packed.folder), None, OBJECTIVE, workers=1, gpus_per_worker=0, threads=1)
-    return store, records, finalists.score(settings, dataset, records, records, joined=False)
+    return store, records, *finalists.score(settings, dataset, records, records, joined=False)
 
 
 def test_scores_are_those_of_the_counts_that_are_kept(study: Study) -> None:
-    store, records, scored = study
+    store, records, scored, _ = study
     for record in records:
         counts = pd.read_parquet(io.BytesIO(store.read(f"{record.folder}/{scored[record.trial].files['test_counts']}")))
         for size, name in (("train", "iou"), ("native", "native_iou")):
@@ -66,8 +67,21 @@ def test_scores_are_those_of_the_counts_that_are_kept(study: Study) -> None:
             assert scored[record.trial].scores[name] == pytest.approx(image_iou.mean(), abs=1e-9)
 
 
+def test_what_no_training_gives_is_counted_on_the_same_images_at_their_own_size(study: Study) -> None:
+    store, _, _, trivial = study
+    masks = Path(store.uri).parent / "data" / "isic2016" / "ISBI2016_ISIC_Part1_Test_GroundTruth"
+    lesions = [np.asarray(Image.open(path)) > 0 for path in sorted(masks.iterdir())]
+    assert len(lesions) == 3 and all(lesion.shape == (30, 40) for lesion in lesions)
+    background, foreground, _ = trivial.values()
+    assert list(trivial) == ["every pixel background", "every pixel foreground", "the mean training mask"]
+    assert metrics.scores(background)["iou"] == 0
+    share = np.mean([lesion.mean() for lesion in lesions])
+    for name in ("iou", "pixel_accuracy"):
+        assert metrics.scores(foreground)[name] == pytest.approx(share)
+
+
 def test_the_pictures_are_of_the_images_on_which_the_two_differ_most(study: Study) -> None:
-    store, _, _ = study
+    store, *_ = study
     opened = load.open_study(store.uri)
     trials, apart = load.duel(opened)
     first, second = (compare.image_iou(load.counts(opened, trial)) for trial in (0, 1))  # type: ignore[arg-type]
@@ -83,7 +97,7 @@ def test_the_pictures_are_of_the_images_on_which_the_two_differ_most(study: Stud
 
 
 def test_pictures_of_an_earlier_pair_go(study: Study) -> None:
-    store, (one, other), _ = study
+    store, (one, other), *_ = study
     listed = {image["file"] for image in store.read_json("duel/duel.json")["images"]}
     assert set(store.names("duel")) == {"duel.json", *listed}
     image, mask = np.zeros((30, 40, 3), np.uint8), np.zeros((30, 40), np.uint8)
@@ -103,16 +117,17 @@ def test_pictures_of_an_earlier_pair_go(study: Study) -> None:
 
 def test_one_that_was_scored_before_is_shown_beside_the_new_one(study: Study, tmp_path: Path) -> None:
     """Its weights are read from the store: only the other one is scored."""
-    store, records, scored = study
+    store, records, scored, trivial = study
     copy = Store(str(tmp_path / "study"))
     for name in store.every_name(""):
         copy.write(name, store.read(name))
     settings = LaneSettings(copy.uri, str(study_pack(store)), None, OBJECTIVE, workers=1, gpus_per_worker=0, threads=1)
     dataset = data.load("isic2016", Path(store.uri).parent / "data", download=False)
     copy.delete("duel/duel.json")
-    again = finalists.score(settings, dataset, records[1:], records, joined=False)
+    again, same = finalists.score(settings, dataset, records[1:], records, joined=False)
     assert list(again) == [1] and again[1].scores == pytest.approx(scored[1].scores)
     assert copy.read_json("duel/duel.json")["trials"] == [0, 1]
+    assert all(torch.equal(found.hard, same[name].hard) for name, found in trivial.items())
 
 
 def study_pack(store: Store) -> Path:

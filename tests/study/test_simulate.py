@@ -8,10 +8,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from own_specs import SEARCHED, WITH_BASELINES
 
 from analysis import report, table
 from study import ls, simulate
-from study.records import read_records
+from study.records import State, read_records
 from study.store import Store
 
 PROMOTING = "early_stopping={scheduler: promoting_asha, min_epochs: 1, reduction_factor: 3}"
@@ -23,34 +24,42 @@ TWO_OBJECTIVES = "objective=[{metric: val_iou}, {metric: latency_ms, mode: min}]
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     storage = tmp_path_factory.mktemp("studies")
-    arguments = ["phantom", "--lanes", "5", "--trials", "40", "--epochs", "9", "--seed", "3", "--set", PROMOTING]
+    arguments = [SEARCHED, "--lanes", "5", "--trials", "40", "--epochs", "9", "--seed", "3", "--set", PROMOTING]
     faults = ["--failures", "0.2", "--stragglers", "0.3", "--node-losses", "200"]
     assert simulate.main([*arguments, *faults, "--storage", str(storage), "--name", "made-up"]) == 0
     return storage / "made-up"
 
 
 def test_it_says_what_it_did_and_that_it_was_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert simulate.main(["phantom", "--trials", "12", "--storage", str(tmp_path), "--set", "sampler=random"]) == 0
+    assert simulate.main([SEARCHED, "--trials", "12", "--storage", str(tmp_path), "--set", "sampler=random"]) == 0
     out = capsys.readouterr().out
     assert "simulated phantom (SIMULATED), 12 trials" in out and "12/12 trials" in out
     assert "lanes trained " in out and " results, " in out and "peak memory of this process: " in out
     assert out.endswith(f"{CHECKED}\n")
     (name,) = (path.name for path in tmp_path.iterdir())
-    assert name.startswith("simulated-phantom-")
+    assert name.startswith("simulated-searched-")
 
 
 def test_neither_ray_nor_torch_is_loaded(tmp_path: Path) -> None:
     """Nor torchvision: only the samplers gp and qmc compute with torch."""
-    arguments = ["isic", "--trials", "40", "--storage", str(tmp_path), "--set", PROMOTING]
+    arguments = [WITH_BASELINES, "--trials", "40", "--storage", str(tmp_path), "--set", PROMOTING]
     code = f"import sys; from study import simulate; assert simulate.main({arguments!r}) == 0; "
     code += "print('loaded:', *{'ray', 'torch', 'torchvision'} & set(sys.modules))"
     said = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert said.stdout.splitlines()[-2:] == [CHECKED, "loaded:"]
 
 
+def test_a_bundled_study_is_simulated_with_its_defaults(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The recipe among the trials, gp and promoting ASHA."""
+    assert simulate.main(["isic", "--trials", "12", "--epochs", "9", "--storage", str(tmp_path), "--name", "i"]) == 0
+    assert CHECKED in capsys.readouterr().out
+    recipe = read_records(Store(str(tmp_path / "i")))[0]
+    assert (recipe.source, recipe.state, len(recipe.epochs)) == ("recipe", State.COMPLETE, 9)
+
+
 def test_two_models_are_compared_on_simulated_lanes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Pauses, promotions, crashes and lost nodes among them."""
-    arguments = ["phantom", "--lanes", "5", "--trials", "60", "--epochs", "9", "--set", PROMOTING]
+    arguments = [SEARCHED, "--lanes", "5", "--trials", "60", "--epochs", "9", "--set", PROMOTING]
     more = ["--set", "compare=model", "--set", "sampler=random", "--node-losses", "100", "--failures", "0.1"]
     assert simulate.main([*arguments, *more, "--storage", str(tmp_path), "--name", "compared"]) == 0
     out = capsys.readouterr().out

@@ -15,7 +15,7 @@ from study.spec import Finalists, Spec, SpecError, bundled, load_spec
 
 KEYS = (
     "description, dataset, image_size, trials, epochs, budget, seed, objective, sampler, early_stopping, finalists, "
-    "compare, encoder, resources, fixed, search, baselines"
+    "compare, encoder, resources, fixed, search, baselines, published"
 )
 
 MOBILENETS = "mobilenetv2_plain, mobilenetv2_skip"
@@ -194,8 +194,11 @@ def refusal_of(*overrides: str, source: str = "own.yaml") -> str:
         ("trials=ten", "trials: 'ten' given; must be a whole number"),
         ("epochs=2.5", "epochs: 2.5 given; must be a whole number"),
         ("epochs=true", "epochs: true given; must be a whole number"),
-        ("epochs=1", "epochs: 1 given; must be at least early_stopping.min_epochs, 2"),
-        ("finalists=5", "finalists.top: 5 given; must be at most trials, 4"),
+        ("epochs=0", "epochs: 0 given; must be at least 1"),
+        ("finalists=-1", "finalists.top: -1 given; must be at least 0"),
+        ("early_stopping.min_steps=0", "early_stopping.min_steps: 0 given; must be at least 1"),
+        ("published=some", "published: 'some' given; choose from 'fitting' or 'all'"),
+        ("fixed.keep=first", "fixed.keep: 'first' is not known; choose from best, last, average"),
         ("finalists=few", "finalists: 'few' given; must be a whole number, or {top: ..., seeds: ...}"),
         ("finalists.seeds=0", "finalists.seeds: 0 given; must be at least 1"),
         ("finalists.seed=3", "finalists.seed: unknown key; did you mean seeds? (allowed: top, seeds)"),
@@ -307,12 +310,12 @@ def test_refused_in_one_line_that_names_the_key_and_what_is_allowed(override, me
 
 @pytest.mark.usefixtures("in_folder")
 class TestRefusals:
-    def test_fewer_trials_than_baselines(self, spec_path):
-        raw = yaml.safe_load(TEXT)
-        raw["baselines"].append(raw["baselines"][0] | {"name": "another"})
-        raw |= {"trials": 1, "finalists": 1}
-        spec_path.write_text(yaml.safe_dump(raw))
-        assert "trials: 1 given; must be at least 2, the number of baselines" in refusal_of()
+    def test_fewer_trials_than_baselines_in_a_stored_spec(self, spec_path):
+        """Of a study that has begun none may go."""
+        stored = load_spec(str(spec_path)).to_json()
+        stored["baselines"].append(stored["baselines"][0] | {"name": "another"})
+        with pytest.raises(SpecError, match="trials: 1 given; must be at least 2, the number of baselines"):
+            Spec.from_json(stored, ["trials=1"])
 
     def test_two_baselines_of_one_name(self, spec_path):
         raw = yaml.safe_load(TEXT)
@@ -320,16 +323,24 @@ class TestRefusals:
         spec_path.write_text(yaml.safe_dump(raw))
         assert "baselines.1.name: 'published' is taken" in refusal_of()
 
-    def test_several_problems_are_counted(self):
-        assert refusal_of("image_size=100", "epochs=1", "finalists=9").endswith("min_epochs, 2 (and 2 more)")
+    def test_several_problems_are_all_named(self):
+        """Of single fields, and of how they agree, which is looked at once every field is right."""
+        assert refusal_of("epochs=0", "finalists.top=-1", "search.decoder_lr.low=1") == (
+            "own.yaml: epochs: 0 given; must be at least 1; finalists.top: -1 given; must be at least 0; "
+            "search.decoder_lr: low 1 is above high 0.01; low must be below high"
+        )
+        assert refusal_of("image_size=100", "compare=model", "fixed.batch_size=8") == (
+            "own.yaml: image_size: 100 given; must be a multiple of 32, at least 64, for mobilenetv2_plain, "
+            "mobilenetv2_skip; fixed.batch_size: also in search as search.batch_size; must be in one of them"
+        )
 
     def test_unknown_key_comes_before_the_key_that_it_was_meant_to_be(self, spec_path):
-        spec_path.write_text(TEXT.replace("epochs: 6", "epoch: 6"))
-        assert refusal_of() == f"own.yaml: epoch: unknown key; did you mean epochs? (allowed: {KEYS})"
+        spec_path.write_text(TEXT.replace("dataset: phantom", "data: phantom"))
+        assert refusal_of() == f"own.yaml: data: unknown key; did you mean dataset? (allowed: {KEYS})"
 
     def test_missing_key(self, spec_path):
-        spec_path.write_text(TEXT.replace("epochs: 6\n", ""))
-        assert refusal_of() == "own.yaml: epochs: missing"
+        spec_path.write_text(TEXT.replace("dataset: phantom\n", ""))
+        assert refusal_of() == "own.yaml: dataset: missing"
 
     def test_yaml_syntax_error_with_its_line(self, spec_path):
         spec_path.write_text("dataset: phantom\nepochs: [1, 2\ntrials: 3\n")
@@ -391,7 +402,7 @@ def test_a_loss_may_be_named_without_parameters(spec_path, loss):
     assert load_spec(str(spec_path), [f"search.loss={loss}"]).search.loss == {"bce": {}}
 
 
-@pytest.mark.parametrize("name", ["isic", "phantom"])
+@pytest.mark.parametrize("name", bundled())
 def test_bundled_specs_load_and_survive_json(name):
     spec = load_spec(name)
     assert Spec.from_json(json.loads(json.dumps(spec.to_json(), allow_nan=False))) == spec
@@ -411,9 +422,36 @@ def test_the_number_of_finalists_stands_for_the_best_of_one_seed_each(spec_path)
     for override, top, seeds in (("epochs=6", 2, 1), ("finalists=3", 3, 1), ("finalists.seeds=4", 2, 4)):
         found = load_spec(str(spec_path), [override]).finalists
         assert (found.top, found.seeds) == (top, seeds)
+    assert load_spec(str(spec_path), ["finalists=9"]).finalists.top == 9, "more than trials: all of them"
     older = load_spec(str(spec_path)).to_json() | {"finalists": 2}
     assert Spec.from_json(older) == load_spec(str(spec_path))
     assert Spec.from_json(older, ["finalists.seeds=3"]).finalists == Finalists(top=2, seeds=3)
+
+
+def test_what_is_left_out_is_known_to_be(spec_path):
+    """It is what study.planning chooses."""
+    spec_path.write_text("dataset: phantom\nsearch: {model: unet, loss: bce, encoder_lr: 0.001, decoder_lr: 0.001}\n")
+    spec = load_spec(str(spec_path))
+    assert (spec.image_size, spec.trials, spec.epochs) == (128, 20, 30) and spec.sampler == "gp"
+    assert spec.model_fields_set & {"image_size", "trials", "epochs", "finalists", "early_stopping"} == set()
+    assert spec.early_stopping.scheduler == "promoting_asha"
+    assert load_spec(str(spec_path), ["epochs=30"]).model_fields_set >= {"epochs"}
+
+
+def test_a_study_may_be_shorter_than_its_first_rung(spec_path):
+    """There is then no rung, rather than an error."""
+    spec = load_spec(str(spec_path), ["epochs=1"])
+    assert (spec.epochs, spec.early_stopping.min_epochs) == (1, 2)
+
+
+@pytest.mark.parametrize(("trials", "kept"), [(1, ["published"]), (2, ["published", "another"]), (3, None)])
+def test_of_more_baselines_than_trials_the_first_are_kept(spec_path, trials, kept):
+    raw = yaml.safe_load(TEXT)
+    names = ["published", "another", "third"]
+    raw["baselines"] = [raw["baselines"][0] | {"name": name} for name in names]
+    spec_path.write_text(yaml.safe_dump(raw))
+    spec = load_spec(str(spec_path), [f"trials={trials}"])
+    assert [baseline.name for baseline in spec.baselines] == (kept or names) and spec.trials == trials
 
 
 def test_json_of_another_version_is_refused():
@@ -466,6 +504,7 @@ def test_several_objectives_keep_their_order() -> None:
     assert spec.objective == spec.objectives[0]
     assert spec.to_json()["objective"] == listed and Spec.from_json(spec.to_json()) == spec
     assert load_spec("phantom").objectives == (spec.objective,)
+    assert (spec.sampler, load_spec("phantom").sampler) == ("tpe", "gp"), "gp has no Pareto set"
 
 
 def test_where_some_model_is_never_frozen_freezing_is_not_compared() -> None:
