@@ -71,8 +71,8 @@ class Account:
         self._gpu_hours: dict[int, float] = {}
         self._running: dict[int, Record] = {}
         self._lengths: dict[int, float] = {}
-        """Hours that each searched trial with a score has trained, of those that have ended: the recipe and published
-        configurations, which are not stopped early, would make an average of longer trials."""
+        """Hours that each searched trial with a score has trained, of those that have ended or are paused. The recipe,
+        which is not stopped early, and published configurations are none of them: they take longer."""
         self._total_gpu_hours = self._total_length = 0.0
         for record in records:
             self.change(record)
@@ -86,9 +86,9 @@ class Account:
         self._running.pop(record.trial, None)
         if record.state is State.RUNNING:
             self._running[record.trial] = record
-        elif record.source == "search" and record.state.scored and record.trial not in self._lengths:
+        if record.source == "search" and (record.state.scored or record.paused_at):
+            self._total_length += record.train_seconds / 3600 - self._lengths.get(record.trial, 0.0)
             self._lengths[record.trial] = record.train_seconds / 3600
-            self._total_length += self._lengths[record.trial]
 
     @property
     def spent(self) -> float:
