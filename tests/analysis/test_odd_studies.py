@@ -73,7 +73,7 @@ def test_a_trial_was_killed_before_its_first_record(study: Path, capsys: pytest.
 def test_pictures_are_just_being_replaced(study: Path, missing: str, capsys: pytest.CaptureFixture[str]) -> None:
     (study / missing).unlink()
     assert load.gallery(str(study)) == (None, [])
-    assert "What trial 9 sees" not in page(study, capsys)
+    assert "Predictions of trial 9" not in page(study, capsys)
 
 
 @pytest.mark.parametrize("name", ["study.json", "trials/00009/record.json"])
