@@ -7,6 +7,7 @@ from seg.experiment import Experiment
 from seg.schedules import WARM_UP
 from study.conditions import by_field
 from study.dimension import ends
+from study.records import RECIPE
 from study.spec import Spec
 
 
@@ -18,8 +19,9 @@ def caveats(spec: Spec) -> Iterator[str]:
 def _judged_while_warming_up(spec: Spec) -> Iterator[str]:
     """Of schedules, one that begins with small rates is behind early on, and may be the best in the end."""
     searched = ends(by_field(spec).get("schedule", (Experiment.schedule,))) if spec.search else ()
-    # Published configurations keep theirs: nobody is told to change them.
-    schedules = {*searched, *(baseline.schedule for baseline in spec.baselines if not baseline.system)}
+    # Published configurations keep theirs: nobody is told to change them. The recipe is never judged.
+    others = (baseline for baseline in spec.baselines if not baseline.system and baseline.name != RECIPE)
+    schedules = {*searched, *(baseline.schedule for baseline in others)}
     until, first = math.ceil(WARM_UP * spec.epochs), spec.early_stopping.min_epochs
     mixed = "one_cycle" in schedules and len(schedules) > 1
     if mixed and spec.early_stopping.scheduler != "none" and first <= until < spec.epochs:

@@ -27,13 +27,23 @@ def test_who_is_alone_waits_or_is_not_judged_is_not_warned() -> None:
     assert told("[cosine, one_cycle]", "min_epochs: 7") == told("[cosine, one_cycle]", "scheduler: none") == []
 
 
-def test_a_baseline_s_schedule_counts_too() -> None:
-    """It is judged beside the searched trials, whose schedule is a cosine where none is said."""
-    baseline = load_spec("published/r3-frozen").to_json()["baselines"][0] | {"schedule": "one_cycle"}
+@pytest.mark.parametrize(("system", "told"), [("", 1), ("R3", 0)])
+def test_the_schedule_of_a_baseline_of_one_s_own_counts_too(system: str, told: int) -> None:
+    """It is judged beside the searched trials, whose schedule is a cosine where none is said. A published one cannot
+    be changed."""
+    baseline = load_spec("published/r3-frozen").to_json()["baselines"][0]
+    baseline |= {"schedule": "one_cycle", "system": system}
     spec = load_spec(
         WITH_BASELINES, ["epochs=20", "early_stopping.min_epochs=2", f"baselines=[{json.dumps(baseline)}]"]
     )
-    assert len(list(caveats(spec))) == 1
+    assert len(list(caveats(spec))) == told
+
+
+def test_the_recipe_s_does_not_for_it_is_never_judged() -> None:
+    (recipe,) = load_spec("recipe").to_json()["baselines"]
+    overrides = ["epochs=20", "early_stopping.min_epochs=2", f"baselines={json.dumps([recipe])}"]
+    assert recipe["schedule"] == "one_cycle"
+    assert list(caveats(load_spec(WITH_BASELINES, overrides))) == []
 
 
 @pytest.mark.parametrize("name", bundled())

@@ -1,0 +1,47 @@
+"""What a training image costs: timed once a kind of experiment, and kept."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from seg.experiment import Experiment
+from study import timing
+from study.timing import Timer
+
+PLAIN = Experiment(
+    "phantom", 128, "mobilenetv2_plain", "bce", 3, decoder_lr=1e-3, encoder_lr=1e-3, encoder_weights="none"
+)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Its file of timings."""
+    monkeypatch.setenv("STUDY_CACHE", str(tmp_path / "cache" / "packs"))
+    monkeypatch.setattr(timing, "SECONDS", 0.1)
+    return tmp_path / "cache" / timing.FILE
+
+
+def test_each_kind_is_timed_once_and_kept_for_the_next_study(cache: Path) -> None:
+    """Neither rates nor batch sizes, losses nor image sizes make another kind: a larger image has more pixels."""
+    said: list[str] = []
+    timer = Timer(1, said.append)
+    seconds = timer(PLAIN)
+    assert seconds > 0
+    same = replace(PLAIN, decoder_lr=1e-2, batch_size=4, epochs=9, loss="dice_bce", loss_parameters={"dice_weight": 1})
+    assert timer(same) == seconds and timer(replace(PLAIN, image_size=256)) == pytest.approx(4 * seconds)
+    assert said == ["timing mobilenetv2_plain ..."]
+    frozen = timer(replace(PLAIN, encoder_freeze=True, encoder_lr=None))
+    assert said[1:] == ["timing mobilenetv2_plain frozen ..."] and frozen > 0
+    assert Timer(1, said.append)(PLAIN) == seconds and len(said) == 2
+    assert len(json.loads(cache.read_text())) == 2
+    Timer(2, said.append)(PLAIN)
+    assert len(said) == 3, "other threads have another pace"
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "{", '{"a": "b", "c": -1.0}'])
+def test_a_damaged_file_of_timings_is_one_that_is_missing(cache: Path, content: str) -> None:
+    cache.parent.mkdir(parents=True)
+    cache.write_text(content)
+    assert Timer(1)(PLAIN) > 0 and list(json.loads(cache.read_text()).values()) == [pytest.approx(Timer(1)(PLAIN))]
