@@ -225,10 +225,13 @@ def _score_finalists(plan: Plan, store: Store, records: list[Record]) -> None:
         print(f"trials {', '.join(map(str, lost))} are not scored: their weights are lost; see study.retry", flush=True)
     chosen = [record for record in chosen if record.trial not in lost]
     waiting = [record for record in chosen if record.test is None]
-    if not waiting or choice is None:
+    study = store.read_json("study.json")
+    judged = not waiting and "verdict" in study  # a study cut off in between has scores without a verdict
+    if choice is None or judged or choice.trial not in {record.trial for record in chosen}:
         return
-    names = ", ".join(str(record.trial) for record in waiting)
-    print(f"scoring the finalists on the sealed test split: trials {names}", flush=True)
+    if waiting:
+        names = ", ".join(str(record.trial) for record in waiting)
+        print(f"scoring the finalists on the sealed test split: trials {names}", flush=True)
     dataset = data.load(plan.spec.dataset, plan.prepared.data_dir, download=False)
     leading = [record for record in chosen if record.replicate_of is None]
     leading.sort(key=lambda record: record.trial != choice.trial)
@@ -238,5 +241,5 @@ def _score_finalists(plan: Plan, store: Store, records: list[Record]) -> None:
         record.test, record.files = found.scores, record.files | found.files
         record.extra["test_scored"] = now()
         write_record(store, record)
-    images = store.read_json("study.json")["dataset"]["images"]
+    images = study["dataset"]["images"]
     session.note(store, verdict=verdict.give(store, plan.spec, chosen, choice, trivial, images))
