@@ -12,6 +12,14 @@ def test_json_round_trip(make_experiment: Any) -> None:
         assert Experiment.from_json(json.loads(json.dumps(chosen.to_json()))) == chosen
 
 
+def test_the_best_epoch_is_kept_if_nothing_is_said(make_experiment: Any) -> None:
+    """As in records of before the choice was there."""
+    raw = make_experiment().to_json()
+    assert raw.pop("keep") == "best" and Experiment.from_json(raw) == make_experiment(keep="best")
+    for keep in ("last", "average"):
+        assert Experiment.from_json(make_experiment(keep=keep).to_json()).keep == keep
+
+
 def test_a_losss_parameters_have_defaults(make_experiment: Any) -> None:
     assert make_experiment(loss="dice_bce").loss_parameters == {"dice_weight": 1.0}
 
@@ -24,6 +32,8 @@ def test_a_losss_parameters_have_defaults(make_experiment: Any) -> None:
         ({"augment": "mirror"}, "augment: 'mirror' is not known; choose from none, flips"),
         ({"optimizer": "sgd"}, "optimizer: 'sgd' is not known; choose from adam, adamw"),
         ({"schedule": "step"}, "schedule: 'step' is not known"),
+        ({"keep": "first"}, "keep: 'first' is not known; choose from best, last, average"),
+        ({"keep": None}, "keep: None is not known; choose from best, last, average"),
         ({"normalize": "z"}, "normalize: 'z' is not known; choose from imagenet, unit"),
         ({"epochs": 0}, "epochs: 0 must be a whole number of at least 1"),
         ({"batch_size": 1.5}, "batch_size: 1.5 must be a whole number"),

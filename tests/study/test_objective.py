@@ -34,9 +34,23 @@ def test_best_row(objective: Objective, values: tuple[float, ...], best_epoch: i
     assert best is not None and best["epoch"] == best_epoch
 
 
+@pytest.mark.parametrize("keep", ["last", "average"])
+@pytest.mark.parametrize("objective", [MOST, LEAST])
+@pytest.mark.parametrize(
+    ("values", "epoch"), [((0.1, 0.3, 0.2), 3), ((0.3, 0.3), 2), ((0.2, math.nan), 1), ((0.2, 0.1, None, math.inf), 2)]
+)
+def test_the_last_row_with_a_score(
+    objective: Objective, keep: str, values: tuple[float | None, ...], epoch: int
+) -> None:
+    """Of the last weights, or of their average until then, whatever the earlier epochs scored."""
+    kept = objective.kept_row(rows(*values), keep)
+    assert kept is not None and kept["epoch"] == epoch
+
+
+@pytest.mark.parametrize("keep", ["best", "last", "average"])
 @pytest.mark.parametrize("values", [(), (math.nan,), (None, math.inf)])
-def test_no_best_row_where_nothing_is_scored(values: tuple[float | None, ...]) -> None:
-    assert MOST.kept_row(rows(*values)) is None
+def test_no_row_where_nothing_is_scored(values: tuple[float | None, ...], keep: str) -> None:
+    assert MOST.kept_row(rows(*values), keep) is None
 
 
 def test_a_row_without_the_metric_has_no_score() -> None:
