@@ -93,7 +93,16 @@ def is_open(spec: Spec) -> bool:
 
 def plan(spec: Spec, at: Situation) -> Planned:
     """What `spec` states stays; what it leaves open is chosen. Without a budget, as for an evening's study."""
-    seconds = training_seconds(spec, at)
+    reserved = ending_seconds(spec, at)
+    # Larger images and more finalists take longer to score, which is to fit as well.
+    while (planned := _plan(spec, at, reserved)).reserved_seconds > reserved and spec.budget:
+        reserved = planned.reserved_seconds
+    return planned
+
+
+def _plan(spec: Spec, at: Situation, reserved_seconds: float) -> Planned:
+    """With so much of the budget kept for what comes after the trials."""
+    seconds = training_seconds(spec, at, reserved_seconds)
     lane_seconds = seconds / at.allotment.lanes if seconds else None
     sized = _sized(spec, at, lane_seconds)
     lengthened = _lengthened(sized, at, lane_seconds)
@@ -107,18 +116,18 @@ def plan(spec: Spec, at: Situation) -> Planned:
 
 def extend(spec: Spec, at: Situation, ended: int) -> Spec:
     """Of a study that goes on with a larger budget, after `ended` trials: with as many more as that holds."""
-    seconds = training_seconds(spec, at)
+    seconds = training_seconds(spec, at, ending_seconds(spec, at))
     if seconds is None or spec.search is None:
         return spec
     more = _shared(spec, _searched(spec, seconds / full_seconds(spec, at)))
     return _with(spec, trials=max(spec.trials, ended + more))
 
 
-def training_seconds(spec: Spec, at: Situation) -> float | None:
+def training_seconds(spec: Spec, at: Situation, reserved_seconds: float) -> float | None:
     """Seconds of all lanes together that the budget leaves for training; None without a budget."""
     if spec.budget is None:
         return None
-    wall = 3600 * _hours(parse(spec.budget), spec, at) - at.elapsed_seconds - START_SECONDS - ending_seconds(spec, at)
+    wall = 3600 * _hours(parse(spec.budget), spec, at) - at.elapsed_seconds - START_SECONDS - reserved_seconds
     return max(wall, 1.0) * MARGIN * at.allotment.lanes
 
 
@@ -133,7 +142,8 @@ def _hours(budget: Budget, spec: Spec, at: Situation) -> float:
 
 def ending_seconds(spec: Spec, at: Situation) -> float:
     """Scoring of the finalists at native size, and the report."""
-    finalists = len(spec.baselines) + spec.finalists.top * spec.finalists.seeds
+    seeds = spec.finalists.seeds
+    finalists = min(len(spec.baselines) + spec.finalists.top * seeds, spec.trials * seeds)
     each = at.pace(typical(spec)) / 3 + READ_SECONDS
     return END_SECONDS + at.images["test"] * (READ_SECONDS + finalists * each)
 
@@ -218,20 +228,25 @@ def _lengthened(spec: Spec, at: Situation, lane_seconds: float | None) -> Spec:
 
 
 def _published(spec: Spec, at: Situation, seconds: float | None) -> tuple[Spec, list[str]]:
-    """Without those published configurations that would take too much of what the recipe leaves. A spec that says which
-    are to take part, as that of a study that has begun, keeps them."""
+    """Without those baselines beside the recipe for which it leaves no time; published ones may take a part of it. A
+    spec that says which are to take part, as that of a study that has begun, keeps them."""
     if seconds is None or _states(spec, "published") or spec.search is None:
         return spec, []
-    left = PUBLISHED_SHARE * (seconds - full_seconds(spec, at))
+    left = seconds - full_seconds(spec, at)
+    for_published = PUBLISHED_SHARE * left
     kept: list[Baseline] = []
     left_out: list[str] = []
     for baseline in spec.baselines:
-        cost = spec.epochs * epoch_seconds(conditions.published(spec, baseline), at) if baseline.system else 0.0
-        if baseline.system and cost > left:
-            left_out.append(f"{baseline.name}: {duration(cost)}")
-        else:
+        if baseline.name == RECIPE:
             kept.append(baseline)
-            left -= cost
+            continue
+        cost = spec.epochs * epoch_seconds(conditions.published(spec, baseline), at)
+        if cost > min(left, for_published if baseline.system else left):
+            left_out.append(f"{baseline.name}: {duration(cost)}")
+            continue
+        kept.append(baseline)
+        left -= cost
+        for_published -= cost if baseline.system else 0.0
     return _with(spec, baselines=tuple(kept)), left_out
 
 
@@ -245,22 +260,36 @@ def _counted(spec: Spec, at: Situation, seconds: float | None) -> Spec:
         if not _states(spec, "finalists"):
             spec = _with(spec, finalists=type(spec.finalists)(top=2))
         return spec if _states(spec, "trials") else _with(spec, trials=given + _shared(spec, spec.trials - given))
-    left = seconds - sum(spec.epochs * epoch_seconds(conditions.published(spec, b), at) for b in spec.baselines)
+    left = seconds - _uninterrupted_seconds(spec, at)
     repeats = left >= REPEATED_TRIALS * full
     if not _states(spec, "finalists"):
         finalists = type(spec.finalists)(top=3 if repeats else 2, seeds=2 if repeats else 1)
         spec = _with(spec, finalists=finalists)
     left -= spec.finalists.top * (spec.finalists.seeds - 1) * full
     if not _states(spec, "trials"):
-        spec = _with(spec, trials=max(given + _shared(spec, _searched(with_rungs(spec, at), left / full)), 1))
+        held = _searched(with_rungs(spec, at), left / full) - len(_second_opinions(spec))
+        spec = _with(spec, trials=max(given + _shared(spec, max(held, 0)), 1))
     return spec
+
+
+def _second_opinions(spec: Spec) -> list[Baseline]:
+    """Baselines that are neither the recipe nor published: stopped early like searched trials."""
+    return [one for one in spec.baselines if one.name != RECIPE and not one.system]
+
+
+def _uninterrupted_seconds(spec: Spec, at: Situation) -> float:
+    """Of the recipe and the published configurations, each trained to its end."""
+    others = _second_opinions(spec)
+    full = [conditions.published(spec, one) for one in spec.baselines if one not in others]
+    return sum(spec.epochs * epoch_seconds(one, at) for one in full)
 
 
 def _searched(spec: Spec, full_trials: float) -> int:
     """How many searched trials take no more time than so many full ones."""
-    count = 0
-    while count < TRIALS_AT_MOST and searched_epochs(spec, count + 1) <= full_trials * spec.epochs:
-        count += max(count // 50, 1)
+    count, more = 0, 1
+    while count < TRIALS_AT_MOST and searched_epochs(spec, count + more) <= full_trials * spec.epochs:
+        count += more
+        more = max(count // 50, 1)
     return count
 
 
@@ -297,9 +326,9 @@ def with_rungs(spec: Spec, at: Situation) -> Spec:
 def _search_seconds(spec: Spec, at: Situation) -> float:
     """Wall time of all trials on all lanes."""
     full = full_seconds(spec, at)
-    given = sum(spec.epochs * epoch_seconds(conditions.published(spec, b), at) for b in spec.baselines)
-    searched = searched_epochs(spec, spec.trials - len(spec.baselines)) / spec.epochs * full
-    return max((given + searched) / at.allotment.lanes, full)
+    stopped = spec.trials - len(spec.baselines) + len(_second_opinions(spec))
+    searched = searched_epochs(spec, stopped) / spec.epochs * full
+    return max((_uninterrupted_seconds(spec, at) + searched) / at.allotment.lanes, full)
 
 
 def _remarks(asked: Spec, chosen: Spec, at: Situation, full: float, seconds: float | None) -> tuple[str, ...]:
