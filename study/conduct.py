@@ -219,15 +219,15 @@ def _trial_name(study: str, trial: Any) -> str:
 
 def _score_finalists(plan: Plan, store: Store, records: list[Record]) -> None:
     """Those not scored yet: the sealed test split is opened once for each. Then the verdict, in study.json."""
-    choice = verdict.choose(store, records, plan.spec)
     chosen = leaders.finalists(records, plan.spec.objectives, plan.spec.finalists.top, plan.spec.compare)
     if lost := [record.trial for record in chosen if not {"best", "val_counts"} <= set(record.files)]:
         print(f"trials {', '.join(map(str, lost))} are not scored: their weights are lost; see study.retry", flush=True)
     chosen = [record for record in chosen if record.trial not in lost]
+    choice = verdict.choose(store, chosen, plan.spec)
     waiting = [record for record in chosen if record.test is None]
     study = store.read_json("study.json")
     judged = not waiting and "verdict" in study  # a study cut off in between has scores without a verdict
-    if choice is None or judged or choice.trial not in {record.trial for record in chosen}:
+    if choice is None or judged:
         return
     if waiting:
         names = ", ".join(str(record.trial) for record in waiting)

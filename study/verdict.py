@@ -52,7 +52,8 @@ class Choice:
 def choose(store: Store, records: Sequence[Record], spec: Spec) -> Choice | None:
     """The recipe, unless another trial is better on the validation images: by more than the standard error of their
     difference (Breiman et al. 1984, section 3.4.3: the one-standard-error rule), or, on fewer than FEW_IMAGES, by so
-    much that its interval leaves zero out. Without a finished recipe, the best trial; None if no trial has finished.
+    much that its interval leaves zero out. Without a finished recipe whose counts are there, the best trial; None if no
+    trial has finished.
 
     With several objectives or values that are compared there is no single best trial: the recipe then claims nothing.
     """
@@ -60,11 +61,11 @@ def choose(store: Store, records: Sequence[Record], spec: Spec) -> Choice | None
     if not chosen:
         return None
     best = chosen[0]
-    recipe = next((one for one in leaders.ranked(records, spec.objective) if one.source == RECIPE), None)
+    rivals = [one for one in leaders.ranked(records, spec.objective) if "val_counts" in one.files]
+    recipe = next((one for one in rivals if one.source == RECIPE), None)
     if recipe is None or len(spec.objectives) > 1:
         return Choice(best.trial, f"trial {best.trial} is the best on the validation images")
-    rivals = [one for one in leaders.ranked(records, spec.objective) if "val_counts" in one.files]
-    best = next(iter(rivals), recipe)
+    best = rivals[0]
     if best.trial == recipe.trial:
         return Choice(recipe.trial, "the recipe is the best on the validation images")
     lead = _lead(store, best, recipe, spec)
@@ -79,9 +80,9 @@ def choose(store: Store, records: Sequence[Record], spec: Spec) -> Choice | None
 
 
 def _lead(store: Store, best: Record, recipe: Record, spec: Spec) -> Difference | None:
-    """Of the objective; None if it cannot be computed from counts (val_loss), or the recipe's counts are lost."""
+    """Of the objective; None if it cannot be computed from counts (val_loss)."""
     name = spec.objective.metric.removeprefix("val_")
-    if "val_counts" not in recipe.files or name not in metrics.scores(_counts(store, recipe)):
+    if name not in metrics.scores(_counts(store, recipe)):
         return None
     return difference(_counts(store, best), _counts(store, recipe), name)
 
@@ -94,7 +95,7 @@ def difference(one: Counts, other: Counts, name: str) -> Difference:
     """Of the score `name` (seg.metrics.scores). Both are of the same images in the same order."""
     drawn = np.array([_score(one, rows, name) - _score(other, rows, name) for rows in _draws(len(one.hard))])
     low, high = _bounds(drawn)
-    return Difference(metrics.scores(one)[name] - metrics.scores(other)[name], low, high, float(drawn.std(ddof=1)))
+    return Difference(metrics.scores(one)[name] - metrics.scores(other)[name], low, high, float(np.nanstd(drawn, ddof=1)))
 
 
 def interval(of: Counts, name: str) -> tuple[float, float]:
