@@ -111,21 +111,21 @@ class Account:
         rates = {"hours": 1.0, "usd": self.meter.usd_per_hour(self._prices) if self._prices else 0.0}
         return self._budget.amount - self._reserved_hours * rates.get(self._budget.unit, 0.0) - self.spent
 
-    def holds_another(self, hours: float | None = None) -> bool:
+    def holds_another(self, hours: float | None = None, at_least: float = 0.0) -> bool:
         """Whether one more trial would end before the budget does, of so many `hours`: by default, as long as those so
-        far on average. Before any has ended, whether anything is left."""
+        far on average, and `at_least` so long. Before any has ended, whether that much is left."""
         if self._budget is None or self.closed:
             return not self.closed
         left = self._left
-        self.closed = left <= 0 or self._needed(self._budget.unit, hours) > left
+        self.closed = left <= 0 or self._needed(self._budget.unit, hours, at_least) > left
         if self.closed:
             self._say(f"budget nearly used ({self}): no new trials will start; running trials may finish")
         return not self.closed
 
-    def _needed(self, unit: Unit, hours: float | None) -> float:
+    def _needed(self, unit: Unit, hours: float | None, at_least: float) -> float:
         """By one more trial; of GPU-hours, by what still runs too: of the others' time it takes nothing away."""
         average = self._total_length / len(self._lengths) if self._lengths else 0.0
-        length = average if hours is None else hours
+        length = max(average, at_least) if hours is None else hours
         if unit == "hours":
             return length
         if unit == "usd":

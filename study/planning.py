@@ -39,6 +39,9 @@ PUBLISHED_SHARE = 1 / 3
 REPEATED_TRIALS = 12
 """Full trials that must fit beside the recipe before the finalists are trained with a second seed."""
 TRIALS_AT_MOST = 10_000
+SPARE = 2.0
+"""Times the expected number of searched trials that may be begun: training may turn out faster than it was timed."""
+FEWEST_SPARE = 6
 RUNG_SHARE = 1 / 8
 """Of a trial's epochs, what comes at least before its first rung."""
 
@@ -109,7 +112,7 @@ def _plan(spec: Spec, at: Situation, reserved_seconds: float) -> Planned:
     chosen, left_out = _published(lengthened, at, seconds)
     chosen = with_rungs(_counted(chosen, at, seconds), at)
     full = full_seconds(chosen, at)
-    search = _search_seconds(chosen, at)
+    search = _search_seconds(chosen, at, seconds)
     reserved = ending_seconds(chosen, at)
     return Planned(chosen, full, search, reserved, _remarks(spec, chosen, at, full, seconds), tuple(left_out))
 
@@ -267,8 +270,9 @@ def _counted(spec: Spec, at: Situation, seconds: float | None) -> Spec:
         spec = _with(spec, finalists=finalists)
     left -= spec.finalists.top * (spec.finalists.seeds - 1) * full
     if not _states(spec, "trials"):
-        held = _searched(with_rungs(spec, at), left / full) - len(_second_opinions(spec))
-        spec = _with(spec, trials=max(given + _shared(spec, max(held, 0)), 1))
+        held = max(_searched(with_rungs(spec, at), left / full) - len(_second_opinions(spec)), 0)
+        ceiling = math.ceil(max(SPARE * held, held + FEWEST_SPARE))
+        spec = _with(spec, trials=max(given + _shared(spec, ceiling), 1))
     return spec
 
 
@@ -323,22 +327,24 @@ def with_rungs(spec: Spec, at: Situation) -> Spec:
     return _with(spec, early_stopping=stopping.model_copy(update={"min_epochs": first}))
 
 
-def _search_seconds(spec: Spec, at: Situation) -> float:
+def _search_seconds(spec: Spec, at: Situation, seconds: float | None) -> float:
     """Wall time of all trials on all lanes."""
     full = full_seconds(spec, at)
     stopped = spec.trials - len(spec.baselines) + len(_second_opinions(spec))
     searched = searched_epochs(spec, stopped) / spec.epochs * full
-    return max((_uninterrupted_seconds(spec, at) + searched) / at.allotment.lanes, full)
+    lasting = max((_uninterrupted_seconds(spec, at) + searched) / at.allotment.lanes, full)
+    return lasting if seconds is None else min(lasting, max(seconds / at.allotment.lanes, full))
 
 
 def _remarks(asked: Spec, chosen: Spec, at: Situation, full: float, seconds: float | None) -> tuple[str, ...]:
     experiment = typical(chosen)
     steps = chosen.epochs * steps_per_epoch(experiment, at)
     what = "the recipe" if has_recipe(chosen) else "a trial"
-    more = chosen.trials - 1
+    budgeted = "" if seconds is None else ", as far as the budget goes"
+    more = [one.name for one in chosen.baselines if one.name != RECIPE]
     plan = (
         f"{what} trains {chosen.epochs} epochs ({steps} steps) at {chosen.image_size} px, about {duration(full)}; "
-        + (f"then up to {more} more trial{'s' if more > 1 else ''} around it" if more else "nothing else is tried")
+        + f"then {', '.join([*more, 'a search around it'] if chosen.search else more)}{budgeted}"
     )
     why = _why(asked, chosen, at, seconds)
     return (plan, why) if why else (plan,)

@@ -42,6 +42,7 @@ class Search:
         self._sign = 1.0 if spec.objective.mode == "max" else -1.0
         self._searcher = compared_search.searcher(spec)
         self._scheduler = compared_search.scheduler(spec)
+        self._hours_per_epoch = 0.0
         self._paused: dict[int, Record] = {}
         self._running: set[int] = set()
         self._left_over = False
@@ -129,10 +130,17 @@ class Search:
     def _keep_to_the_budget(self) -> None:
         """What is begun goes on as long as anything is left; nothing is begun that may not end."""
         optional = [proposal for proposal in self._given if not proposal.record and proposal.source != RECIPE]
-        if (self._free or optional) and not self._account.holds_another():
+        if (self._free or optional) and not self._account.holds_another(at_least=self._to_first_rung):
             self._given = deque(proposal for proposal in self._given if proposal not in optional)
             self._free.clear()
         self._replicates.keep_to_the_budget()
+
+    @property
+    def _to_first_rung(self) -> float:
+        """Hours until a new trial can be judged at all, at the pace of the quickest trial so far; 0 before there is
+        one."""
+        first = min(self._spec.early_stopping.min_epochs, self._spec.epochs)
+        return first * self._hours_per_epoch
 
     @property
     def _over(self) -> bool:
@@ -158,6 +166,8 @@ class Search:
     def judge(self, record: Record) -> Decision:
         """After an epoch that is not the last."""
         self._account.change(record)
+        hours = record.train_seconds / 3600 / max(len(record.epochs), 1)
+        self._hours_per_epoch = min(hours, self._hours_per_epoch or hours)
         if self._account.exhausted and record.source != RECIPE:
             return Decision.STOP
         if record.replicate_of is not None:

@@ -1,7 +1,6 @@
 """How long a study's experiments take to train: timed by a few steps of each kind on random pixels, on this machine.
 
-What was timed is kept beside the packs, so that the study that follows a dry run, and the next one, need not time it
-again.
+What was timed is kept beside the packs for an hour, so that the study that follows a dry run need not time it again.
 """
 
 import json
@@ -25,6 +24,11 @@ SIZE = 128
 """Of the images that are timed, in pixels. Larger ones take as many times longer as they have more pixels."""
 TINY = 1e-12
 FILE = "timings.json"
+KEPT_SECONDS = 3600.0
+"""For so long a timing is used again: the machine may have been busy, and be so no more."""
+
+Known = dict[str, tuple[float, float]]
+"""By kind: seconds of an image, and when that was timed, by time.time."""
 
 
 class Timer:
@@ -44,26 +48,26 @@ class Timer:
         kind = f"{experiment.model}{frozen}, {experiment.precision}, {experiment.augment}; {self._machine}"
         if kind not in self._known:
             self._say(f"timing {experiment.model}{frozen} ...")
-            self._known[kind] = _seconds_per_image(experiment, self._device, self._threads)
+            self._known[kind] = _seconds_per_image(experiment, self._device, self._threads), time.time()
             _write(self._known)
-        return self._known[kind] * (experiment.image_size / SIZE) ** 2
+        return self._known[kind][0] * (experiment.image_size / SIZE) ** 2
 
 
 def _path() -> Path:
     return pack.default_root().parent / FILE
 
 
-def _read() -> dict[str, float]:
-    """What was timed here before; nothing if the file is missing or damaged."""
+def _read() -> Known:
+    """What was timed here within the last hour; nothing if the file is missing or damaged."""
     try:
         found = json.loads(_path().read_text())
-    except (OSError, ValueError):
+        timed = {str(kind): (float(seconds), float(when)) for kind, (seconds, when) in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
         return {}
-    known = found.items() if isinstance(found, dict) else ()
-    return {kind: seconds for kind, seconds in known if isinstance(seconds, float) and seconds > 0}
+    return {kind: of for kind, of in timed.items() if of[0] > 0 and 0 <= time.time() - of[1] < KEPT_SECONDS}
 
 
-def _write(known: dict[str, float]) -> None:
+def _write(known: Known) -> None:
     """Whole or not at all. A folder that cannot be written costs no more than timing again."""
     path = _path()
     try:

@@ -95,7 +95,9 @@ def difference(one: Counts, other: Counts, name: str) -> Difference:
     """Of the score `name` (seg.metrics.scores). Both are of the same images in the same order."""
     drawn = np.array([_score(one, rows, name) - _score(other, rows, name) for rows in _draws(len(one.hard))])
     low, high = _bounds(drawn)
-    return Difference(metrics.scores(one)[name] - metrics.scores(other)[name], low, high, float(np.nanstd(drawn, ddof=1)))
+    return Difference(
+        metrics.scores(one)[name] - metrics.scores(other)[name], low, high, float(np.nanstd(drawn, ddof=1))
+    )
 
 
 def interval(of: Counts, name: str) -> tuple[float, float]:
