@@ -342,9 +342,10 @@ def _remarks(asked: Spec, chosen: Spec, at: Situation, full: float, seconds: flo
     what = "the recipe" if has_recipe(chosen) else "a trial"
     budgeted = "" if seconds is None else ", as far as the budget goes"
     more = [one.name for one in chosen.baselines if one.name != RECIPE]
+    more += ["a search around it"] if chosen.trials > len(chosen.baselines) else []
     plan = (
         f"{what} trains {chosen.epochs} epochs ({steps} steps) at {chosen.image_size} px, about {duration(full)}; "
-        + f"then {', '.join([*more, 'a search around it'] if chosen.search else more)}{budgeted}"
+        + (f"then {', '.join(more)}{budgeted}" if more else "nothing else is tried")
     )
     why = _why(asked, chosen, at, seconds)
     return (plan, why) if why else (plan,)
