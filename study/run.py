@@ -277,7 +277,7 @@ def _planned(given: argparse.Namespace, spec: Spec, prepared: "Prepared") -> lis
     planned = prepared.planned
     if planned is None:
         return []
-    lines = [f"plan: {line}" for line in planned.remarks]
+    lines = [f"{title}: {line}" for title, line in zip(("plan", "why"), planned.remarks, strict=False)]
     if planned.left_out:
         lines.append(f"left out, because they do not fit (--published runs them): {'; '.join(planned.left_out)}")
     if spec.budget is None and planned.search_seconds > LONG_SECONDS and not prepared.allotment.gpus_per_worker:

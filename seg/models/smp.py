@@ -1,4 +1,4 @@
-"""Architectures of segmentation_models_pytorch, where that extra is installed: `smp:<Architecture>:<encoder>`."""
+"""Architectures of segmentation_models_pytorch: `smp:<Architecture>:<encoder>`."""
 
 import difflib
 from collections.abc import Sequence
@@ -124,7 +124,7 @@ def _library(name: str) -> Any:
         import segmentation_models_pytorch
     except ImportError as error:
         raise ValueError(
-            f"model: {name!r} needs segmentation_models_pytorch; install it: pip install 'segstudy[zoo]'"
+            f"model: {name!r} needs segmentation_models_pytorch; install it: pip install segmentation-models-pytorch"
         ) from error
     return segmentation_models_pytorch
 
