@@ -119,6 +119,48 @@ def test_of_one_that_is_known_to_take_longer_its_own_hours_count(make_record: An
     assert not account.holds_another(hours=1.01)
 
 
+def test_the_recipe_and_published_configurations_make_no_average(make_record: Any, clock: Clock) -> None:
+    """They are trained to their ends, which searched trials seldom are."""
+    account = Account(parse("3h"), {}, 0.0, Meter(Used(), list, clock))
+    for trial, source in enumerate(("recipe", "R1 model 1", "search")):
+        record = trained(make_record, trial, State.COMPLETE, 2.0 if source != "search" else 0.25)
+        record.source = source
+        account.change(record)
+    clock.hours(2.75)
+    assert account.holds_another()
+    clock.hours(0.01)
+    assert not account.holds_another()
+
+
+def test_a_trial_takes_at_least_what_is_asked_for(make_record: Any, clock: Clock) -> None:
+    """As long as a trial needs to be judged at all; before any has ended nothing else is known."""
+    for at_least, holds in ((0.0, True), (0.5, True), (0.51, False)):
+        account = Account(parse("1h"), {}, 0.0, Meter(Used(0.5), list, clock))
+        assert account.holds_another(at_least=at_least) == holds
+    account = Account(parse("1h"), {}, 0.0, Meter(Used(0.5), list, clock))
+    account.change(trained(make_record, 0, State.COMPLETE, 0.6))
+    assert not account.holds_another(at_least=0.1), "the average is longer"
+
+
+def test_hours_are_kept_for_what_comes_after_the_trials(clock: Clock) -> None:
+    """Of hours and of money; GPU-hours are those of training alone."""
+    nodes = [Machine(4, 0, "head"), Machine(48, 4, "big")]
+    for budget, spent in (("3h", 2.0), ("15usd", 2.0)):
+        account = Account(parse(budget), PRICES, 4.0, Meter(Used(), lambda: nodes, clock), reserved_hours=1.0)
+        clock.hours(spent - 0.01)
+        assert not account.exhausted and account.hours_left == pytest.approx(0.01)
+        clock.hours(0.01)
+        assert account.exhausted and account.hours_left == 0
+    account = Account(parse("1gpu-hours"), {}, 1.0, Meter(Used(), list, clock), reserved_hours=1.0)
+    assert not account.exhausted and account.holds_another(0.9)
+
+
+def test_hours_count_from_when_the_command_was_typed(clock: Clock) -> None:
+    clock.hours(1)
+    account = Account(parse("2h"), {}, 0.0, Meter(Used(), list, clock, began=0.0))
+    assert account.spent == 1.0
+
+
 def test_dollars_are_those_of_all_nodes(make_record: Any, clock: Clock) -> None:
     nodes = [Machine(2, 0, "head"), Machine(48, 4, "big")]
     account = Account(parse("25usd"), PRICES, 1.0, Meter(Used(2.0, {"big": 2.0}), lambda: nodes, clock))

@@ -246,7 +246,8 @@ def test_a_dry_run_without_the_data_says_what_it_can(tmp_path: Path, capsys: pyt
     said = {line[:15].strip(): line[16:] for line in lines if line[:15].strip()}
     assert said["data"].startswith("not there yet; downloaded when the study starts (nowhere/isic2016: ")
     assert said["encoder weights"].endswith("mobilenet_v2.pth will be downloaded there")
-    assert said["trials"].startswith("as many as the budget holds, first recipe, R1 model 1 ")
+    assert said["trials"].startswith("as many as the budget holds, first recipe, ")
+    assert "R1 model 1 (frozen" in said["trials"]
     assert (said["epochs"], said["sampler"]) == ("chosen by the data", "gp")
     assert lines[-1] == "nothing was started; leave --dry-run out to start"
     assert list(tmp_path.iterdir()) == []

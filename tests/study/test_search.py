@@ -332,6 +332,25 @@ def test_nothing_is_begun_that_may_not_end_but_what_has_begun_goes_on(make_recor
     assert [p.trial for p in proposals(search)] == [8] and search.finished and left.closed
 
 
+@pytest.mark.parametrize(("seconds", "begins"), [(1000.0, True), (1200.0, True), (1250.0, False), (2000.0, False)])
+def test_a_trial_that_would_not_reach_its_first_rung_is_not_begun(
+    make_record: Any, seconds: float, begins: bool
+) -> None:
+    """There, at the third epoch, it could be judged. No trial has ended: it goes by the pace of the one that runs."""
+    scheduler = "early_stopping={scheduler: promoting_asha, min_epochs: 3, reduction_factor: 3}"
+    spec = load_spec(SEARCHED, [scheduler, "trials=9", "epochs=9", "finalists=1"])
+    search = Search(spec, [], account=account("2gpu-hours", gpus=1.0))
+    first = Running(search, make_record)
+    first.record.gpus = 1.0
+    for epoch in range(1, 4):
+        first.record.epochs.append({"epoch": epoch, "val_iou": 0.5, "seconds": seconds, "images_per_second": 1.0})
+        search.judge(first.record)
+    left = 7200 - 3 * seconds
+    assert begins == (left >= 3 * seconds)
+    proposal = search.next()
+    assert (proposal is not None and proposal.record is None) == begins
+
+
 def test_a_paused_trial_goes_on_while_anything_is_left(make_record: Any) -> None:
     left = account("1gpu-hours", gpus=1.0)
     search = Search(small("promoting_asha", trials=40), [], account=left)
