@@ -20,6 +20,9 @@ from study.store import Store
 
 FEW_IMAGES = 30
 """Validation images below which a lead must be beyond doubt, and people are told."""
+FEWEST_IMAGES = 6
+"""Validation images below which no lead is beyond doubt: were all of them in favour, chance would still do as much in
+one of 2 ** (images - 1) cases, which is more than 5 %. A bootstrap of so few images does not see that."""
 FEW_STEPS = 100
 """Optimiser steps below which a training is told to be short."""
 DRAWS = 1000
@@ -72,7 +75,8 @@ def choose(store: Store, records: Sequence[Record], spec: Spec) -> Choice | None
     if lead is None:
         return Choice(best.trial, f"trial {best.trial} is better than the recipe on the validation images")
     images = len(_counts(store, best).hard)
-    enough = lead.low > 0 if images < FEW_IMAGES else lead.value > lead.error
+    sure = lead.low > 0 and images >= FEWEST_IMAGES
+    enough = sure if images < FEW_IMAGES else lead.value > lead.error
     by = f"{lead.value:.4f} ({lead.low:.4f} to {lead.high:.4f}) on {images} validation images"
     if enough:
         return Choice(best.trial, f"trial {best.trial} is better than the recipe by {by}")

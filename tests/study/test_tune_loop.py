@@ -30,7 +30,7 @@ class ClosedLater(Account):
     def __init__(self) -> None:
         super().__init__(None, {}, 0.0, Meter(Used(), list, clock=lambda: 0.0))
 
-    def holds_another(self, hours: float | None = None) -> bool:
+    def holds_another(self, hours: float | None = None, at_least: float = 0.0) -> bool:
         return not self.closing
 
 
