@@ -32,6 +32,7 @@ from study.store import Store
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # Ray's processes do not import benchmarks
 
+SPEC = Path(__file__).parents[1] / "assets" / "specs" / "searched.yaml"
 ROW = {"train_loss": 0.5, "train_iou": 0.5, "val_loss": 0.5, "val_dice": 0.6, "val_pixel_accuracy": 0.9}
 
 
@@ -64,7 +65,7 @@ class IdleLane(tune.Trainable):
 
 def plan(folder: Path, lanes: int, trials: int, epochs: int) -> Plan:
     overrides = ["early_stopping.scheduler=none", f"trials={trials}", f"epochs={epochs}", "finalists=0"]
-    spec = load_spec("phantom", overrides)
+    spec = load_spec(str(SPEC), overrides)
     packed: Any = type("Packed", (), {"folder": folder})()
     prepared = Prepared(folder, None, packed, Cluster((Machine(lanes, 0),)), Allotment(lanes, 1, 0.0, 1))
     return Plan(f"driver-{lanes}", spec, Store(str(folder / "study")), "", prepared)

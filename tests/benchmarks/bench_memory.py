@@ -28,6 +28,7 @@ dataset: folder
 image_size: 256
 trials: 1
 epochs: 1
+sampler: tpe
 objective: {{metric: val_iou, mode: max}}
 finalists: 1
 encoder: {{weights: none}}

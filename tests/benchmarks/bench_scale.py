@@ -12,6 +12,7 @@ import resource
 import statistics
 import tempfile
 import time
+from pathlib import Path
 
 import figures
 
@@ -25,6 +26,7 @@ from study.simulation.study import SimulatedStudy
 from study.spec import load_spec
 from study.store import Store
 
+SPEC = Path(__file__).parents[1] / "assets" / "specs" / "with-baselines.yaml"
 ASKED = 20
 """Proposals whose time is taken after the end."""
 
@@ -37,7 +39,7 @@ def main() -> None:
     parser.add_argument("--scheduler", default="promoting_asha")
     given = parser.parse_args()
     stopping = f"early_stopping.scheduler={given.scheduler}"
-    spec = load_spec("isic", [stopping, f"sampler={given.sampler}", f"trials={given.trials}"])
+    spec = load_spec(str(SPEC), [stopping, f"sampler={given.sampler}", f"trials={given.trials}"])
     with tempfile.TemporaryDirectory() as folder:
         store = Store(f"{folder}/study")
         study = SimulatedStudy(spec, store, ModelCurves(spec, 0, 0.02), given.lanes, Faults(0.05, 1.0))

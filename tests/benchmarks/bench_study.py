@@ -27,6 +27,7 @@ dataset: phantom
 image_size: 64
 trials: {trials}
 epochs: {epochs}
+sampler: tpe
 objective: {{metric: val_iou, mode: max}}
 early_stopping: {{scheduler: none}}
 finalists: 1

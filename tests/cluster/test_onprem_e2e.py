@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from namespaced_host import NamespacedHost
 from onprem import TOKEN, Onprem
+from own_specs import SEARCHED_BELOW_ROOT
 from watch import Watch
 
 from study import spot_notice
@@ -34,7 +35,7 @@ LANES_UP = 240
 def study(onprem: Onprem, name: str, log: Path, *options: str) -> Iterator["subprocess.Popen[str]"]:
     """A job, stopped at the end: what it holds is free for the next one."""
     where = ["--storage", STORAGE, "--name", name, "--address", "auto"]
-    job = onprem.submit(name, log, "python", "-m", "study.run", "phantom", *where, *SMALL_STUDY, *options)
+    job = onprem.submit(name, log, "python", "-m", "study.run", SEARCHED_BELOW_ROOT, *where, *SMALL_STUDY, *options)
     try:
         yield job
     finally:

@@ -12,6 +12,7 @@ from aws_cluster import AwsCluster, fetch
 from aws_region import Region
 from hosts import S3_PORT, Hosts
 from namespaced_host import missing
+from own_specs import SEARCHED_BELOW_ROOT
 from s3_server import BUCKET, S3Server
 
 pytestmark = [
@@ -104,7 +105,7 @@ def test_a_study_has_a_worker_come_for_it(cluster: AwsCluster, s3: S3Server) -> 
     where = ["--storage", "s3://studies/lab", "--name", "aws", "--address", "auto"]
     small = ["--trials", "3", "--epochs", "2", "--image-size", "64", "--gpus-per-worker", "0", "--no-report"]
     with cluster.dashboard():
-        job = cluster.submit("python", "-m", "study.run", "phantom", *where, *small)
+        job = cluster.submit("python", "-m", "study.run", SEARCHED_BELOW_ROOT, *where, *small)
         said = job.communicate(timeout=600)[0]
     assert job.returncode == 0, said
     assert "joined: room for " in said and "all trials done" in said, said

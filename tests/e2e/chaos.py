@@ -23,6 +23,7 @@ if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).parents[i]) for i in (0, 1, 2)] + [str(Path(__file__).parents[1] / "benchmarks")]
 
 from memory import family
+from own_specs import SEARCHED
 from s3_server import BUCKET, S3Server
 
 from seg import checkpoint
@@ -191,7 +192,7 @@ def _run_both(given: argparse.Namespace, server: S3Server) -> None:
     kills = [dice.choice(KINDS) for _ in range(given.kills)]
     Store("s3://x")._fs.mkdir(BUCKET)
     address = ray.init(address="local", num_cpus=given.lanes, log_to_driver=False).address_info["gcs_address"]
-    words = ["phantom", "--image-size", 64, "--trials", given.trials, "--epochs", given.epochs, "--lanes", given.lanes]
+    words = [SEARCHED, "--image-size", 64, "--trials", given.trials, "--epochs", given.epochs, "--lanes", given.lanes]
     seconds = {}
     for name, plan in (("calm", []), ("chaos", kills)):
         began = time.monotonic()

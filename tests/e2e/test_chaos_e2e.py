@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from chaos import KINDS, Chaos, check_whole, compare
+from own_specs import SEARCHED
 from s3_server import BUCKET, S3Server
 
 from study.records import read_records
@@ -13,7 +14,7 @@ from study.store import Store
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 TRIALS, EPOCHS = 6, 8
-STUDY = ("phantom", "--image-size", 64, "--trials", TRIALS, "--epochs", EPOCHS, "--lanes", 1)
+STUDY = (SEARCHED, "--image-size", 64, "--trials", TRIALS, "--epochs", EPOCHS, "--lanes", 1)
 ONE_MODEL = ("--set", "search.model=[mobilenetv2_skip]")
 LONG_ENOUGH = {
     "asha": ("--set", "early_stopping.min_epochs=4"),

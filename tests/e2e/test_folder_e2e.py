@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from own_specs import SEARCHED
 from PIL import Image
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -42,7 +43,7 @@ def test_ten_images_train_and_predict(shell: Any, own: Path, tmp_path: Path) -> 
     assert "folder: 10 images, 10 of them usable" in shell.run("study.check", "folder", "--data", own)
     small = ("--trials", 2, "--epochs", 3, "--image-size", 64, "--no-report")
     out = shell.study("folder", "--data", own, *SCRATCH, *small, "--name", "own")
-    assert "2/2 trials" in out
+    assert "2/2 trials" in out and "The choice is the recipe" in out and "warning: only " in out
     photo = own / "images" / "photo 9.jpg"
     shell.run("seg.predict", shell.storage / "own", photo, "--out", tmp_path)
     assert Image.open(tmp_path / "photo 9_mask.png").size == (80, 60)
@@ -55,7 +56,7 @@ def test_five_classes_from_the_spec_to_the_table(shell: Any) -> None:
         " oversample: [0.5, 1.0], encoder_lr: 1e-3, decoder_lr: 1e-3}"
     )
     small = ("--trials", 2, "--epochs", 1, "--image-size", 64, "--set", "early_stopping={scheduler: none}")
-    shell.study("phantom", "--set", "dataset=phantom5", "--set", search, *small, "--name", "five")
+    shell.study(SEARCHED, "--set", "dataset=phantom5", "--set", search, *small, "--name", "five")
     table = shell.run("analysis.table", shell.storage / "five", "--format", "json")
     assert '"val_iou_class4"' in table and '"test_iou_foreground"' in table
     assert "mobilenetv2_skip" in shell.run("study.ls", shell.storage / "five")

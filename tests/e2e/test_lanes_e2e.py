@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from own_specs import SEARCHED
 from ray import cloudpickle, tune
 
 from study.messages import LaneSettings
@@ -54,7 +55,7 @@ class LaneOfNothing(tune.Trainable):
 
 
 def test_a_lane_that_is_added_comes_though_trials_end_faster_than_it_starts(ray_address: str, tmp_path: Path) -> None:
-    spec = load_spec("phantom", ["early_stopping.scheduler=none", f"trials={TRIALS}", "epochs=3"])
+    spec = load_spec(SEARCHED, ["early_stopping.scheduler=none", f"trials={TRIALS}", "epochs=3"])
     store, search = Store(str(tmp_path / "study")), Search(spec, [])
     settings = LaneSettings(store.uri, "", None, Objective("val_iou", "max"), 1, 0.0, 1)
     recorder = Recorder(store, settings, [], search, lambda records: [], on_change=lambda record: None)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from own_specs import SEARCHED
 from PIL import Image
 
 from study.records import Record, State, read_record, read_records
@@ -20,7 +21,7 @@ from study.store import Store
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-SMALL = ("phantom", "--image-size", 64, "--no-report")
+SMALL = (SEARCHED, "--image-size", 64, "--no-report")
 ONE_MODEL = ("--set", "search.model=[mobilenetv2_skip]", "--set", "search.encoder_freeze=[false]")
 NEVER_STOPPED = ("--set", "early_stopping.scheduler=none")
 TIMINGS = {"seconds", "images_per_second"}
@@ -41,7 +42,7 @@ def results(record: Record) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def finished(shell: Any) -> Path:
-    """A study of both models, early stopping, two finalists, report."""
+    """The bundled study with its recipe, five trials of both models, two finalists, a verdict, report."""
     out = shell.study("phantom", "--image-size", 64, "--trials", 5, "--epochs", 3, "--name", "finished")
     assert "5/5 trials" in out
     return shell.storage / "finished"
@@ -51,9 +52,20 @@ def test_a_study_runs_to_its_report(shell: Any, finished: Path) -> None:
     rows = pd.read_csv(io.StringIO(shell.run("analysis.table", finished)))
     assert rows["trial"].tolist() == [0, 1, 2, 3, 4]
     assert set(rows["state"]) <= {"COMPLETE", "PRUNED"}
-    assert rows["test_native_iou"].notna().sum() == min((rows["state"] == "COMPLETE").sum(), 2)
+    assert (rows["source"][0], rows["state"][0], rows["epochs"][0]) == ("recipe", "COMPLETE", 3)
+    best = rows[rows["state"] == "COMPLETE"].nlargest(2, "val_iou")["trial"]
+    assert set(rows.loc[rows["test_native_iou"].notna(), "trial"]) == {0, *best}
     assert (finished / "report.html").stat().st_size > 100_000
-    assert "finished: phantom (SYNTHETIC)" in shell.run("study.ls", finished)
+    said = shell.run("study.ls", finished)
+    assert "finished: phantom (SYNTHETIC)" in said and "The choice is " in said
+
+
+def test_its_verdict_is_kept_with_the_study(finished: Path) -> None:
+    study = json.loads((finished / "study.json").read_text())
+    verdict = study["verdict"]
+    assert read_record(Store(str(finished)), verdict["trial"]).test is not None
+    assert list(study["dataset"]["trivial"])[:2] == ["every pixel background", "every pixel foreground"]
+    assert verdict["over_trivial"]["value"] == pytest.approx(verdict["score"] - verdict["trivial_score"])
 
 
 def test_counts_hold_every_validation_image_once(finished: Path) -> None:
