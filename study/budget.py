@@ -84,7 +84,7 @@ class Account:
         self._total_gpu_hours += hours - self._gpu_hours.get(record.trial, 0.0)
         self._gpu_hours[record.trial] = hours
         self._running.pop(record.trial, None)
-        if record.state is State.RUNNING:
+        if record.state is State.RUNNING and not record.paused_at:
             self._running[record.trial] = record
         if record.source == "search" and (record.state.scored or record.paused_at):
             self._total_length += record.train_seconds / 3600 - self._lengths.get(record.trial, 0.0)
@@ -99,6 +99,10 @@ class Account:
             return self._total_gpu_hours
         used = self.meter.read()
         return used.hours if self._budget.unit == "hours" else used.usd(self._prices)
+
+    @property
+    def bounded(self) -> bool:
+        return self._budget is not None
 
     @property
     def exhausted(self) -> bool:
@@ -121,6 +125,10 @@ class Account:
         if self.closed:
             self._say(f"budget nearly used ({self}): no new trials will start; running trials may finish")
         return not self.closed
+
+    def holds(self, hours: float) -> bool:
+        """Whether a trial that is to train so many hours more would end before the budget does."""
+        return self._budget is None or self._needed(self._budget.unit, hours, 0.0) <= self._left
 
     def _needed(self, unit: Unit, hours: float | None, at_least: float) -> float:
         """By one more trial; of GPU-hours, by what still runs too: of the others' time it takes nothing away."""

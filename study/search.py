@@ -16,6 +16,7 @@ from study.proposal import Proposal, going_on
 from study.records import RECIPE, Record
 from study.replicates import Replicates
 from study.schedulers import Decision
+from study.schedulers.scheduler import best
 from study.spec import Spec
 
 
@@ -130,17 +131,17 @@ class Search:
     def _keep_to_the_budget(self) -> None:
         """What is begun goes on as long as anything is left; nothing is begun that may not end."""
         optional = [proposal for proposal in self._given if not proposal.record and proposal.source != RECIPE]
-        if (self._free or optional) and not self._account.holds_another(at_least=self._to_first_rung):
+        if (self._free or optional) and not self._account.holds_another(at_least=self._full_hours):
             self._given = deque(proposal for proposal in self._given if proposal not in optional)
             self._free.clear()
         self._replicates.keep_to_the_budget()
 
     @property
-    def _to_first_rung(self) -> float:
-        """Hours until a new trial can be judged at all, at the pace of the quickest trial so far; 0 before there is
-        one."""
-        first = min(self._spec.early_stopping.min_epochs, self._spec.epochs)
-        return first * self._hours_per_epoch
+    def _full_hours(self) -> float:
+        """Of a whole trial at the pace of the quickest one so far; 0 before there is one. A trial that is begun with
+        less than that left in the budget cannot become a finalist, and takes the time from one that is paused and
+        can."""
+        return self._spec.epochs * self._hours_per_epoch
 
     @property
     def _over(self) -> bool:
@@ -149,10 +150,22 @@ class Search:
         return not to_come and self._promotable() is None
 
     def _promotable(self) -> int | None:
+        """The paused trial that goes on next. At the end of a search within a budget the best one does, whatever its
+        rank, as long as there is time to finish it: what is left would be of no use otherwise."""
         if self._account.exhausted:
             return None
         last = not (self._given or self._free or self._running or self._left_over)
-        return self._scheduler.promotable(last)
+        trial = self._scheduler.promotable(last)
+        if trial is None and last and self._account.bounded and self._paused:
+            trial = max(self._paused, key=lambda one: (len(self._paused[one].epochs), best(self._scores_of(one)), -one))
+        return trial if trial is not None and self._can_finish(trial) else None
+
+    def _can_finish(self, trial: int) -> bool:
+        to_come = self._spec.epochs - len(self._paused[trial].epochs)
+        return self._account.holds(to_come * self._hours_per_epoch)
+
+    def _scores_of(self, trial: int) -> list[float]:
+        return self._scores(self._paused[trial])
 
     @property
     def finished(self) -> bool:

@@ -332,23 +332,41 @@ def test_nothing_is_begun_that_may_not_end_but_what_has_begun_goes_on(make_recor
     assert [p.trial for p in proposals(search)] == [8] and search.finished and left.closed
 
 
-@pytest.mark.parametrize(("seconds", "begins"), [(1000.0, True), (1200.0, True), (1250.0, False), (2000.0, False)])
-def test_a_trial_that_would_not_reach_its_first_rung_is_not_begun(
-    make_record: Any, seconds: float, begins: bool
-) -> None:
-    """There, at the third epoch, it could be judged. No trial has ended: it goes by the pace of the one that runs."""
-    scheduler = "early_stopping={scheduler: promoting_asha, min_epochs: 3, reduction_factor: 3}"
-    spec = load_spec(SEARCHED, [scheduler, "trials=9", "epochs=9", "finalists=1"])
-    search = Search(spec, [], account=account("2gpu-hours", gpus=1.0))
+@pytest.mark.parametrize(("hours", "begins"), [(0.7, True), (0.75, True), (0.76, False), (1.5, False)])
+def test_a_trial_that_could_not_be_finished_is_not_begun(make_record: Any, hours: float, begins: bool) -> None:
+    """Nine epochs of 500 s are 1.25 of the two hours. No trial has ended: it goes by the pace of the one that runs."""
+    search = Search(
+        load_spec(SEARCHED, [RUNGS, "trials=9", "epochs=9", "finalists=1"]), [], account=account("2h", hours)
+    )
     first = Running(search, make_record)
-    first.record.gpus = 1.0
-    for epoch in range(1, 4):
-        first.record.epochs.append({"epoch": epoch, "val_iou": 0.5, "seconds": seconds, "images_per_second": 1.0})
-        search.judge(first.record)
-    left = 7200 - 3 * seconds
-    assert begins == (left >= 3 * seconds)
-    proposal = search.next()
-    assert (proposal is not None and proposal.record is None) == begins
+    first.record.epochs.append({"epoch": 1, "val_iou": 0.5, "seconds": 500.0, "images_per_second": 1.0})
+    search.judge(first.record)
+    assert (search.next() is not None) == begins
+
+
+RUNGS = "early_stopping={scheduler: promoting_asha, min_epochs: 3, reduction_factor: 3}"
+
+
+@pytest.mark.parametrize(("seconds_left", "go_on"), [(6000.0, [1, 2]), (5999.0, [])])
+def test_at_the_end_of_a_budget_paused_trials_go_on_if_they_can_be_finished(
+    make_record: Any, seconds_left: float, go_on: list[int]
+) -> None:
+    """Of three at the first rung one goes on by the rule, then the next best: each has six epochs of 1000 s to come."""
+    left = account("2h", hours=2 - 20000 / 3600)
+    search = Search(load_spec(SEARCHED, [RUNGS, "trials=9", "epochs=9", "finalists=1"]), [], account=left)
+    trials = [Running(search, make_record) for _ in range(3)]
+    for trial, score in zip(trials, (0.2, 0.5, 0.3), strict=True):
+        rows = [{"epoch": e, "val_iou": score, "seconds": 1000.0, "images_per_second": 1.0} for e in (1, 2, 3)]
+        for row in rows:
+            trial.record.epochs.append(row)
+            search.judge(trial.record)
+    search._account = account("2h", hours=2 - seconds_left / 3600)
+    found = []
+    while (proposal := search.next()) is not None:
+        found.append(proposal.trial)
+        trials[proposal.trial].record.state = State.COMPLETE
+        search.end(trials[proposal.trial].record)
+    assert found[:2] == go_on
 
 
 def test_a_paused_trial_goes_on_while_anything_is_left(make_record: Any) -> None:
@@ -358,11 +376,13 @@ def test_a_paused_trial_goes_on_while_anything_is_left(make_record: Any) -> None
     for trial, score in zip(trials, (0.2, 0.5, 0.3), strict=True):
         trial.record.gpus = 1.0
         assert trial.scores(score) is Decision.PAUSE
+        trial.record.extra["paused_at"] = 1
+        left.change(trial.record)
     left.change(make_record(39, State.COMPLETE, [0.1]))
-    trials[0].record.epochs[0]["seconds"] = 3596.0
+    trials[0].record.epochs[0]["seconds"] = 3588.0
     left.change(trials[0].record)
     best = Running(search, make_record)
-    assert best.trial == trials[1].trial, "0.5 of 3598 s of the hour"
+    assert best.trial == trials[1].trial, "0.5 of 3590 s of the hour"
     assert search.next() is None, "and no new one"
     trials[0].record.epochs[0]["seconds"] = 3600.0
     left.change(trials[0].record)
