@@ -102,7 +102,7 @@ def test_a_paused_trial_goes_on_on_another_lane() -> None:
 def test_every_study_ends_whole_whatever_goes_wrong(scheduler: str, seed: int) -> None:
     """Crashes, slow lanes, and nodes lost many times: `finish` finds nothing, `run` asserts."""
     spec = spec_of(stopping(scheduler), f"seed={seed}", trials=60)
-    study = simulated(spec, ModelCurves(spec, seed, 0.2), count=24, faults=Faults(0.2, node_losses=500.0))
+    study = simulated(spec, ModelCurves(spec, seed, 0.4), count=24, faults=Faults(0.2, node_losses=500.0))
     states = Counter(record.state for record in run(study))
     assert study.lanes.losses > 2
     assert states[State.COMPLETE] and states[State.FAILED] and states[State.INFEASIBLE]
