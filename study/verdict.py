@@ -28,6 +28,8 @@ FEW_STEPS = 100
 DRAWS = 1000
 """Bootstrap samples of the images."""
 LEVEL = 0.95
+ALONE = "no other trial was trained to the end"
+AHEAD = "none of the others that were trained to the end is better on the validation images"
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def choose(store: Store, records: Sequence[Record], spec: Spec) -> Choice | None
         return Choice(best.trial, f"trial {best.trial} is the best on the validation images")
     best = rivals[0]
     if best.trial == recipe.trial:
-        return Choice(recipe.trial, "the recipe is the best on the validation images")
+        return Choice(recipe.trial, ALONE if len(rivals) == 1 else AHEAD)
     lead = _lead(store, best, recipe, spec)
     if lead is None:
         return Choice(best.trial, f"trial {best.trial} is better than the recipe on the validation images")

@@ -113,7 +113,8 @@ def test_on_few_images_another_may_be_better_beyond_doubt_on_five_none(
 def test_the_recipe_is_chosen_where_it_leads_and_where_another_equals_it(store: Store, spec: Spec, made: Made) -> None:
     for other in (0.4, 0.5):
         choice = choose(store, [made(0, [0.5] * 40, RECIPE), made(1, [other] * 40)], spec)
-        assert choice == Choice(0, "the recipe is the best on the validation images")
+        assert choice == Choice(0, verdict.AHEAD)
+    assert choose(store, [made(0, [0.5] * 40, RECIPE)], spec) == Choice(0, verdict.ALONE)
 
 
 @pytest.mark.parametrize("state", [State.FAILED, State.INFEASIBLE, State.RUNNING])
