@@ -55,6 +55,7 @@ def results(pack_folder: Path, chosen: Experiment, ranks: Ranks, microbatches: i
         "train_loss": epoch.train_loss,
         "train_iou": epoch.train_scores["iou"],
         "weights": run.model.state_dict(),
+        "kept": run.kept.state_dict(),
         "training_calls": getattr(run.model, "training_calls", None),
     }
 
@@ -134,6 +135,28 @@ def test_ranks_agree_on_weights_and_statistics(tiny_pack: Pack, make_experiment:
     assert one["train_loss"] == other["train_loss"]
     for name, value in one["weights"].items():
         assert torch.equal(value, other["weights"][name]), name
+
+
+@pytest.mark.slow
+def test_ranks_agree_on_averaged_weights_and_statistics(tiny_pack: Pack, make_experiment: Any, tmp_path: Path) -> None:
+    """Each rank averages for itself; of BatchNorm's statistics, which differ, rank 0's averages are kept."""
+    one, other = on_two_ranks(tiny_pack, make_experiment(epochs=1, keep="average"), tmp_path)
+    assert one["kept"].keys() == one["weights"].keys()
+    for name, value in one["kept"].items():
+        assert torch.equal(value, other["kept"][name]), name
+    assert not all(torch.equal(value, one["weights"][name]) for name, value in one["kept"].items())
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("original_models")
+def test_two_ranks_average_as_one(tiny_pack: Pack, make_experiment: Any, tmp_path: Path) -> None:
+    chosen = make_experiment(
+        model="mobilenetv2_plain", epochs=1, optimizer="adam", batch_size=9, precision="fp32", keep="average"
+    )
+    alone = results(tiny_pack.folder, chosen, Ranks())
+    for rank in on_two_ranks(tiny_pack, chosen, tmp_path):
+        for name, value in alone["kept"].items():
+            assert torch.allclose(rank["kept"][name], value, atol=2e-6), name
 
 
 @pytest.mark.slow
