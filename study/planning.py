@@ -51,6 +51,8 @@ START_SECONDS = 30.0
 """From the plan to the first step of the first trial: packing a small dataset, Ray, one lane."""
 END_SECONDS = 15.0
 """After the last trial: records, verdict and report, beside the time that scoring takes."""
+READ_SECONDS = 0.02
+"""To read an image at its native size, and to bring probabilities to that size."""
 MARGIN = 0.95
 """Of what is left for training, what is planned with: a busy machine is slower than it was when it was timed."""
 
@@ -149,10 +151,6 @@ def ending_seconds(spec: Spec, at: Situation) -> float:
     finalists = min(len(spec.baselines) + spec.finalists.top * seeds, spec.trials * seeds)
     each = at.pace(typical(spec)) / 3 + READ_SECONDS
     return END_SECONDS + at.images["test"] * (READ_SECONDS + finalists * each)
-
-
-READ_SECONDS = 0.02
-"""To read an image at its native size, and to bring probabilities to that size."""
 
 
 def has_recipe(spec: Spec) -> bool:

@@ -24,7 +24,8 @@ class Search:
     """Trials that need no searching, the searcher for the rest, and the scheduler; then seed replicates, of which
     searcher and scheduler never hear.
 
-    The recipe is never stopped early, nor paused, nor left out for want of budget: a study cannot lose it.
+    The recipe is never stopped early, nor paused, nor left out for want of budget: a study cannot lose it. Nor are
+    published configurations, if they are to be run whatever they cost.
     """
 
     def __init__(
@@ -39,6 +40,8 @@ class Search:
         where they are not, that epoch is trained again, and judged then. `account`: of the study's budget, if any.
         `on_replicates` is told once, when the search has ended, of the replicates that are still to run."""
         self._spec, self._account = spec, account or UNBOUNDED
+        published = {one.name for one in spec.baselines if one.system and spec.published == "all"}
+        self._uninterrupted = {RECIPE} | published
         self._objective = spec.objective
         self._sign = 1.0 if spec.objective.mode == "max" else -1.0
         self._searcher = compared_search.searcher(spec)
@@ -71,14 +74,14 @@ class Search:
     def _learn(self, record: Record) -> None:
         self._replicates.searched(record)
         self._searcher.tell(record)
-        if record.source != RECIPE:
+        if record.source not in self._uninterrupted:
             self._scheduler.remember(record.trial, self._scores(record))
 
     def _take_up(self, record: Record, sent: Callable[[Record], bool]) -> None:
         """What an earlier session left unfinished."""
         self._searcher.begin(record.trial, Experiment.from_json(record.experiment))
         scores = self._scores(record)
-        if not record.paused_at and record.source != RECIPE:
+        if not record.paused_at and record.source not in self._uninterrupted:
             self._scheduler.remember(record.trial, scores[:-1])  # judged then; what it is now held back by is not
         if self._ends_as_it_stands(record, sent):
             self.stopped.append(record)
@@ -94,12 +97,12 @@ class Search:
     def _judge(self, record: Record, scores: list[float]) -> Decision:
         """The recipe is none of those that are compared: else a search that does not beat it early on would let nobody
         through, and leave its time unused."""
-        if record.source == RECIPE:
+        if record.source in self._uninterrupted:
             return Decision.GO_ON
         return self._scheduler.judge(record.trial, scores)
 
     def _ends_as_it_stands(self, record: Record, sent: Callable[[Record], bool]) -> bool:
-        if record.source == RECIPE:
+        if record.source in self._uninterrupted:
             return False
         return self._account.exhausted and (not record.epochs or self._can_be_judged(record, sent))
 
@@ -130,7 +133,8 @@ class Search:
 
     def _keep_to_the_budget(self) -> None:
         """What is begun goes on as long as anything is left; nothing is begun that may not end."""
-        optional = [proposal for proposal in self._given if not proposal.record and proposal.source != RECIPE]
+        new = [proposal for proposal in self._given if not proposal.record]
+        optional = [proposal for proposal in new if proposal.source not in self._uninterrupted]
         if (self._free or optional) and not self._account.holds_another(at_least=self._full_hours):
             self._given = deque(proposal for proposal in self._given if proposal not in optional)
             self._free.clear()
@@ -181,7 +185,7 @@ class Search:
         self._account.change(record)
         hours = record.train_seconds / 3600 / max(len(record.epochs), 1)
         self._hours_per_epoch = min(hours, self._hours_per_epoch or hours)
-        if self._account.exhausted and record.source != RECIPE:
+        if self._account.exhausted and record.source not in self._uninterrupted:
             return Decision.STOP
         if record.replicate_of is not None:
             return Decision.GO_ON

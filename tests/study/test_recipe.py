@@ -186,3 +186,14 @@ def test_it_is_always_among_those_that_are_scored(seed: int, make_record: Any) -
             for compare in (None, "model"):
                 assert recipe in finalists(records, objectives, count, compare)
                 assert recipe in contenders(records, objectives, count, compare)
+
+
+@pytest.mark.parametrize(("published", "trained"), [("all", [0, 2, 3, 4, 5]), ("fitting", [0])])
+def test_published_configurations_are_trained_whatever_they_cost_if_that_is_asked(
+    make_record: Any, published: str, trained: list[int]
+) -> None:
+    """The budget is spent: nothing else is begun, and nothing of these is stopped."""
+    spec = small("isic", "asha", f"published={published}")
+    seen = train(Search(spec, [], account=account("1h", hours=2.0)), make_record, worst, lanes=1)
+    assert sorted(seen) == trained
+    assert {record.state for record in seen.values()} == {State.COMPLETE}
