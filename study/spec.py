@@ -307,6 +307,8 @@ def load_spec(name_or_path: str, overrides: Sequence[str] = ()) -> Spec:
     path, source = Path(name_or_path), name_or_path
     if name_or_path in _bundled_names():
         path, source = SPECS / f"{name_or_path}.yaml", f"{name_or_path}.yaml"
+    elif path.is_dir():
+        raise SpecError(source, "", f"is a folder; to study the images in it: folder --data {name_or_path}")
     elif not path.is_file():
         names = _bundled_names()
         advice = f"{did_you_mean(name_or_path, names)} (bundled: {', '.join(names)})"

@@ -380,6 +380,10 @@ class TestRefusals:
         message = f"isik: neither a bundled study nor a file; did you mean isic? (bundled: {', '.join(bundled())})"
         assert refusal_of(source="isik") == message
 
+    def test_a_folder_of_images(self, tmp_path):
+        said = refusal_of(source=str(tmp_path))
+        assert said == f"{tmp_path}: is a folder; to study the images in it: folder --data {tmp_path}"
+
 
 def test_scientific_notation_without_a_point_is_a_number(spec_path):
     spec = load_spec(str(spec_path), ["search.encoder_lr.high=2e-3", "fixed.weight_decay=5E-5"])
