@@ -19,7 +19,7 @@ from study.progress import duration
 from study.records import RECIPE
 from study.resources import Allotment, Cluster
 from study.schedulers.rung import milestones
-from study.spec import Baseline, Spec
+from study.spec import MOST_GP_TRIALS, Baseline, Spec
 
 SIZES = (128, 160, 192, 224, 256, 320, 384, 448, 512)
 """Image sizes that are tried, in pixels."""
@@ -271,6 +271,8 @@ def _counted(spec: Spec, at: Situation, seconds: float | None) -> Spec:
         held = max(_searched(with_rungs(spec, at), left / full) - len(_second_opinions(spec)), 0)
         ceiling = math.ceil(max(SPARE * held, held + FEWEST_SPARE))
         spec = _with(spec, trials=max(given + _shared(spec, ceiling), 1))
+        if spec.trials > MOST_GP_TRIALS and not _states(spec, "sampler"):
+            spec = _with(spec, sampler="tpe")
     return spec
 
 

@@ -25,6 +25,8 @@ __all__ = [
 ]
 
 SPECS = Path(__file__).parent / "specs"
+MOST_GP_TRIALS = 300
+"""For which the sampler is gp unless another is given."""
 
 
 class Objective(Strict):
@@ -234,7 +236,7 @@ class Spec(Strict):
     """A list is searched for its Pareto set. The first one is that of early stopping and of a trial's best epoch."""
     sampler: Literal["tpe", "gp", "cmaes", "random", "qmc"] = "gp"
     """What proposes the next trial: a name in study.samplers.SAMPLERS. The default is what docs/search.md shows to
-    be best: gp, or tpe if there are several objectives."""
+    be best: gp; tpe with several objectives, or with so many trials that proposals of a second would hold lanes up."""
     early_stopping: EarlyStopping = EarlyStopping()
     finalists: Annotated[Finalists, BeforeValidator(_finalists)] = Finalists()
     compare: str | None = None
@@ -274,8 +276,11 @@ class Spec(Strict):
     @model_validator(mode="before")
     @classmethod
     def _choose_sampler(cls, raw: object) -> object:
-        several = isinstance(raw, dict) and isinstance(raw.get("objective"), list) and len(raw["objective"]) > 1
-        return {"sampler": "tpe"} | raw if isinstance(raw, dict) and several else raw
+        if not isinstance(raw, dict):
+            return raw
+        several = isinstance(raw.get("objective"), list) and len(raw["objective"]) > 1
+        many = isinstance(raw.get("trials"), int) and raw["trials"] > MOST_GP_TRIALS
+        return {"sampler": "tpe"} | raw if several or many else raw
 
     @model_validator(mode="after")
     def _check(self) -> Self:

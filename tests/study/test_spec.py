@@ -522,3 +522,17 @@ def test_a_comparison_without_a_search() -> None:
     assert message.endswith(
         "compare: 'model' given; must be a choice of every trial with several values: none of this spec"
     )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sampler"),
+    [
+        ([], "gp"),
+        (["trials=300"], "gp"),
+        (["trials=301"], "tpe"),
+        (["trials=301", "sampler=gp"], "gp"),
+        (["objective=[{metric: val_iou, mode: max}, {metric: latency_ms, mode: min}]"], "tpe"),
+    ],
+)
+def test_the_sampler_that_nobody_names_is_the_best_for_the_study(overrides: list[str], sampler: str) -> None:
+    assert load_spec("isic", overrides).sampler == sampler
