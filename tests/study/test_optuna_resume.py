@@ -156,8 +156,8 @@ from study.optuna_mirror import OptunaMirror
 from study.records import read_records
 from study.spec import load_spec
 from study.store import Store
-store, url, name, uri = sys.argv[1:]
-OptunaMirror(url, name, uri, load_spec(WITH_BASELINES), print).sync(read_records(Store(store)))
+spec, store, url, name, uri = sys.argv[1:]
+OptunaMirror(url, name, uri, load_spec(spec), print).sync(read_records(Store(store)))
 sys.stdin.read()
 """
 
@@ -169,7 +169,7 @@ def test_killed_while_it_writes(url: str, make_record: Any, tmp_path: Path) -> N
     for record in records:
         write_record(Store(str(tmp_path / "store")), record)
     wanted = random.Random(url[:6]).randrange(1, 35)
-    words = [sys.executable, "-c", KILLED, str(tmp_path / "store"), url, NAME, URI]
+    words = [sys.executable, "-c", KILLED, WITH_BASELINES, str(tmp_path / "store"), url, NAME, URI]
     with subprocess.Popen(words, stdin=subprocess.PIPE) as process:
         assert eventually(lambda: len(trials_in(url)) >= wanted, 60)
         process.send_signal(signal.SIGKILL)
