@@ -6,6 +6,7 @@ size and length are weighed against each other comes from the experiments in ana
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from study.meter import price
 from study.progress import duration
 from study.records import RECIPE
 from study.resources import Allotment, Cluster
+from study.schedulers.hyperband import Hyperband
 from study.schedulers.rung import milestones
 from study.spec import MOST_GP_TRIALS, Baseline, Spec
 
@@ -304,10 +306,19 @@ def searched_epochs(spec: Spec, trials: int) -> float:
         return trials * spec.epochs
     if stopping.scheduler == "median":
         return MEDIAN_SHARE * trials * spec.epochs
+    first, factor = stopping.min_epochs, stopping.reduction_factor
+    if stopping.scheduler != "hyperband":
+        return _bracket_epochs(first, factor, spec.epochs, trials)
+    brackets = Hyperband(first, factor, spec.epochs, trials)
+    members = Counter(map(brackets.bracket, range(trials)))
+    return sum(_bracket_epochs(first * factor**s, factor, spec.epochs, count) for s, count in members.items())
+
+
+def _bracket_epochs(first: int, factor: int, epochs: int, trials: int) -> float:
     total, before, alive = 0.0, 0, float(trials)
-    for rung in [*milestones(stopping.min_epochs, stopping.reduction_factor, spec.epochs), spec.epochs]:
+    for rung in [*milestones(first, factor, epochs), epochs]:
         total += alive * (rung - before)
-        before, alive = rung, min(max(alive / stopping.reduction_factor, 1.0), trials)
+        before, alive = rung, min(max(alive / factor, 1.0), trials)
     return total
 
 

@@ -60,7 +60,7 @@ def choose(store: Store, records: Sequence[Record], spec: Spec) -> Choice | None
     much that its interval leaves zero out. Without a finished recipe whose counts are there, the best trial; None if no
     trial has finished.
 
-    With several objectives or values that are compared there is no single best trial: the recipe then claims nothing.
+    With several objectives there is no single best trial: the recipe then claims nothing.
     """
     chosen = leaders.best(records, spec.objectives, 1)
     if not chosen:
