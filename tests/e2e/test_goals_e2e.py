@@ -70,12 +70,12 @@ def test_two_models_compared_and_resumed(shell: Any) -> None:
 def test_a_study_ends_with_its_budget_and_goes_on_with_a_larger_one(shell: Any) -> None:
     """A dollar a minute, the start of the lanes among it, and what is kept for scoring."""
     price = ("--set", "resources.price_per_hour={default: 60}", "--set", "finalists=1")
-    plan = shell.study(*SMALL, *price, "--trials", 40, "--budget", "1.4usd", "--dry-run")
+    plan = shell.study(*SMALL, *price, "--trials", 400, "--budget", "1.4usd", "--dry-run")
     assert " at most of a budget of 1.4usd, timed on this machine" in plan
-    out = shell.study(*SMALL, *price, "--trials", 40, "--budget", "1.4usd", "--name", "bounded")
+    out = shell.study(*SMALL, *price, "--trials", 400, "--budget", "1.4usd", "--name", "bounded")
     store = Store(str(shell.storage / "bounded"))
     records = read_records(store)
-    assert 1 <= len(records) < 40 and {record.state for record in records} == {State.COMPLETE}
+    assert 1 <= len(records) < 400 and {record.state for record in records} == {State.COMPLETE}
     assert re.search(r"budget nearly used \(\S+ of 1\.4 usd\): no new trials will start", out), out
     assert sum(record.test is not None for record in records) == 1, "finalists are scored all the same"
     spent = read_used(store).usd({"default": 60.0})
