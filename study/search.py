@@ -46,7 +46,8 @@ class Search:
         self._sign = 1.0 if spec.objective.mode == "max" else -1.0
         self._searcher = compared_search.searcher(spec)
         self._scheduler = compared_search.scheduler(spec)
-        self._hours_per_epoch = 0.0
+        self._epoch_seconds: dict[int, float] = {}
+        """By trial, of its quickest epoch: the first one warms up."""
         self._paused: dict[int, Record] = {}
         self._running: set[int] = set()
         self._left_over = False
@@ -60,6 +61,7 @@ class Search:
         self.stopped += [record for record in begun if not record.state.ended and self._ends_as_it_stands(record, sent)]
         known = {record.trial: record for record in earlier if record.replicate_of is None}
         for record in known.values():
+            self._note_pace(record)
             if record.state.ended:
                 self._learn(record)
         for record in known.values():
@@ -142,10 +144,10 @@ class Search:
 
     @property
     def _full_hours(self) -> float:
-        """Of a whole trial at the pace of the quickest one so far; 0 before there is one. A trial that is begun with
-        less than that left in the budget cannot become a finalist, and takes the time from one that is paused and
+        """Of a whole trial at the pace of the slowest one so far; 0 before there is one. A trial that is begun with
+        less than that left in the budget may not become a finalist, and takes the time from one that is paused and
         can."""
-        return self._spec.epochs * self._hours_per_epoch
+        return self._spec.epochs * max(self._epoch_seconds.values(), default=0.0) / 3600
 
     @property
     def _over(self) -> bool:
@@ -166,7 +168,7 @@ class Search:
 
     def _can_finish(self, trial: int) -> bool:
         to_come = self._spec.epochs - len(self._paused[trial].epochs)
-        return self._account.holds(to_come * self._hours_per_epoch)
+        return self._account.holds(to_come * self._epoch_seconds.get(trial, 0.0) / 3600)
 
     def _scores_of(self, trial: int) -> list[float]:
         return self._scores(self._paused[trial])
@@ -183,8 +185,8 @@ class Search:
     def judge(self, record: Record) -> Decision:
         """After an epoch that is not the last."""
         self._account.change(record)
-        hours = record.train_seconds / 3600 / max(len(record.epochs), 1)
-        self._hours_per_epoch = min(hours, self._hours_per_epoch or hours)
+        if self._account.bounded:
+            self._note_pace(record)
         if self._account.exhausted and record.source not in self._uninterrupted:
             return Decision.STOP
         if record.replicate_of is not None:
@@ -193,6 +195,11 @@ class Search:
         if decision is Decision.PAUSE:
             self._pause(record)
         return decision
+
+    def _note_pace(self, record: Record) -> None:
+        """Nothing of a first epoch, unless it is all there is to go by."""
+        if len(record.epochs) > 1 or (record.epochs and not self._epoch_seconds):
+            self._epoch_seconds[record.trial] = min(row["seconds"] for row in record.epochs[1:] or record.epochs)
 
     def _pause(self, record: Record) -> None:
         self._running.discard(record.trial)

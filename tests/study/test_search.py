@@ -344,6 +344,20 @@ def test_a_trial_that_could_not_be_finished_is_not_begun(make_record: Any, hours
     assert (search.next() is not None) == begins
 
 
+def test_a_quick_trial_does_not_make_room_for_a_slow_one(make_record: Any) -> None:
+    """A frozen encoder's epochs take 100 s, the next trial's may take 500 s: nine of those do not fit into 4400 s. What
+    the first epoch of a trial takes to warm up is not counted."""
+    left = account("2h", hours=2 - 4400 / 3600)
+    search = Search(load_spec(SEARCHED, [RUNGS, "trials=9", "epochs=9", "finalists=1"]), [], account=left)
+    trials = [Running(search, make_record) for _ in range(2)]
+    for trial, seconds in zip(trials, ((2000.0, 500.0), (300.0, 100.0)), strict=True):
+        for epoch, taken in enumerate(seconds, 1):
+            row = {"epoch": epoch, "val_iou": 0.5, "seconds": taken, "images_per_second": 1.0}
+            trial.record.epochs.append(row)
+            search.judge(trial.record)
+    assert search.next() is None
+
+
 RUNGS = "early_stopping={scheduler: promoting_asha, min_epochs: 3, reduction_factor: 3}"
 
 
