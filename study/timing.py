@@ -17,9 +17,11 @@ from seg.experiment import Experiment
 from seg.pixels import Pixels
 
 IMAGES = 8
-FEWEST_STEPS, STEPS, SECONDS = 4, 12, 1.5
+FEWEST_STEPS, STEPS = 3, 12
+SECONDS, MORE_SECONDS = 1.0, 0.2
 """Steps of IMAGES images each: until so much time has passed, but not fewer or more than so many. The fastest counts:
-the first one warms up, and other programs may run beside."""
+the first one warms up, and other programs may run beside. What is timed first is the recipe, which the plan rests on;
+the others take MORE_SECONDS."""
 SIZE = 128
 """Of the images that are timed, in pixels. Larger ones take as many times longer as they have more pixels."""
 TINY = 1e-12
@@ -48,7 +50,8 @@ class Timer:
         kind = f"{experiment.model}{frozen}, {experiment.precision}, {experiment.augment}; {self._machine}"
         if kind not in self._known:
             self._say(f"timing {experiment.model}{frozen} ...")
-            self._known[kind] = _seconds_per_image(experiment, self._device, self._threads), time.time()
+            seconds = MORE_SECONDS if self._known else SECONDS
+            self._known[kind] = _seconds_per_image(experiment, self._device, self._threads, seconds), time.time()
             _write(self._known)
         return self._known[kind][0] * (experiment.image_size / SIZE) ** 2
 
@@ -79,7 +82,7 @@ def _write(known: Known) -> None:
         pass
 
 
-def _seconds_per_image(experiment: Experiment, device: torch.device, threads: int) -> float:
+def _seconds_per_image(experiment: Experiment, device: torch.device, threads: int, seconds: float) -> float:
     """Rates of nearly nothing take as long, and random images cannot make the loss diverge."""
     timed = replace(
         experiment,
@@ -97,7 +100,7 @@ def _seconds_per_image(experiment: Experiment, device: torch.device, threads: in
         run, began, fastest = loop.start(timed, _data(device), device), time.perf_counter(), 0.0
         for step, result in enumerate(loop.epochs(run), 1):
             fastest = max(fastest, result.images_per_second)
-            if step >= FEWEST_STEPS and time.perf_counter() - began > SECONDS:
+            if step >= FEWEST_STEPS and time.perf_counter() - began > seconds:
                 break
         return 1 / fastest
     finally:
