@@ -8,14 +8,14 @@ PIP_INSTALL := $(PY) -m pip install -qq -c constraints.txt
 export RAY_USAGE_STATS_ENABLED := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help study test apt lint check-clusters bench clean
+.PHONY: help study test apt lint check-clusters newest-ray bench clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name what; do \
 	  printf '%-20s %s\n' "$$name" "$$what"; done
 
 study: $(STAMP)  ## run the small synthetic study to the end: leaderboard and report in ./studies
-	@$(PY) -m study.run phantom
+	@$(PY) -m study.run phantom --budget 4min --image-size 64
 
 test: $(STAMP)  ## install Debian packages if allowed, check style and types, then run every test
 	@.ci/apt || true
@@ -31,7 +31,13 @@ lint: $(STAMP)  ## check style and types only
 	@$(PY) -m mypy
 
 check-clusters: $(STAMP)  ## say, offline, what Ray, AWS or Kubernetes would not accept in clusters/*.yaml
-	@$(PY) -m pytest tests/clusters -m "not cluster"
+	@$(PY) -m pytest tests/cluster_files -m "not cluster"
+
+newest-ray: $(STAMP)  ## run the tests of lanes with the newest Ray of the package index, beside the installed one
+	@rm -rf build/newest-ray
+	@$(PY) -m pip install -qq --no-deps --target build/newest-ray 'ray<3'
+	@PYTHONPATH=build/newest-ray $(PY) -c 'import ray; print(f"ray {ray.__version__}")'
+	@PYTHONPATH=build/newest-ray $(PY) -m pytest -q tests/study/lanes tests/e2e/test_lanes_e2e.py
 
 bench: export BENCH_DATE := $(shell date +%F)
 bench: $(STAMP)  ## run every benchmark in tests/benchmarks, one after the other: over two hours; then a table

@@ -1,18 +1,30 @@
-"""Columns of a study's tables: which, in which order, of which type."""
+"""The columns of a study's tables: their names, order, and types."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import pandas as pd
 
 IDENTITY = ("trial", "id", "state", "reason", "source", "model", "loss")
 HYPERPARAMETERS = ("encoder_freeze", "encoder_lr", "decoder_lr", "loss_*", "oversample", "batch_size")
+"""The hyperparameters that every table has, besides model and loss; `loss_*` stands for the losses' parameters."""
+OTHER_HYPERPARAMETERS = (
+    "optimizer",
+    "weight_decay",
+    "schedule",
+    "augment",
+    "normalize",
+    "encoder_weights",
+    "encoder_frozen_epochs",
+    "keep",
+)
+"""The hyperparameters that a table has if its trials do."""
 SCORES = ("val_loss", "val_iou", "val_dice", "val_pixel_accuracy")
 COSTS = ("params_trainable", "params_frozen", "train_seconds", "gpu_seconds", "images_per_second", "device")
 LAST = ("precision", "epochs_planned", "dataset", "image_size", "started", "finished")
-"""After what is promised; every other score and cost follows."""
+"""The last of the documented columns; all other scores and costs follow them."""
 EPOCH = ("trial", "epoch", "train_loss", "train_iou", *SCORES, "seconds", "encoder_lr", "decoder_lr")
-"""Columns of `python -m analysis.table --epochs`."""
+"""The columns of `python -m analysis.table --epochs`."""
 
 TEXTS = frozenset(
     {
@@ -31,24 +43,27 @@ TEXTS = frozenset(
     }
 )
 NO_HYPERPARAMETERS = frozenset({"dataset", "image_size", "model", "loss", "loss_parameters", "epochs", "seed"})
-"""Fields of an experiment that have a place of their own."""
+"""Fields of an experiment for which the trial table has columns apart from the hyperparameters."""
 
 
 def trial_columns(rows: list[dict[str, Any]]) -> list[str]:
-    searched = _hyperparameters(rows)
+    present = {name for row in rows for name in row}
+    # `keep` is newer than the documented order, which stays: it comes after it.
+    searched = [name for name in hyperparameters(present | set(HYPERPARAMETERS)) if name != "keep"]
     scored = _names(rows, "test_")
     fixed = [*IDENTITY, *searched, "seed", "epochs", *SCORES, "best_epoch", *COSTS, *scored, *LAST]
     return with_rest(fixed, rows)
 
 
-def _hyperparameters(rows: list[dict[str, Any]]) -> list[str]:
-    """The named ones in their order, a loss's parameters among them, then what else an experiment holds."""
-    known = [name for name in HYPERPARAMETERS if name != "loss_*"]
-    place = HYPERPARAMETERS.index("loss_*")
-    others = ["optimizer", "weight_decay", "schedule", "augment", "normalize", "encoder_weights"]
-    others += ["encoder_frozen_epochs"]
-    present = {name for row in rows for name in row}
-    return known[:place] + sorted(_names(rows, "loss_")) + known[place:] + [name for name in others if name in present]
+def hyperparameters(present: Collection[str]) -> list[str]:
+    """Return those columns of `present` that are hyperparameters, besides model and loss, in the order of the table."""
+    losses = sorted(name for name in present if name.startswith("loss_") and name != "loss_*")
+    return [
+        name
+        for known in (*HYPERPARAMETERS, *OTHER_HYPERPARAMETERS)
+        for name in (losses if known == "loss_*" else [known])
+        if name in present
+    ]
 
 
 def _names(rows: list[dict[str, Any]], prefix: str) -> list[str]:
@@ -66,7 +81,10 @@ def frame(rows: list[dict[str, Any]], columns: list[str], info: dict[str, Any]) 
 
 
 def _column(name: str, values: list[Any]) -> pd.Series:
-    """Whole numbers and flags stay so where some are missing: pandas would make them floats and objects."""
+    """Return a typed column; whole numbers and flags stay so if values are missing.
+
+    Pandas alone would make them floats and objects.
+    """
     kinds = {type(value) for value in values if value is not None}
     if name in TEXTS or str in kinds:
         return pd.Series(["" if value is None else str(value) for value in values], dtype="str")

@@ -1,47 +1,40 @@
 """A study's records as data frames.
 
-Every function takes a study as `<storage>/<name>` (a folder or an fsspec URI) or as what `open_study` returned.
-A table remembers its study in `table.attrs["study"]`: a figure reads the objective and the search space there.
+Every function takes a study as `<storage>/<name>` (a folder or an fsspec URI) or as a Study from `open_study`. A table
+keeps its study in `table.attrs["study"]`; figures read the objective and the search space there.
 """
 
 import io
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from analysis import columns, compare
-from study.meter import read_used
-from study.names import is_file_name
-from study.records import FormatError, Record, read_records
-from study.redact import redact
-from study.store import Store, StoreError
+from analysis import columns, ranking
+from seg.cli import UserError, redact
+from study.store import Store, records
+from study.store.names import is_file_name
+from study.store.records import Record, read_records, read_study, read_used
 
-FORMAT = 1
 STINT = ("lane", "started", "finished")
 PAUSE_SECONDS = 300
-"""Beside twice the time it trained, that a trial may take before it counts as one that was taken up again."""
-
-
-class StudyNotFound(ValueError):
-    """There is no study at the address, or none that this version reads. The message is one line."""
+"""Seconds, added to twice a trial's training time, after which the trial counts as resumed."""
 
 
 @dataclass(frozen=True)
 class Study:
     address: str
-    """As the user gave it."""
+    """The address as the user gave it."""
     store: Store
     info: dict[str, Any]
-    """study.json: spec, dataset, machine, versions."""
+    """The content of study.json: spec, dataset, machine, versions."""
     records: list[Record]
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One validation image of the best trial: image, truth and prediction side by side."""
+    """A validation image of the best trial: image, truth, and prediction side by side."""
 
     id: str
     rank: str
@@ -52,7 +45,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Difference:
-    """A validation image on which the two trials that lead differ: image, truth, and what each of them sees."""
+    """A validation image on which the two leading trials differ: image, truth, and both predictions."""
 
     id: str
     ious: tuple[float, float]
@@ -60,47 +53,27 @@ class Difference:
 
 
 def open_study(study: str | Study) -> Study:
-    """Read study.json and every record. StudyNotFound where there is none, or it is damaged."""
+    """Read study.json and every record. Raises UserError if there is no study, or it cannot be read."""
     if isinstance(study, Study):
         return study
     address = str(study).rstrip("/")
-    try:
-        store = Store(address if "://" in address else str(Path(address).expanduser().resolve()))
-        with store.reached():
-            return Study(address, store, _read_info(store, address), read_records(store))
-    except (StoreError, FormatError) as error:
-        raise StudyNotFound(str(error)) from error
-    except StudyNotFound:
-        raise
-    except (ValueError, TypeError, KeyError) as error:
-        raise StudyNotFound(f"{address}: a trial's record cannot be read ({error}); restore or remove it") from error
-
-
-def _read_info(store: Store, address: str) -> dict[str, Any]:
-    try:
-        info = store.read_json("study.json")
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        raise StudyNotFound(
-            f"{address}: no study here (study.json is missing); give <storage>/<name>, a folder or s3://..."
-        ) from error
-    except (OSError, ValueError) as error:
-        raise StudyNotFound(f"{address}: its study.json cannot be read ({error}); check the address") from error
-    if not isinstance(info, dict) or info.get("format") != FORMAT:
-        raise StudyNotFound(f"{address}: its study.json is not of format {FORMAT}, the one this version reads")
-    return info
+    store = records.open_study(address)
+    with store.reached():
+        return Study(address, store, read_study(store), read_records(store))
 
 
 def study_info(study: str | Study) -> dict[str, Any]:
-    """study.json: name, spec, dataset, machine, software. StudyNotFound where there is none."""
+    """Return study.json: name, spec, dataset, machine, software. Raises UserError if there is no study."""
     return open_study(study).info
 
 
 def trials(study: str | Study) -> pd.DataFrame:
-    """One row a trial, by number. Scores (0 to 1, losses aside) are those of its best epoch; `*_seconds` are in
-    seconds; `test_*` are there only where a finalist was scored, `pareto` only where there are several objectives, and
-    `cost` where machines have a price: a trial's share, by training time, of what all of them have cost, idle or not.
-    What a trial does not have is missing.
-    StudyNotFound where there is no study.
+    """Return one row for each trial, by number.
+
+    Scores (0 to 1, except losses) are those of the trial's best epoch. `*_seconds` are in seconds. `test_*` exist only
+    if a finalist was scored, and `pareto` only if there are several objectives. `cost` exists only if machines have a
+    price. It is a trial's share of what all machines have cost, idle or not, by training time and GPUs (or workers).
+    What a trial does not have is missing. Raises UserError if there is no study.
     """
     opened = open_study(study)
     rows = [_trial_row(record) for record in opened.records]
@@ -108,14 +81,17 @@ def trials(study: str | Study) -> pd.DataFrame:
     if rows and (usd := _usd(opened)) is not None:
         lane_seconds = table["train_seconds"] * table["gpus"].where(table["gpus"] > 0, table["workers"])
         table["cost"] = usd * lane_seconds / lane_seconds.sum()
-    if len(compare.objectives(table)) > 1:
-        table["pareto"] = compare.on_front(table)
+    if len(ranking.objectives(table)) > 1:
+        table["pareto"] = ranking.on_front(table)
     return table
 
 
 def stints(study: str | Study) -> pd.DataFrame:
-    """As `trials`, one row for each time a trial was on a lane: `lane`, `started` and `finished` are of that time. A
-    paused trial has several, one that no lane took none."""
+    """Return `trials` with one row for each time a trial was on a lane.
+
+    `lane`, `started`, and `finished` are of that time. A paused trial has several rows; a trial that no lane took has
+    no row.
+    """
     opened = open_study(study)
     rows = [
         {"trial": record.trial} | {name: stint[name] for name in STINT}
@@ -132,7 +108,7 @@ def stints(study: str | Study) -> pd.DataFrame:
 
 
 def epochs(study: str | Study) -> pd.DataFrame:
-    """One row a trial and epoch: columns.EPOCH, then every other score, state and source."""
+    """Return one row for each trial and epoch: columns.EPOCH, then all other scores, state, and source."""
     opened = open_study(study)
     rows = [
         {"trial": record.trial, **epoch, "state": str(record.state), "source": record.source}
@@ -144,7 +120,7 @@ def epochs(study: str | Study) -> pd.DataFrame:
 
 
 def failures(study: str | Study) -> pd.DataFrame:
-    """Trials that ended without a score by right: trial, state, reason, traceback."""
+    """Return the trials that failed or were infeasible: trial, state, reason, traceback."""
     broken = [record for record in open_study(study).records if record.state in ("FAILED", "INFEASIBLE")]
     rows = [
         {"trial": r.trial, "state": str(r.state), "reason": redact(r.reason), "traceback": redact(r.traceback)}
@@ -154,13 +130,18 @@ def failures(study: str | Study) -> pd.DataFrame:
 
 
 def counts(study: str | Study, trial: int, split: str = "val") -> pd.DataFrame | None:
-    """Counts of each image and class at the trial's best epoch, or on the sealed `test` split; None where not kept."""
+    """Return the counts of each image and class at the trial's best epoch; None if they were not kept.
+
+    `split`: `val`, or `test` for the sealed test split.
+    """
     return _table_of(open_study(study), trial, f"{split}_counts")
 
 
 def confusion(study: str | Study, trial: int, split: str = "val") -> pd.DataFrame | None:
-    """All pixels of a split by class index: columns truth, prediction, pixels; on the `test` split also size, `train`
-    or `native`. None where not kept, as by older versions."""
+    """Return the pixels of a split by class index: columns truth, prediction, pixels.
+
+    On the `test` split there is also size, `train` or `native`. None if they were not kept, as by older versions.
+    """
     opened = open_study(study)
     table = _table_of(opened, trial, f"{split}_confusion")
     if table is not None:
@@ -169,7 +150,10 @@ def confusion(study: str | Study, trial: int, split: str = "val") -> pd.DataFram
 
 
 def _table_of(opened: Study, trial: int, kind: str) -> pd.DataFrame | None:
-    """A file of a trial; None where it has none of this kind, or a running trial is just replacing it."""
+    """Return a file of a trial as a table.
+
+    None if the trial has no file of this kind, or a running trial is just replacing it.
+    """
     record = next((record for record in opened.records if record.trial == trial), None)
     try:
         return pd.read_parquet(io.BytesIO(opened.store.read(record.path(kind)))) if record else None
@@ -177,12 +161,16 @@ def _table_of(opened: Study, trial: int, kind: str) -> pd.DataFrame | None:
         return None
     except (OSError, ValueError) as error:
         place = f"{opened.store.uri}/{record.path(kind) if record else ''}"
-        raise StudyNotFound(f"{place}: cannot be read ({' '.join(str(error).split())}); restore the file") from error
+        raise UserError(f"{place}: cannot be read ({' '.join(str(error).split())}); restore the file") from error
 
 
 def class_shares(study: str | Study, trial: int | None = None) -> pd.DataFrame:
-    """One row a class: class, name, pixel_share and image_share (of the training images, those that hold it); with
-    `sampled_` before them, the same of what an epoch of `trial` holds, where it oversamples. Empty where not kept."""
+    """Return how often each class occurs in the training images, one row for each class.
+
+    Columns: class, name, pixel_share, and image_share (the share of the training images that contain the class). With
+    `sampled_` before them, the last two describe an epoch of `trial`, if it oversamples. The table is empty if nothing
+    was kept.
+    """
     opened = open_study(study)
     data = opened.info["dataset"]
     shares = {name: data[name] for name in ("pixel_share", "image_share") if name in data}
@@ -197,7 +185,7 @@ def class_shares(study: str | Study, trial: int | None = None) -> pd.DataFrame:
 
 
 def gallery(study: str | Study) -> tuple[int | None, list[Picture]]:
-    """The trial that the pictures show, and the pictures; (None, []) where the study has none yet."""
+    """Return the trial that the pictures show, and the pictures; (None, []) if there are no pictures yet."""
     listed, contents = _pictures(open_study(study).store, "gallery")
     if listed is None:
         return None, []
@@ -206,8 +194,11 @@ def gallery(study: str | Study) -> tuple[int | None, list[Picture]]:
 
 
 def duel(study: str | Study) -> tuple[tuple[int, int] | None, list[Difference]]:
-    """The two trials, and the images that the first is better on, then those that the second is; (None, []) where the
-    study has none, as an older one."""
+    """Return the two leading trials, and images on which they differ.
+
+    Images that the first trial is better on come before those that the second is better on. (None, []) if there are no
+    such images, as with older versions.
+    """
     listed, contents = _pictures(open_study(study).store, "duel")
     if listed is None:
         return None, []
@@ -217,13 +208,16 @@ def duel(study: str | Study) -> tuple[tuple[int, int] | None, list[Difference]]:
 
 
 def _pictures(store: Store, folder: str) -> tuple[dict[str, Any] | None, list[bytes]]:
-    """`<folder>/<folder>.json` and the files that it lists; None where there is none, or it is just being replaced."""
+    """Return `<folder>/<folder>.json` and the files that it lists.
+
+    (None, []) if that file is missing, or is just being replaced.
+    """
     try:
         listed = store.read_json(f"{folder}/{folder}.json")
         files = [image["file"] for image in listed["images"]]
         if strange := [file for file in files if not is_file_name(file)]:
             place = f"{store.uri}/{folder}/{folder}.json"
-            raise StudyNotFound(f"{place}: names a file outside its folder ({strange[0]!r}); remove the folder")
+            raise UserError(f"{place}: names a file outside its folder ({strange[0]!r}); remove the folder")
         return listed, [store.read(f"{folder}/{file}") for file in files]
     except FileNotFoundError:
         return None, []
@@ -270,8 +264,11 @@ def _costs(record: Record) -> dict[str, Any]:
 
 
 def _stints(record: Record) -> list[dict[str, str]]:
-    """Of one that an older version kept, its last lane and when it ended there are known; and where it was taken up
-    again, that it began there so much earlier as it trained."""
+    """Return the times that a trial was on a lane.
+
+    A record of an older version has only the last lane, and when the trial ended there. If that trial was resumed, its
+    start there is taken to be its training time before its end.
+    """
     if "stints" in record.extra:
         return list(record.extra["stints"])
     lane, started = str(record.extra.get("lane") or ""), record.started
@@ -284,7 +281,7 @@ def _stints(record: Record) -> list[dict[str, str]]:
 
 
 def _usd(opened: Study) -> float | None:
-    """That the study's machines have cost so far; None where they have no price, or nobody measured."""
+    """Return the USD that the study's machines have cost so far; None if they have no price or were not measured."""
     prices = opened.info["spec"].get("resources", {}).get("price_per_hour")
     used = read_used(opened.store) if prices else None
     return used.usd(prices) if used and used.node_hours else None

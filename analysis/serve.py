@@ -1,10 +1,11 @@
-"""The report of a study that is running, live in a browser: it is made anew while records come in.
+"""The live report of a running study in a browser; it is rebuilt while records come in.
 
 python -m analysis.serve STUDY [STUDY ...] [--port N]
 
-Only this machine can open it. From another one: `ssh -L 8500:localhost:8500 THAT_MACHINE`, then the same address.
+Only this machine can open it. From another machine: `ssh -L 8500:localhost:8500 THAT_MACHINE`, then the same address.
 """
 
+import argparse
 import contextlib
 import hashlib
 import sys
@@ -14,23 +15,20 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from analysis import load, report
-from analysis.sealed import NotComparable
-from study.arguments import ArgumentParser
-from study.redact import complain, redact
-from study.store import FAILURES, StoreError
+from analysis import load
+from analysis.report import page
+from seg.cli import STUDY_HELP, ArgumentParser, UserError, complain, redact, status_of
 
 HOST = "127.0.0.1"
 PORT = 8500
 PAUSE_SECONDS = 5.0
-"""Between two looks at the records, at least."""
-UNREADABLE: tuple[type[Exception], ...] = (load.StudyNotFound, NotComparable, StoreError, *FAILURES)
+"""The minimum seconds between two checks of the records."""
 SHARE = 4
-"""A look that takes long is followed by a pause that is as many times longer: studies need the machine too."""
+"""How many times longer the pause is than a check that takes long: studies need the machine too."""
 
 
 class Page:
-    """The newest report that could be made, and what was wrong since."""
+    """The newest report that could be built, and what has gone wrong since."""
 
     def __init__(self, studies: Sequence[str]):
         self._studies = studies
@@ -39,13 +37,16 @@ class Page:
         self._told = ""
 
     def renew(self) -> None:
-        """StudyNotFound or StoreError where a study cannot be read; the page stays what it was."""
+        """Rebuild the page if the records have changed.
+
+        Raises UserError if a study cannot be read; the page then stays as it was.
+        """
         opened = [load.open_study(study) for study in self._studies]
         told = repr([(study.info["finished"], study.records) for study in opened])
         if told == self._told:
             return
         version = hashlib.sha256(told.encode()).hexdigest()[:16]
-        content = report.build(opened, live=version).encode()
+        content = page.build(opened, live=version).encode()
         with self._lock:
             self.content, self.version, self._told = content, version, told
 
@@ -54,13 +55,13 @@ class Page:
             return self.content, self.version
 
     def keep_renewing(self) -> None:
-        """For ever; in a thread of its own. What cannot be read now may be so later."""
+        """Renew the page forever, in a thread of its own; what cannot be read now may be readable later."""
         while True:
             began = time.monotonic()
             try:
                 self.renew()
                 self.trouble = ""
-            except UNREADABLE as error:
+            except UserError as error:
                 if self.trouble != str(error):
                     complain(error)
                 self.trouble = str(error)
@@ -68,13 +69,13 @@ class Page:
 
 
 def handler(page: Page) -> type[BaseHTTPRequestHandler]:
-    """`/` is the report, `/version` a word that changes with it."""
+    """Return a handler that serves the report at `/`, and at `/version` a word that changes with it."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             content, version = page.read()
             host = self.headers.get("Host", "").rpartition(":")[0]
-            if host not in (HOST, "localhost"):  # a page from elsewhere whose name leads here
+            if host not in (HOST, "localhost"):  # a page from elsewhere whose host name resolves to this machine
                 self._answer(HTTPStatus.FORBIDDEN, b"only as localhost", "text/plain")
             elif self.path == "/":
                 self._answer(HTTPStatus.OK, content, "text/html; charset=utf-8")
@@ -89,37 +90,35 @@ def handler(page: Page) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Length", str(len(content)))
             self.send_header("Cache-Control", "no-store")
             self.end_headers()
-            with contextlib.suppress(ConnectionError):  # the browser asked for something else meanwhile
+            with contextlib.suppress(ConnectionError):  # the browser has closed the connection
                 self.wfile.write(content)
 
         def log_message(self, *_: object) -> None:
-            """Nothing: the terminal is for what went wrong."""
+            """Write nothing: the terminal is for what went wrong."""
 
     return Handler
 
 
 def parser() -> ArgumentParser:
-    p = ArgumentParser(
-        prog="python -m analysis.serve", description="The report of a running study, live, on this machine."
-    )
-    p.add_argument("studies", nargs="+", metavar="STUDY", help="<storage>/<name>, a folder or s3://...")
-    p.add_argument("--port", type=int, default=PORT, metavar="N", help=f"default: {PORT}, or any that is free")
+    p = ArgumentParser("analysis.serve", "Show the report of a running study in a browser, live.", "studies/first")
+    p.add_argument("studies", nargs="+", metavar="STUDY", help=STUDY_HELP)
+    p.add_argument("--port", type=int, default=PORT, metavar="N", help="of localhost (default: %(default)s, if free)")
     return p
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     given = parser().parse_args(arguments)
+    return status_of(lambda: _serve(given))
+
+
+def _serve(given: argparse.Namespace) -> int:
     page = Page(given.studies)
-    try:
-        page.renew()
-    except UNREADABLE as error:
-        complain(error)
-        return 2
+    page.renew()
     try:
         server = _listen(given.port, page)
     except (OSError, OverflowError) as error:
-        complain(f"--port {given.port}: cannot be listened on ({error}); give another, from 1024 to 65535")
-        return 2
+        where = f"--port {given.port}: cannot be listened on"
+        raise UserError(f"{where} ({error}); give another, from 1024 to 65535") from error
     threading.Thread(target=page.keep_renewing, daemon=True).start()
     print(
         redact(f"report of {', '.join(given.studies)}: http://localhost:{server.server_port}  (Ctrl-C ends it)"),
@@ -135,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _listen(port: int, page: Page) -> ThreadingHTTPServer:
-    """On the port, or on any other where it is taken and was not asked for."""
+    """Listen on the port, or on any free one if the default port is taken."""
     try:
         return ThreadingHTTPServer((HOST, port), handler(page))
     except OSError:

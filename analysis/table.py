@@ -13,23 +13,23 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import columns, comparison, load
-from study.arguments import ArgumentParser
-from study.redact import complain
+from analysis import columns, load
+from analysis.hyperparameters import comparison
+from seg.cli import STUDY_HELP, ArgumentParser, UserError, status_of
 
 
 def to_csv(table: pd.DataFrame) -> str:
-    """RFC 4180 with a header; what is missing is an empty field."""
+    """Return RFC 4180 CSV with a header; a missing value is an empty field."""
     return table.to_csv(index=False, lineterminator="\n")
 
 
 def to_json(table: pd.DataFrame) -> str:
-    """A list of one object a row, strict JSON; what is missing is null."""
+    """Return strict JSON: a list of one object for each row; a missing value is null."""
     return json.dumps(rows(table), indent=1, allow_nan=False) + "\n"
 
 
 def to_markdown(table: pd.DataFrame) -> str:
-    """A GitHub table; what is missing is an empty cell."""
+    """Return a GitHub table; a missing value is an empty cell."""
     numeric = [pd.api.types.is_numeric_dtype(dtype) for dtype in table.dtypes]
     lines = [list(table.columns), ["---:" if right else "---" for right in numeric]]
     lines += [[_cell(value) for value in row.values()] for row in rows(table)]
@@ -37,7 +37,7 @@ def to_markdown(table: pd.DataFrame) -> str:
 
 
 def to_parquet(table: pd.DataFrame) -> bytes:
-    """For a file: `... --format parquet > trials.parquet`."""
+    """Return the content of a Parquet file: `... --format parquet > trials.parquet`."""
     buffer = io.BytesIO()
     bare = table.copy(deep=False)
     bare.attrs = {}  # pandas would put all of study.json into the file
@@ -54,7 +54,7 @@ FORMATS: dict[str, Callable[[pd.DataFrame], str | bytes]] = {
 
 
 def rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Plain Python values by column; what is missing is None."""
+    """Return each row as plain Python values by column; a missing value is None."""
     return [
         {str(name): None if pd.isna(value) else value for name, value in row.items()}
         for row in table.astype(object).to_dict("records")
@@ -69,9 +69,10 @@ def _cell(value: object) -> str:
 
 
 def parser() -> ArgumentParser:
-    p = ArgumentParser(prog="python -m analysis.table", description="A study's trials, one row each.")
-    p.add_argument("study", metavar="STUDY", help="<storage>/<name>, a folder or s3://...")
-    p.add_argument("--format", choices=list(FORMATS), default="csv", help="default: csv")
+    description = "Write a study's trials as a table, one row each."
+    p = ArgumentParser("analysis.table", description, "studies/first > trials.csv", "studies/first --format md")
+    p.add_argument("study", metavar="STUDY", help=STUDY_HELP)
+    p.add_argument("--format", choices=list(FORMATS), default="csv", help="of the output (default: %(default)s)")
     rows = p.add_mutually_exclusive_group()
     rows.add_argument("--epochs", action="store_true", help="one row a trial and epoch")
     rows.add_argument("--compare", action="store_true", help="one row a value of what the study compares")
@@ -80,15 +81,13 @@ def parser() -> ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     given = parser().parse_args(arguments)
+    return status_of(lambda: _show(given))
+
+
+def _show(given: argparse.Namespace) -> int:
     if given.format == "parquet" and sys.stdout.isatty():
-        complain("--format parquet: is not for a terminal; write it to a file: > trials.parquet")
-        return 2
-    try:
-        table = _table(given)
-    except (load.StudyNotFound, comparison.NothingCompared) as error:
-        complain(error)
-        return 2
-    return write(FORMATS[given.format](table))
+        raise UserError("--format parquet: is not for a terminal; write it to a file: > trials.parquet")
+    return write(FORMATS[given.format](_table(given)))
 
 
 def _table(given: argparse.Namespace) -> pd.DataFrame:
@@ -105,7 +104,7 @@ def write(content: str | bytes) -> int:
         else:
             sys.stdout.write(content)
         sys.stdout.flush()
-    except BrokenPipeError:  # `| head` has read enough; Python would complain again while it shuts down
+    except BrokenPipeError:  # `| head` has read enough; without this, Python would complain again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 

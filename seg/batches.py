@@ -1,4 +1,4 @@
-"""What an epoch consists of, decided before it starts; and pixels as the model takes them."""
+"""The plan of an epoch, made before it starts, and the normalisation of pixels for the model."""
 
 import functools
 import hashlib
@@ -7,21 +7,92 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from seg import augment, oversample
-from seg.features import Slots
-from seg.pixels import unit
+from seg import augment
+from seg.augment import unit
+from seg.device.features import Slots
+
+AREA_EDGES = (0.0, 0.01, 0.03, 0.1, 0.3)
+"""The edges of a binary task's bins of foreground area, as shares of an image's pixels.
+
+The bins are: no foreground, up to 1 %, 3 %, 10 %, 30 %, and more.
+"""
+
+
+def weights(class_pixels_NC: Tensor, power: float) -> Tensor:
+    """Return each training image's expected number of occurrences in an epoch: (N,) float64, mean 1.
+
+    Oversampling draws images with rare content more often; the length of an epoch stays the same. The weight of an
+    image is proportional to share^-power. In a multi-class task, share is that of the training images that have the
+    image's rarest class. In a binary task, it is that of the training images in the image's bin of foreground area.
+
+    At power 0 every image is drawn once. At power 1 a class in 1 % of the images is drawn as often as one in all of
+    them, as far as images with both classes allow. Repeat factor sampling (Gupta et al. 2019, LVIS, arXiv:1908.03195)
+    is power 1/2 for classes below a threshold.
+
+    `class_pixels_NC` has the pixels of each class in each image, without ignored pixels.
+    """
+    rarest = _rarest_area(class_pixels_NC) if class_pixels_NC.shape[1] == 2 else _rarest_class(class_pixels_NC)
+    raw = rarest**-power
+    return raw / raw.mean()
+
+
+def _rarest_class(class_pixels_NC: Tensor) -> Tensor:
+    """Return, for each image, the share of the images that have its rarest class: (N,); 1 if all pixels are ignored."""
+    holds = class_pixels_NC > 0
+    return torch.where(holds, holds.double().mean(0), 1.0).amin(1)
+
+
+def _rarest_area(class_pixels_NC: Tensor) -> Tensor:
+    """Return, for each image, the share of the images that are in its bin of foreground area: (N,)."""
+    area = class_pixels_NC[:, 1] / class_pixels_NC.sum(1).clamp(min=1)
+    bins = torch.bucketize(area, torch.tensor(AREA_EDGES, dtype=area.dtype))
+    return (torch.bincount(bins).double() / len(bins))[bins]
+
+
+def draw(weights_N: Tensor, offset: float) -> Tensor:
+    """Return the indices of an epoch's images: (N,) int64, ascending, each floor or ceil of its weight times.
+
+    This is systematic resampling (Kitagawa 1996): N equally spaced points on the cumulative weights, the first at
+    `offset` in [0, 1). Independent draws would omit a third of equally weighted images; this omits none of them.
+    """
+    points = torch.arange(len(weights_N), dtype=torch.float64) + offset
+    ends = weights_N.cumsum(0) * (len(weights_N) / weights_N.sum())
+    return torch.searchsorted(ends, points, right=True).clamp(max=len(weights_N) - 1)
+
+
+def report(class_pixels_NC: Tensor, weights_N: Tensor) -> dict[str, list[float]]:
+    """Return each class's share of the training images and of their pixels.
+
+    The lists whose names begin with `sampled_` have the shares that are expected in an epoch.
+    """
+    image_share, pixel_share = shares(class_pixels_NC, torch.ones_like(weights_N))
+    sampled_image_share, sampled_pixel_share = shares(class_pixels_NC, weights_N)
+    return {
+        "image_share": image_share,
+        "pixel_share": pixel_share,
+        "sampled_image_share": sampled_image_share,
+        "sampled_pixel_share": sampled_pixel_share,
+    }
+
+
+def shares(class_pixels_NC: Tensor, weights_N: Tensor) -> tuple[list[float], list[float]]:
+    """Return, for each class, the weighted share of the images that have it, and its weighted share of all pixels."""
+    images = ((class_pixels_NC > 0) * weights_N.unsqueeze(1)).sum(0) / weights_N.sum()
+    pixels = (class_pixels_NC * weights_N.unsqueeze(1)).sum(0)
+    return images.tolist(), (pixels / pixels.sum().clamp(min=1)).tolist()
+
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def normalise(images_N3HW: Tensor, normalize: str) -> Tensor:
-    """uint8 pixels, or floats in [0, 1], as the model takes them; see Experiment.normalize."""
+    """Return uint8 pixels, or floats in [0, 1], normalised for the model; see Experiment.normalize."""
     whole = images_N3HW.dtype == torch.uint8
     images = unit(images_N3HW) if whole else images_N3HW
     if normalize == "unit":
         return images
-    # Line by line: over three channels alone, which are neighbours in memory, a CPU takes ten times as long.
+    # Normalise whole lines: the channels are adjacent in memory, and a CPU takes ten times as long over three values.
     lines = images.permute(0, 2, 3, 1).flatten(2)
     mean, std = _imagenet(images.device, images.dtype, images.shape[-1])
     normalised = lines.sub_(mean).div_(std) if whole else (lines - mean) / std
@@ -30,56 +101,61 @@ def normalise(images_N3HW: Tensor, normalize: str) -> Tensor:
 
 @functools.cache
 def _imagenet(device: torch.device, dtype: torch.dtype, width: int) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of a line's values (3 · width,), copied to a device once: every copy makes the host wait."""
-    with torch.inference_mode(False):  # training uses them too, whoever came first
+    """Return the mean and deviation of a line's values, (3 · width,), on the device.
+
+    They are cached, because each copy to the device makes the host wait.
+    """
+    with torch.inference_mode(False):  # training uses them too, even if an evaluation was the first to ask
         mean, std = (torch.tensor(values, dtype=dtype) for values in (IMAGENET_MEAN, IMAGENET_STD))
         return mean.repeat(width).to(device), std.repeat(width).to(device)
 
 
 def seed_of(*parts: int | str) -> int:
-    """A 63-bit seed that depends on every part."""
+    """Return a 63-bit seed that depends on every part."""
     digest = hashlib.blake2b(":".join(map(str, parts)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One rank's share of one optimiser step."""
+    """One rank's share of the images of one optimiser step."""
 
     positions: Tensor
-    """Where in the epoch each image stands: no two alike, where oversampling may have an image come up twice."""
+    """The position of each image in the epoch. Positions are unique, even if oversampling repeats an image."""
     indices: Tensor
-    """Which images, on the CPU."""
+    """The indices of the images, on the CPU."""
     draws_ND: Tensor
     share: float
-    """Images here · ranks / images of the whole step: what the local mean loss is scaled by, so that
-    the mean over ranks, which is what DDP takes of gradients, is the mean over images."""
+    """The factor on the local mean loss: images here · ranks / images of the whole step.
+
+    DDP averages gradients over ranks; with this factor, that average is the mean over images.
+    """
     fewest: int
-    """Images of the rank that has the fewest."""
+    """The number of images on the rank that has the fewest."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """An epoch, decided before it starts: which images, in which order, with which random draws."""
+    """The images of an epoch, their order, and their random draws, all decided before it starts."""
 
     order: Tensor
-    """On the CPU, whence the pixels are asked for."""
+    """The indices of the images in their order, on the CPU, from which the pixels are requested."""
     draws_ND: Tensor
     host_draws_ND: Tensor
-    """Once more, on the CPU: to look into them there makes nobody wait for the device."""
+    """A copy of the draws on the CPU, so that reading them does not wait for the device."""
     batch_size: int
     rank: int
     world: int
 
     @property
     def steps(self) -> int:
-        """The last batch may be short, but not so short that a rank has nothing to do."""
+        """The number of optimiser steps. A last batch with fewer images than ranks is left out."""
         full, rest = divmod(len(self.order), self.batch_size)
         return max(full + (rest >= self.world), 1)
 
     @property
     def seen(self) -> int:
-        """Images in all steps."""
+        """The number of images in all steps together."""
         return min(self.steps * self.batch_size, len(self.order))
 
     def batch(self, step: int) -> Batch:
@@ -90,23 +166,26 @@ class Plan:
         return Batch(positions, mine, draws, len(mine) * self.world / whole, fewest=whole // self.world)
 
     def indices(self) -> list[Tensor]:
-        """Of every step's batch, on the CPU."""
+        """Return the image indices of each step's batch, on the CPU."""
         return [self._mine(self.order, step) for step in range(self.steps)]
 
     def slots(self, step: int, slots: Slots) -> Tensor:
-        """(N,) int64, on the CPU: where the features of the batch's images are kept."""
+        """Return the slots in which the features of the batch's images are cached: (N,) int64, on the CPU."""
         return slots.of(self._mine(self.order, step), self._mine(self.host_draws_ND, step))
 
     def _mine(self, values: Tensor, step: int) -> Tensor:
-        """Of the step's, this rank's share."""
+        """Return this rank's share of the step's values."""
         return values[step * self.batch_size : (step + 1) * self.batch_size][self.rank :: self.world]
 
 
 def plan_epoch(
     weights_N: Tensor, batch_size: int, seed: int, epoch: int, rank: int, world: int, device: torch.device
 ) -> Plan:
-    """As many images as there are, each about as often as its weight (mean 1), shuffled; weights all alike: every
-    image once. The same for every number of ranks. ValueError where a rank would have no image."""
+    """Return the plan of an epoch: as many images as in training, each about as often as its weight, shuffled.
+
+    The weights have mean 1; if all are equal, every image is used once. The images and their order are the same for
+    any number of ranks. Raises ValueError if a rank would have no image.
+    """
     images = len(weights_N)
     if images < world:
         raise ValueError(f"{images} training images cannot be shared by {world} workers; use fewer workers")
@@ -116,5 +195,5 @@ def plan_epoch(
     shuffled = torch.randperm(images, generator=generator)
     draws = augment.draw(images, generator)
     offset = float(torch.rand((), generator=generator))
-    order = oversample.draw(weights_N, offset)[shuffled]
+    order = draw(weights_N, offset)[shuffled]
     return Plan(order, draws.to(device), draws, batch_size, rank, world)

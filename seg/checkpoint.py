@@ -1,8 +1,9 @@
-"""A run's state as one safetensors file: tensors by name, everything else as JSON in the header. No pickles.
+"""Checkpoints and weights files in the safetensors format: tensors by name, the rest as JSON in the header. No pickles.
 
-A checkpoint goes on exactly where it stopped: weights, optimiser state and epoch; order, augmentation and dropout
-of each epoch follow from (seed, epoch) alone. Of a frozen encoder whose weights came from a file it holds a digest
-only: every run of the experiment begins with them. A weights file holds the model alone, and what prediction needs.
+A run resumes from a checkpoint exactly where it stopped. The checkpoint has the weights, the optimiser state, and the
+epoch; order, augmentation, and dropout of each epoch follow from (seed, epoch) alone. If the encoder is frozen and its
+weights came from a file, the checkpoint has only their digest, because every run of the experiment starts with them.
+A weights file has the model alone, and what prediction needs.
 """
 
 import json
@@ -15,6 +16,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from seg.errors import UserError
 from seg.experiment import Experiment
 from seg.loop import Run
 
@@ -25,21 +27,24 @@ AVERAGED_STEPS = "averaged_steps"
 DTYPES = {torch.float32: "F32", torch.float64: "F64", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64"}
 
 
-class CheckpointError(Exception):
-    """The file is not what it should be. The message says which and why."""
+class CheckpointError(UserError):
+    """The error for a file that cannot be used as a checkpoint or weights file; the message says why."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A run's state copied to main memory: training may go on while it is written."""
+    """A copy of a run's state in main memory, so that training can continue while it is written."""
 
     tensors: dict[str, Tensor]
     header: dict[str, Any]
 
     def to_bytes(self, **remarks: Any) -> bytes:
-        """The safetensors format (https://huggingface.co/docs/safetensors), as its library reads it; its own `save`
-        copies every byte more than once. `remarks` are kept in the header."""
-        # The widest first: then each lies at a multiple of its own width.
+        """Return the content of a safetensors file, with `remarks` added to its header.
+
+        The library reads this format (https://huggingface.co/docs/safetensors), but its own `save` is not used, because
+        it copies every byte more than once.
+        """
+        # The widest elements first, so that each tensor starts at a multiple of its element size.
         tensors = sorted(self.tensors.items(), key=lambda item: (-item[1].element_size(), item[0]))
         table: dict[str, Any] = {"__metadata__": {HEADER: json.dumps(self.header | remarks)}}
         end = 0
@@ -52,14 +57,14 @@ class Snapshot:
         return b"".join([len(head).to_bytes(8, "little"), head, *contents])
 
     def weights(self, run: Run) -> "Snapshot":
-        """The model alone, of a snapshot of that run: its averaged weights, if the experiment keeps those."""
+        """Return the model alone from a snapshot of `run`, with averaged weights if the experiment keeps them."""
         tensors = _under(AVERAGE if run.average else MODEL, self.tensors)
         frozen = {name: _on_host(value) for name, value in run.frozen.items()}
         return Snapshot(tensors | frozen, {name: self.header[name] for name in ("experiment", "class_names", "epoch")})
 
 
 def snapshot(run: Run) -> Snapshot:
-    """All that training changes of model and optimiser, with the experiment, the class names and the epoch."""
+    """Copy all that training changes in model and optimiser, with the experiment, the class names, and the epoch."""
     model = {name: value for name, value in run.model.state_dict().items() if name not in run.frozen}
     tensors = {f"{MODEL}{name}": _on_host(value) for name, value in model.items()}
     if run.average:
@@ -74,8 +79,10 @@ def snapshot(run: Run) -> Snapshot:
 
 
 def restore(run: Run, content: bytes) -> dict[str, Any]:
-    """Put a checkpoint's state into a run just started, which goes on in the checkpoint's precision; its header.
-    CheckpointError where it does not fit."""
+    """Load a checkpoint into a run that has just started, and return the checkpoint's header.
+
+    The run continues in the checkpoint's precision. Raises CheckpointError if the checkpoint does not fit the run.
+    """
     tensors, header = read(content)
     stored = experiment_of(header)
     if replace(stored, precision=run.experiment.precision) != run.experiment:
@@ -95,7 +102,7 @@ def restore(run: Run, content: bytes) -> dict[str, Any]:
 
 
 def read(content: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and header of a file written here. CheckpointError for any other content."""
+    """Return the tensors and header of a checkpoint or weights file. Raises CheckpointError for any other content."""
     try:
         tensors = safetensors.torch.load(content)
     except safetensors.SafetensorError as error:
@@ -108,7 +115,7 @@ def read(content: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def experiment_of(header: Mapping[str, Any]) -> Experiment:
-    """CheckpointError where another version of this project wrote it."""
+    """Return the experiment of a header. Raises CheckpointError if another version of this project wrote it."""
     try:
         return Experiment.from_json(header["experiment"])
     except ValueError as error:
@@ -116,7 +123,7 @@ def experiment_of(header: Mapping[str, Any]) -> Experiment:
 
 
 def load_model(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """CheckpointError where they are not all of the model's tensors, and no others."""
+    """Load the model's tensors. Raises CheckpointError if any is missing, or if there are others."""
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
@@ -132,7 +139,10 @@ def _on_host(value: Tensor) -> Tensor:
 
 
 def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Each state takes its parameter's memory layout, so that the next step computes as it would have."""
+    """Load the optimiser's state, each tensor in the memory layout of its parameter.
+
+    The next step then computes exactly as it would have without the interruption.
+    """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for name, value in tensors.items():
         if not name.startswith(OPTIMIZER):

@@ -1,4 +1,4 @@
-"""An experiment: one fully determined training run. Every choice is a field, the seed included."""
+"""An experiment: one fully determined training run. Every choice is a field, including the seed."""
 
 import dataclasses
 import math
@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
 from seg import models
-from seg.augmentations import AUGMENTATIONS
-from seg.loss_parameters import DEFAULTS, RANGES
-from seg.schedules import SCHEDULES
+from seg.options import AUGMENTATIONS, DEFAULTS, RANGES, SCHEDULES
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "loss": tuple(DEFAULTS),
@@ -25,42 +23,49 @@ CHOICES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Experiment:
-    """Validated on construction: ValueError names the field, the value and what is allowed."""
+    """The choices of one training run, checked on construction.
+
+    Raises ValueError with the field, the value, and what is allowed.
+    """
 
     dataset: str
-    """As seg.data.load takes it: `isic2016`, `isic2016:150`."""
+    """The dataset's name, as seg.data.load takes it: `isic2016`, `isic2016:150`."""
     image_size: int
-    """Side of the square training image, in pixels."""
+    """The side of the square training image, in pixels."""
     model: str
     loss: str
     epochs: int
-    """Length of the run and of the learning-rate schedule."""
+    """The length of the run and of the learning-rate schedule, in epochs."""
     decoder_lr: float
     encoder_lr: float | None = None
-    """None where the encoder is frozen."""
+    """The encoder's learning rate; None if the encoder is frozen."""
     encoder_freeze: bool = False
-    """No gradients in the encoder, and its BatchNorm statistics stay as they were loaded."""
+    """Whether the encoder is frozen: it has no gradients, and its BatchNorm statistics stay as they were loaded."""
     encoder_frozen_epochs: int = 0
-    """For so many epochs an encoder that is not frozen is so all the same, then it is fine-tuned."""
+    """The number of epochs at the start in which the encoder is frozen; after them it is fine-tuned."""
     encoder_weights: str = "imagenet"
     loss_parameters: Mapping[str, float] = field(default_factory=dict)
     batch_size: int = 16
-    """Images in one optimiser step, over all workers."""
+    """The number of images in one optimiser step, over all workers."""
     optimizer: str = "adamw"
     weight_decay: float = 0.0
     schedule: str = "cosine"
     augment: str = "flips"
     normalize: str = "imagenet"
-    """`imagenet`: subtract ImageNet's mean, divide by its deviation; `unit`: leave pixels in [0, 1]."""
+    """`imagenet`: subtract ImageNet's mean and divide by its deviation; `unit`: leave pixels in [0, 1]."""
     oversample: float = 0.0
-    """Power of an image's sampling weight, in [0, 1]; see seg.oversample. 0: every image once an epoch."""
+    """The power of an image's sampling weight, in [0, 1]; 0: every image once per epoch. See seg.batches.weights."""
     precision: str = "auto"
-    """Of convolutions and products of matrices, see seg.precision; weights are float32. `auto`: bf16 where the device
-    has instructions for it."""
+    """The precision of convolutions and matrix products; weights are float32. See seg.device.precision.
+
+    `auto`: bf16 if the device has instructions for it.
+    """
     keep: str = "best"
-    """Which weights are validated, and kept at the end: of the epoch with the `best` validation score, which over few
-    images is the luckiest one; of the `last` epoch; or the exponential moving `average` of the steps until then, see
-    seg.averaging."""
+    """The weights that are validated, and kept at the end.
+
+    `best`: those of the epoch with the best validation score, which over few images is the luckiest one. `last`: those
+    of the last epoch. `average`: their exponential moving average over all steps so far, see seg.optim.
+    """
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -97,7 +102,7 @@ class Experiment:
             raise ValueError(f"encoder_frozen_epochs: {epochs} is given, but encoder_freeze is true; leave it out")
 
     def frozen_in(self, epoch: int) -> bool:
-        """Whether the encoder is, in that epoch, the first of which is 1."""
+        """Whether the encoder is frozen in `epoch`, counted from 1."""
         return self.encoder_freeze or epoch <= self.encoder_frozen_epochs
 
     def _check_loss_parameters(self) -> None:
@@ -119,7 +124,7 @@ class Experiment:
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> "Experiment":
-        """Inverse of to_json. ValueError on an unknown or missing field."""
+        """Return the experiment that `to_json` wrote. Raises ValueError if a field is unknown or missing."""
         known = {f.name for f in dataclasses.fields(cls)}
         if unknown := sorted(set(raw) - known):
             raise ValueError(f"{unknown[0]}: not a field of an experiment; the fields are {', '.join(sorted(known))}")

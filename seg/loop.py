@@ -1,4 +1,4 @@
-"""The training loop: a generator of epoch results that runs in a plain Python shell, under DDP where ranks are given.
+"""The training loop: a generator of epoch results. It runs in a plain Python shell, and under DDP if ranks are given.
 
 run = start(experiment, data, device)
 for result in epochs(run): ...
@@ -16,23 +16,23 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from seg import allocator, augment, batches, losses, metrics, models, optim, oversample, pixels, precision
-from seg.augmentations import AUGMENTATIONS
-from seg.averaging import Average
+from seg import augment, batches, losses, metrics, models, optim
 from seg.batches import normalise
+from seg.device import memory, pixels, precision
+from seg.device.features import FeatureStore, Frozen, Slots, name_of
+from seg.device.pixels import Pixels
 from seg.evaluate import Evaluation, evaluate, predict_classes
 from seg.experiment import Experiment
-from seg.features import FeatureStore, Frozen, Slots, name_of
 from seg.metrics import Counts
 from seg.models.segmenter import Segmenter
+from seg.optim import Average
+from seg.options import AUGMENTATIONS, SCHEDULES
 from seg.pack import Pack
-from seg.pixels import Pixels
 from seg.ranks import Ranks
-from seg.schedules import SCHEDULES
 
 
 class Diverged(Exception):
-    """A loss stopped being a number."""
+    """The error for a training or validation loss that is not finite."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class Data:
     val: Pixels
     class_names: tuple[str, ...]
     class_pixels_NC: Tensor
-    """(N, classes) int64, on the CPU: pixels of each class in each training image."""
+    """The number of pixels of each class in each training image, (N, classes) int64, on the CPU."""
     key: str = ""
-    """Of the pack."""
+    """The key of the pack."""
     features: FeatureStore | None = None
-    """Where features of frozen encoders are kept; None: nowhere."""
+    """The cache of frozen-encoder features; None if features are not cached."""
 
     @property
     def classes(self) -> int:
@@ -53,14 +53,17 @@ class Data:
 
     @property
     def class_frequencies(self) -> Tensor:
-        """(classes,) float32: share of each class in the training pixels."""
+        """The share of each class in the training pixels, (classes,) float32."""
         pixels = self.class_pixels_NC.sum(0)
         return pixels / pixels.sum().clamp(min=1)
 
 
 def load(pack: Pack, device: torch.device, feature_bytes: float = 0, room_bytes: float | None = None) -> Data:
-    """Of what frozen encoders make of the images, `feature_bytes` are kept at most, see seg.features. The two splits
-    get `room_bytes` on the device, None: as many as pixels.room says; one that does not fit is streamed to it."""
+    """Return a pack's training and validation data, with the pixels on the device or streamed to it.
+
+    `feature_bytes`: upper bound of the frozen-encoder feature cache, in bytes; see seg.device.features. `room_bytes`:
+    bytes on the device for both splits; None: as many as pixels.room says. A split that does not fit is streamed.
+    """
     room = pixels.room(device) if room_bytes is None else room_bytes
     train = pixels.load(pack, "train", device, room)
     val = pixels.load(pack, "val", device, room if train.streamed else room - pixels.size(pack, "train"))
@@ -71,30 +74,30 @@ def load(pack: Pack, device: torch.device, feature_bytes: float = 0, room_bytes:
 
 @dataclass
 class Run:
-    """An experiment under way. `epoch` counts the finished ones."""
+    """A training run in progress. `epoch` is the number of finished epochs."""
 
     experiment: Experiment
-    """With the precision that `auto` means here."""
+    """The experiment, with `auto` precision replaced by what it means here."""
     data: Data
     device: torch.device
     ranks: Ranks
     model: Segmenter
     wrapped: nn.Module
-    """The model as training calls it: DDP around it where there are several ranks."""
+    """The model as training calls it: wrapped in DDP if there are several ranks."""
     optimizer: torch.optim.Optimizer
     loss: Callable[[Tensor, Tensor], Tensor]
-    """Of logits (N, K, H, W) and target (N, H, W)."""
+    """The loss of logits (N, K, H, W) and target (N, H, W)."""
     weights_N: Tensor
-    """Sampling weight of each training image, mean 1; on the CPU."""
+    """The sampling weight of each training image, mean 1, on the CPU."""
     microbatches: int
-    """Parts of each rank's batch, computed one after the other for one optimiser step: less memory, more time."""
+    """The number of parts of each rank's batch, computed in turn for one optimiser step: less memory, more time."""
     on_step: Callable[[], None]
-    """Called after every optimiser step and every batch of an evaluation, on the host."""
+    """The function that is called on the host after each optimiser step and each batch of an evaluation."""
     epoch: int = 0
     thawing: list[nn.Parameter] = field(default_factory=list)
-    """Of the encoder, those that are frozen for a number of epochs only."""
+    """The encoder's parameters that are frozen now but trained after `encoder_frozen_epochs`."""
     average: Average | None = None
-    """Of the weights so far, if the experiment keeps their average."""
+    """The average of the weights so far, if the experiment keeps it."""
 
     @property
     def kept(self) -> Segmenter:
@@ -103,13 +106,16 @@ class Run:
 
     @cached_property
     def encoders(self) -> tuple[Frozen, Frozen] | None:
-        """A frozen encoder at work on the training and on the validation images; None where it is not frozen."""
+        """The frozen encoder for training images and for validation images.
+
+        None if the encoder is not frozen, or if the model is not separable.
+        """
         if not (self.experiment.frozen_in(self.epoch + 1) and self.model.separable):
             return None
         chosen = self.experiment
         on = chosen.model, chosen.normalize, chosen.precision, self.encoder_digest, self.data.key, self.device.type
 
-        # A trial that ran out of a GPU's memory has none to spare.
+        # A trial that ran out of GPU memory, and so has microbatches, has no memory to spare for a cache.
         spare = self.device.type == "cpu" or self.microbatches == 1
 
         def at_work(split: str, slots: Slots) -> Frozen:
@@ -120,16 +126,18 @@ class Run:
 
     @property
     def params(self) -> tuple[int, int]:
-        """Trainable and frozen parameters; those that are frozen for a number of epochs only are trainable."""
+        """The numbers of trainable and of frozen parameters. Those in `thawing` count as trainable."""
         learning = [p for p in self.model.parameters() if p.requires_grad] + self.thawing
         trainable = sum(p.numel() for p in learning)
         return trainable, sum(p.numel() for p in self.model.parameters()) - trainable
 
     @cached_property
     def frozen(self) -> dict[str, Tensor]:
-        """What of the model's state stays as it was at the start to the end, by name, and can be had again: of a frozen
-        encoder whose weights came from a file."""
-        named = self.experiment.encoder_weights != "none"  # random ones may be others on another machine
+        """The part of the model's state, by name, that never changes and that a new run starts with again.
+
+        It is the state of a frozen encoder whose weights came from a file, and empty for any other encoder.
+        """
+        named = self.experiment.encoder_weights != "none"  # random weights may differ on another machine
         return self._encoder_state() if self.experiment.encoder_freeze and named else {}
 
     def _encoder_state(self) -> dict[str, Tensor]:
@@ -139,7 +147,7 @@ class Run:
 
     @cached_property
     def encoder_digest(self) -> str:
-        """SHA-256 of a frozen encoder's tensors, in the order of their names, hexadecimal."""
+        """The SHA-256 of a frozen encoder's tensors, in the order of their names, hexadecimal."""
         digest = hashlib.sha256()
         for _, tensor in sorted(self._encoder_state().items()):
             digest.update(tensor.cpu().contiguous().numpy().tobytes())
@@ -151,18 +159,18 @@ class EpochResult:
     epoch: int
     train_loss: float
     train_scores: dict[str, float]
-    """See metrics.scores. On the augmented images, while the weights were still changing."""
+    """The scores on the augmented images, measured while the weights were changing; see metrics.scores."""
     validation: Evaluation
     seconds: float
-    """Training and validation."""
+    """The duration of training and validation together, in seconds."""
     images_per_second: float
-    """Training images over the seconds of training alone."""
+    """The training images per second of training, without validation."""
     rates: dict[str, float]
-    """Learning rate of each parameter group in the epoch's last step."""
+    """The learning rate of each parameter group in the epoch's last step."""
 
     @property
     def row(self) -> dict[str, float | int | None]:
-        """Flat, as records keep it."""
+        """The result as one flat row, as it is in the trial's record."""
         scores = metrics.scores(self.validation.counts)
         return {
             "epoch": self.epoch,
@@ -187,16 +195,17 @@ def start(
     microbatches: int = 1,
     on_step: Callable[[], None] = lambda: None,
 ) -> Run:
-    """A run at epoch 0. Weights are random where `weights_dir` is None or the experiment says so, else ImageNet's.
-    Where it runs on a CPU, the process keeps its freed memory from then on (see seg.allocator).
+    """Return a run at epoch 0.
 
-    With `microbatches`, gradients are accumulated over that many parts of each batch, fewer where it has fewer images.
-    Parts are to one rank what ranks are to a step: each has BatchNorm statistics and a loss of its own, weighted by
-    its number of images.
+    The encoder has ImageNet weights, or random ones if `weights_dir` is None or the experiment says so. On a CPU the
+    process keeps its freed memory from then on (see seg.device.memory).
+
+    With `microbatches`, gradients are accumulated over that many parts of each batch, or fewer if it has fewer images.
+    Each part has its own BatchNorm statistics and its own loss, weighted by its number of images, as each rank has.
     """
     if device.type == "cpu":
-        allocator.keep_freed_memory()
-        allocator.give_back()
+        memory.keep_freed_memory()
+        memory.give_back()
     if data.features and (microbatches > 1 or not experiment.frozen_in(1)):
         data.features.forget()
     ranks = ranks or Ranks.current()
@@ -207,7 +216,7 @@ def start(
         pretrained = experiment.encoder_weights == "imagenet"
         model = models.build(experiment.model, data.classes, weights_dir if pretrained else None)
     if ranks.world > 1 and device.type == "cuda":
-        nn.SyncBatchNorm.convert_sync_batchnorm(model)  # in place: the model itself is no BatchNorm
+        nn.SyncBatchNorm.convert_sync_batchnorm(model)  # in place, because the model itself is not a BatchNorm
     precision.prepare(model, device)
     model.to(device).to(memory_format=torch.channels_last)
     learning = [] if experiment.encoder_freeze else [p for p in model.encoder.parameters() if p.requires_grad]
@@ -216,7 +225,7 @@ def start(
     optimizer = optim.build(model, experiment)
     wrapped = ranks.wrap(model, device)
     loss = losses.bind(experiment.loss, experiment.loss_parameters, data.class_frequencies.to(device))
-    weights = oversample.weights(data.class_pixels_NC, experiment.oversample)
+    weights = batches.weights(data.class_pixels_NC, experiment.oversample)
     run = Run(experiment, data, device, ranks, model, wrapped, optimizer, loss, weights, microbatches, on_step)
     run.thawing = learning if experiment.frozen_in(1) else []
     run.average = Average(model) if experiment.keep == "average" else None
@@ -224,7 +233,7 @@ def start(
 
 
 def epochs(run: Run) -> Iterator[EpochResult]:
-    """Train from the epoch where `run` stands to the experiment's last. Diverged where the loss is no number."""
+    """Train from the run's current epoch to the experiment's last. Raises Diverged if a loss is not finite."""
     while run.epoch < run.experiment.epochs:
         yield _epoch(run)
 
@@ -235,7 +244,7 @@ def _epoch(run: Run) -> EpochResult:
     if run.thawing and not run.experiment.frozen_in(epoch):
         _thaw(run)
     with torch.random.fork_rng(devices=[run.device] if run.device.type == "cuda" else []):
-        # Dropout draws from the global generator: seeded by the epoch, a resumed run draws the same.
+        # Dropout uses the global generator. The seed depends on the epoch, so that a resumed run draws the same.
         torch.manual_seed(batches.seed_of(run.experiment.seed, "dropout", epoch, run.ranks.rank))
         loss, counts = _train(run, epoch)
     trained = time.perf_counter()
@@ -269,24 +278,28 @@ def _epoch(run: Run) -> EpochResult:
 
 
 def _thaw(run: Run) -> None:
-    """From now on the encoder is fine-tuned."""
+    """Unfreeze the encoder: it is fine-tuned from now on."""
     for parameter in run.thawing:
         parameter.requires_grad_(True)
     run.thawing, run.encoders = [], None
     if run.data.features:
         run.data.features.forget()
-    del run.wrapped  # DDP looks once at which parameters have gradients, and lets go of them with its end
+    del run.wrapped  # DDP checks only once which parameters have gradients, and releases them when it is deleted
     run.wrapped = run.ranks.wrap(run.model, run.device)
 
 
 def _check_finite(kind: str, loss: float, epoch: int) -> None:
-    """Of validation too: weights that the epoch's last step broke show there first, and their masks have an IoU."""
+    """Raise Diverged if the loss is not finite.
+
+    The validation loss is checked too: if the epoch's last step broke the weights, it shows there first. Their masks
+    would still have an IoU.
+    """
     if not math.isfinite(loss):
         raise Diverged(f"{kind} loss is {loss} in epoch {epoch}; lower the learning rates")
 
 
 def _train(run: Run, epoch: int) -> tuple[float, Counts]:
-    """One pass over the training images: mean loss, and the counts of each image seen."""
+    """Train on the images of one epoch; return the mean loss and the counts of each image seen."""
     experiment, data = run.experiment, run.data
     place = run.ranks.rank, run.ranks.world
     plan = batches.plan_epoch(run.weights_N, experiment.batch_size, experiment.seed, epoch, *place, run.device)
@@ -311,10 +324,12 @@ def _train(run: Run, epoch: int) -> tuple[float, Counts]:
 def _step(
     run: Run, batch: batches.Batch, images: Tensor, masks: Tensor, slots: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """One optimiser step: the local mean loss, and the counts of the batch's images. Nothing waits for the device.
-    `slots`: where the features of its images are kept."""
+    """Make one optimiser step; return the local mean loss and the counts of the batch's images.
+
+    Nothing waits for the device. `slots`: where the features of the images are cached.
+    """
     images, masks = augment.apply(AUGMENTATIONS[run.experiment.augment], images, masks, batch.draws_ND)
-    # As many on every rank: SyncBatchNorm waits for all of them in each forward pass.
+    # The same number on every rank, because SyncBatchNorm waits for all ranks in each forward pass.
     parts = min(run.microbatches, batch.fewest)
     run.optimizer.zero_grad(set_to_none=True)
     losses, counts = [], []
@@ -333,7 +348,7 @@ def _step(
 
 
 def _accumulate(run: Run, images: Tensor, target: Tensor, weight: float, slots: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Forward and backward: gradients of the mean loss times `weight` are added up; the loss and the counts."""
+    """Accumulate the gradients of the mean loss times `weight`; return the loss and the counts."""
     images = normalise(images, run.experiment.normalize)
     with precision.autocast(run.experiment.precision, run.device):
         features = [run.encoders[0](images, slots)] if run.encoders and slots is not None else []

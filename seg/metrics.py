@@ -1,7 +1,8 @@
-"""Integer counts of each image and class first; every ratio is computed from them, once.
+"""Counts of each image and class, and the scores that are computed from them.
 
-Counts only ever add: over batches, over ranks. One rule for the empty mask: where prediction and truth are
-both empty, a ratio is 1 (the ISIC rule); a multi-class mean leaves such a class out instead.
+Only counts are added over batches and ranks; each ratio is computed once, from the sums. There is one rule for the
+empty mask: if prediction and truth are both empty, a ratio is 1 (the ISIC rule). A multi-class mean leaves such a class
+out instead.
 """
 
 from dataclasses import dataclass
@@ -15,17 +16,20 @@ TP, FP, FN, TN = range(4)
 
 
 def count(prediction_NHW: Tensor, target_NHW: Tensor, classes: int) -> Tensor:
-    """(N, classes, 4) int64: true positives, false positives, false negatives, true negatives of each image and class.
+    """Return TP, FP, FN, and TN of each image and class: (N, classes, 4) int64.
 
-    Both arguments hold class indices; pixels whose target is 255 are in none of the four.
+    They are true positives, false positives, false negatives, and true negatives. Both arguments have class indices;
+    pixels whose target is 255 are in none of the four.
     """
     return from_confusion(confusion(prediction_NHW, target_NHW, classes))
 
 
 def confusion(prediction_NHW: Tensor, target_NHW: Tensor, classes: int) -> Tensor:
-    """(N, classes, classes) int64: pixels of each image by truth (rows) and prediction (columns), ignored ones left
-    out."""
-    # One joint histogram an image: cell (truth, prediction), ignored pixels in a spare last cell.
+    """Return the confusion matrix of each image, without ignored pixels: (N, classes, classes) int64.
+
+    Rows are the truth, columns the prediction.
+    """
+    # One joint histogram per image: cell (truth, prediction), with ignored pixels in a spare last cell.
     cells = target_NHW.long() * classes + prediction_NHW.long()
     cells = torch.where(target_NHW != IGNORED, cells, classes * classes).flatten(1)
     joint = cells.new_zeros(len(cells), classes * classes + 1)
@@ -34,7 +38,7 @@ def confusion(prediction_NHW: Tensor, target_NHW: Tensor, classes: int) -> Tenso
 
 
 def from_confusion(confusion_NCC: Tensor) -> Tensor:
-    """(N, classes, 4): TP, FP, FN, TN of each image and class."""
+    """Return TP, FP, FN, and TN of each image and class: (N, classes, 4)."""
     hits = confusion_NCC.diagonal(dim1=1, dim2=2)
     predicted, true = confusion_NCC.sum(1), confusion_NCC.sum(2)
     everything = confusion_NCC.sum((1, 2)).unsqueeze(1)
@@ -42,7 +46,7 @@ def from_confusion(confusion_NCC: Tensor) -> Tensor:
 
 
 def count_soft(probability_NCHW: Tensor, target_NHW: Tensor) -> Tensor:
-    """(N, C, 3) float64: Σ p·t, Σ p and Σ t of each image and class, over the pixels that count."""
+    """Return Σ p·t, Σ p, and Σ t of each image and class, over the pixels that count: (N, C, 3) float64."""
     classes = torch.arange(probability_NCHW.shape[1], device=target_NHW.device).view(1, -1, 1, 1)
     counted = (target_NHW != IGNORED).unsqueeze(1)
     truth = (target_NHW.unsqueeze(1) == classes) & counted
@@ -53,64 +57,75 @@ def count_soft(probability_NCHW: Tensor, target_NHW: Tensor) -> Tensor:
 
 
 def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """In float64; 1 where both are zero."""
+    """Return the ratio in float64, or 1 if both are zero."""
     numerator, denominator = numerator.double(), denominator.double()
     return torch.where(denominator == 0, 1.0, numerator / denominator.clamp(min=torch.finfo(torch.float64).tiny))
 
 
 def iou(counts: Tensor) -> Tensor:
-    """TP / (TP + FP + FN) of (..., 4) counts, as (...) float64."""
+    """Return TP / (TP + FP + FN) of (..., 4) counts, as (...) float64."""
     return _ratio(counts[..., TP], counts[..., TP] + counts[..., FP] + counts[..., FN])
 
 
 def dice(counts: Tensor) -> Tensor:
-    """2 TP / (2 TP + FP + FN) of (..., 4) counts, as (...) float64."""
+    """Return 2 TP / (2 TP + FP + FN) of (..., 4) counts, as (...) float64."""
     return _ratio(2 * counts[..., TP], 2 * counts[..., TP] + counts[..., FP] + counts[..., FN])
 
 
 def sensitivity(counts: Tensor) -> Tensor:
-    """TP / (TP + FN) of (..., 4) counts, as (...) float64."""
+    """Return TP / (TP + FN) of (..., 4) counts, as (...) float64."""
     return _ratio(counts[..., TP], counts[..., TP] + counts[..., FN])
 
 
 def specificity(counts: Tensor) -> Tensor:
-    """TN / (TN + FP) of (..., 4) counts, as (...) float64."""
+    """Return TN / (TN + FP) of (..., 4) counts, as (...) float64."""
     return _ratio(counts[..., TN], counts[..., TN] + counts[..., FP])
 
 
 def soft_iou(soft: Tensor) -> Tensor:
-    """Σpt / (Σp + Σt - Σpt) of (..., 3) sums, as (...) float64: unthresholded, as the published system R3 measured."""
+    """Return Σpt / (Σp + Σt - Σpt) of (..., 3) sums, as (...) float64.
+
+    It has no threshold, like the measure of the published system R3.
+    """
     return _ratio(soft[..., 0], soft[..., 1] + soft[..., 2] - soft[..., 0])
 
 
 def soft_dice(soft: Tensor) -> Tensor:
-    """2 Σpt / (Σp + Σt) of (..., 3) sums, as (...) float64."""
+    """Return 2 Σpt / (Σp + Σt) of (..., 3) sums, as (...) float64."""
     return _ratio(2 * soft[..., 0], soft[..., 1] + soft[..., 2])
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What a set of N images was counted as."""
+    """The counts of a set of N images."""
 
     hard: Tensor
-    """(N, classes, 4) int64: see `count`."""
+    """The counts of pixels, (N, classes, 4) int64; see `count`."""
     soft: Tensor
-    """(N, classes, 3) float64: see `count_soft`."""
+    """The sums of probabilities, (N, classes, 3) float64; see `count_soft`."""
     confusion: Tensor | None = None
-    """(classes, classes) int64: all images' pixels by truth and prediction. The counts above cannot tell which class
-    a pixel was taken for. None where nobody asked."""
+    """The confusion matrix over all images, (classes, classes) int64; None if it was not requested.
+
+    The counts above do not tell which class a wrong pixel was predicted as.
+    """
 
 
 def scores(counts: Counts) -> dict[str, float]:
-    """Every score by name. Binary tasks: of class 1, per image, then the mean, unless the name says pooled.
-    Multi-class tasks: macro over classes of the pooled counts."""
+    """Return every score by name.
+
+    Binary tasks: the mean over images of the score of class 1, unless the name says pooled. Multi-class tasks: the
+    mean over classes of the score of the pooled counts. `pixel_accuracy` is the share of all pixels in both.
+    """
     named = _binary_scores(counts) if counts.hard.shape[1] == 2 else _multiclass_scores(counts)
     return {name: float(value) for name, value in named.items()}
 
 
 def image_iou(counts: Counts) -> Tensor:
-    """(N,) float64: the IoU of each image. Binary: of class 1. Multi-class: the mean over the classes, background
-    included, that are in the image's truth or prediction; 1 where every pixel is ignored."""
+    """Return the IoU of each image: (N,) float64.
+
+    Binary: the IoU of class 1. Multi-class: the mean over the classes, background included, that are in the image's
+    truth or prediction; 1 if every pixel is ignored.
+    """
     each = iou(counts.hard)
     if counts.hard.shape[1] == 2:
         return each[:, 1]
@@ -155,5 +170,5 @@ def _multiclass_scores(counts: Counts) -> dict[str, Tensor]:
 
 
 def _mean(ratios: Tensor, which: Tensor) -> Tensor:
-    """Over the classes that `which` marks; 1 where it marks none: empty against empty."""
+    """Return the mean over the classes that `which` marks, or 1 if it marks no class: empty against empty."""
     return ratios[which].mean() if which.any() else ratios.new_ones(())

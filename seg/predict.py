@@ -1,4 +1,4 @@
-"""Masks and overlays for any images, at their native size.
+"""Write masks and overlays for any images, at their native size.
 
     python -m seg.predict STUDY|WEIGHTS IMAGE... --out DIR [--flips]
 
@@ -7,7 +7,7 @@ STUDY is a finished study's folder: its best trial's weights are used. WEIGHTS i
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,26 +17,27 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from seg import checkpoint, models, picture
 from seg.batches import normalise
 from seg.checkpoint import CheckpointError
+from seg.cli import ArgumentParser, plural, status_of, track
 from seg.data.image_file import read_image
-from seg.data.sample import DataError
-from seg.evaluate import probabilities
+from seg.data.sample import DataError, Dataset, Sample
+from seg.device.precision import autocast
+from seg.errors import UserError
+from seg.evaluate import NativeCounts, probabilities
 from seg.experiment import Experiment
-from seg.precision import autocast
-from seg.redact import redact
-from seg.resample import resize_image
+from seg.metrics import Counts
+from seg.pack.packing import resize_image
 
 BEST = "best.safetensors"
 FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
-"""Axes of an image that are turned around: none, left to right, upside down, both."""
+"""The axes that each flip of an image reverses: no axis, left to right, upside down, and both."""
 
 
-class PredictError(Exception):
-    """The input cannot be used. The message says which and what to do."""
+class PredictError(UserError):
+    """The error for an input that cannot be used. The message says which, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,12 @@ class Predictor:
     class_names: tuple[str, ...]
     device: torch.device
     flips: bool = False
-    """Of each image and its flips the mean probability, for four times the time: test-time augmentation."""
+    """Whether to average over each image and its flips (test-time augmentation), which takes four times as long."""
 
     def probabilities(self, image_HW3: np.ndarray) -> Tensor:
-        """(classes, H, W) float of an (H, W, 3) uint8 image, at its own size.
+        """Return class probabilities, (classes, H, W) float, of an (H, W, 3) uint8 image at its own size.
 
-        The image is resized to the training size as the pack's images were; probabilities are resized back.
+        The image is resized to the training size as the pack's images were; the probabilities are resized back.
         """
         resized = resize_image(image_HW3, self.experiment.image_size).copy()
         small = torch.from_numpy(resized).to(self.device).permute(2, 0, 1).unsqueeze(0).float() / 255
@@ -61,7 +62,7 @@ class Predictor:
 
     @torch.inference_mode()
     def small_probabilities(self, images_N3HW: Tensor) -> Tensor:
-        """(N, classes, H, W) float of images in [0, 1] at the training size."""
+        """Return class probabilities, (N, classes, H, W) float, of images in [0, 1] at the training size."""
         ways = FLIPS if self.flips else FLIPS[:1]
         return torch.stack([self._once(images_N3HW.flip(axes)).flip(axes) for axes in ways]).mean(0)
 
@@ -71,17 +72,20 @@ class Predictor:
         return probabilities(logits.float())
 
     def mask(self, image_HW3: np.ndarray) -> np.ndarray:
-        """(H, W) uint8 class indices."""
+        """Return the class index of each pixel of an image: (H, W) uint8."""
         return self.probabilities(image_HW3).argmax(0).byte().cpu().numpy()
 
 
 def resize_to(probabilities_NCHW: Tensor, size_hw: Sequence[int]) -> Tensor:
-    """Bilinear, to another height and width in pixels."""
+    """Resize probabilities bilinearly to another height and width, in pixels."""
     return F.interpolate(probabilities_NCHW, tuple(size_hw), mode="bilinear", align_corners=False)
 
 
 def load(weights: Path | str, device: torch.device) -> Predictor:
-    """`weights`: a weights file or a finished study, on a disk or at any fsspec address. PredictError where neither."""
+    """Return the predictor of a weights file or of a finished study, on a disk or at any fsspec address.
+
+    Raises PredictError if `weights` is neither.
+    """
     content = _fetch(str(weights)) if "://" in str(weights) else _read(Path(weights))
     try:
         return from_bytes(content, device)
@@ -107,13 +111,13 @@ def _fetch(address: str) -> bytes:
             return bytes(file.read())
     except FileNotFoundError as error:
         raise PredictError(f"{path}: missing; a study has it once it is finished") from error
-    except Exception as error:  # every kind of storage has errors of its own
+    except Exception as error:  # each kind of storage raises its own errors
         reason = " ".join(str(error).split()) or type(error).__name__
         raise PredictError(f"{path}: cannot be read ({reason}); check the address and its permissions") from error
 
 
 def from_bytes(content: bytes, device: torch.device) -> Predictor:
-    """Of a weights file's content. CheckpointError where it is something else."""
+    """Return the predictor of a weights file's content. Raises CheckpointError if it is something else."""
     tensors, header = checkpoint.read(content)
     experiment = checkpoint.experiment_of(header)
     model = models.build(experiment.model, len(header["class_names"]))
@@ -123,7 +127,7 @@ def from_bytes(content: bytes, device: torch.device) -> Predictor:
 
 
 def predict_file(predictor: Predictor, path: Path, out_dir: Path) -> None:
-    """Writes `<stem>_mask.png` (binary: 0 / 255, else class indices) and `<stem>_overlay.png`."""
+    """Write `<stem>_mask.png` (binary: 0 and 255, otherwise class indices) and `<stem>_overlay.png`."""
     try:
         image = read_image(path)
     except DataError as error:
@@ -142,28 +146,44 @@ def _make_folder(out_dir: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m seg.predict", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("weights", metavar="STUDY|WEIGHTS", help="a finished study or a weights file; s3://... too")
-    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
-    parser.add_argument(
-        "--flips", action="store_true", help="average over each image's flips: better, four times slower"
-    )
-    given = parser.parse_args(arguments)
-    try:
-        predictor = load(given.weights, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-        predictor = replace(predictor, flips=given.flips)
-        stems = [path.stem for path in given.images]
-        if doubled := sorted({stem for stem in stems if stems.count(stem) > 1}):
-            raise PredictError(f"{doubled[0]}: two images of this name would overwrite each other's masks; rename one")
-        _make_folder(given.out)
-        for path in tqdm(given.images, unit="image", disable=not sys.stderr.isatty()):
-            predict_file(predictor, path, given.out)
-    except PredictError as error:
-        print(redact(f"error: {error}"), file=sys.stderr)
-        return 2
-    print(f"{len(given.images)} masks and overlays in {given.out}")
-    return 0
+    given = parser().parse_args(arguments)
+    return status_of(lambda: _predict(given))
+
+
+def parser() -> ArgumentParser:
+    description = "Write masks and overlays for any images, at their native size."
+    p = ArgumentParser("seg.predict", description, "studies/first photos/*.jpg --out masks")
+    p.add_argument("weights", metavar="STUDY|WEIGHTS", help="a finished study or a weights file; s3://... too")
+    p.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="a file of any size that Pillow opens")
+    p.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder of the masks and overlays")
+    p.add_argument("--flips", action="store_true", help="average over each image's flips: better, four times slower")
+    return p
+
+
+def _predict(given: argparse.Namespace) -> None:
+    predictor = load(given.weights, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    predictor = replace(predictor, flips=given.flips)
+    stems = [path.stem for path in given.images]
+    if doubled := sorted({stem for stem in stems if stems.count(stem) > 1}):
+        raise PredictError(f"{doubled[0]}: two images of this name would overwrite each other's masks; rename one")
+    _make_folder(given.out)
+    for path in track(given.images, "images"):
+        predict_file(predictor, path, given.out)
+    count = len(given.images)
+    print(f"wrote {plural(count, 'mask')} and {plural(count, 'overlay')} to {given.out}")
+
+
+def count_native(predictors: Sequence[Predictor], dataset: Dataset, samples: Iterable[Sample]) -> Counts:
+    """Return the counts of the predictors' mean probabilities, for each sample against its mask as it is on disk.
+
+    This is the ISIC rule: probabilities are resized to the native size of the mask, then thresholded. Raises DataError
+    if a sample is unreadable.
+    """
+    found = NativeCounts(dataset.classes)
+    for sample in samples:
+        image, mask = dataset.read(sample)
+        found.add(torch.stack([one.probabilities(image) for one in predictors]).mean(0), mask)
+    return found.counts
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Save masks with other numbers: `python -m seg.recode masks --threshold 128`.
+"""Change the numbers in mask files: `python -m seg.recode masks --threshold 128`.
 
-The new masks are PNG files in the place of the old ones, which are kept in a folder beside, `masks_original`.
+The new masks are PNG files that replace the old ones. The old masks are kept in `masks_original`, next to the folder.
 """
 
 import argparse
@@ -13,30 +13,29 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from seg.cli import ArgumentParser, plural, status_of
 from seg.data.image_file import mask_values, reading
 from seg.data.sample import DataError
-from seg.redact import redact
 
 Change = Callable[[Image.Image], np.ndarray]
-"""An opened mask file -> (H, W) uint8, the numbers to save."""
+"""A function from an opened mask file to the numbers to save, (H, W) uint8."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """0: all masks are saved; 2: nothing is changed, and stderr says why."""
-    options = _parser().parse_args(arguments)
-    try:
-        count, kept = recode(options.masks, _change(options))
-    except DataError as error:
-        print(f"error: {redact(str(error))}", file=sys.stderr)
-        return 2
-    print(f"{count} mask(s) saved in {options.masks}; as they were, they are in {kept}")
-    return 0
+    """Run the command. Return 0 if all masks are saved, or 2 if nothing is changed; stderr then says why."""
+    options = parser().parse_args(arguments)
+    return status_of(lambda: _recode(options))
+
+
+def _recode(options: argparse.Namespace) -> None:
+    count, kept = recode(options.masks, _change(options))
+    print(f"{plural(count, 'mask')} saved in {options.masks}; the old ones are in {kept}")
 
 
 def recode(folder: Path, change: Change) -> tuple[int, Path]:
-    """Replace every mask in `folder`. How many there were, and the folder that has them as they were.
+    """Replace every mask in `folder`. Return the number of masks, and the folder with the old masks.
 
-    DataError if one of them cannot be changed, or was already; all masks are as they were then.
+    Raises DataError if a mask cannot be changed, or if there already are old masks; then all masks stay as they were.
     """
     kept = folder.with_name(f"{folder.name}_original")
     if not folder.is_dir():
@@ -61,7 +60,10 @@ def recode(folder: Path, change: Change) -> tuple[int, Path]:
 
 
 def threshold(level: int) -> Change:
-    """255 from gray level `level` on, else 0. White of a file of 1 bit is 255, whatever the level."""
+    """Return a change to 255 from gray level `level` on, and to 0 below it.
+
+    White in a 1-bit file becomes 255 at any level.
+    """
 
     def change(file: Image.Image) -> np.ndarray:
         values_HW = mask_values(file)
@@ -72,7 +74,7 @@ def threshold(level: int) -> Change:
 
 
 def by_values(values: Sequence[int]) -> Change:
-    """The first of `values` becomes 0, the second 1, ...; 255 stays 255 if it is not among them."""
+    """Return a change of the first of `values` to 0, the second to 1, ...; 255 stays 255 if it is not among them."""
     table = {value: number for number, value in enumerate(values)}
     table.setdefault(255, 255)
 
@@ -84,7 +86,7 @@ def by_values(values: Sequence[int]) -> Change:
 
 
 def by_colours(colours: Sequence[int]) -> Change:
-    """The first of `colours`, 24-bit numbers as in 0xff0000, becomes 0, the second 1, ..."""
+    """Return a change of the first of `colours` (24-bit numbers such as 0xff0000) to 0, the second to 1, ..."""
     table = {colour: number for number, colour in enumerate(colours)}
 
     def change(file: Image.Image) -> np.ndarray:
@@ -115,14 +117,17 @@ def _colours(text: str) -> list[int]:
     return [int(part.strip().removeprefix("#"), 16) for part in text.split(",")]
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m seg.recode", description=__doc__)
-    parser.add_argument("masks", type=Path, metavar="MASKS", help="the folder of the masks")
-    how = parser.add_mutually_exclusive_group(required=True)
-    how.add_argument("--threshold", type=int, metavar="LEVEL", help="gray levels from this one on become 255, others 0")
+def parser() -> ArgumentParser:
+    description = "Change the numbers in mask files. The old masks are kept in MASKS_original."
+    p = ArgumentParser("seg.recode", description, "photos/masks --threshold 128", "photos/masks --values 1,2")
+    p.add_argument("masks", type=Path, metavar="MASKS", help="the folder of the masks")
+    how = p.add_mutually_exclusive_group(required=True)
+    how.add_argument("--threshold", type=int, metavar="L", help="gray levels from this one on become 255, others 0")
     how.add_argument("--values", type=_numbers, metavar="A,B,C", help="A becomes 0, B becomes 1, C becomes 2")
-    how.add_argument("--colours", type=_colours, metavar="RRGGBB,...", help="the first becomes 0, the second 1, ...")
-    return parser
+    how.add_argument(
+        "--colours", type=_colours, metavar="RGB,RGB", help="hex colours such as ff0000: the first becomes 0, ..."
+    )
+    return p
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""What finalists predict together on the sealed test split: the mean of their probabilities, at the masks' own size.
+"""Score an ensemble of finalists on the sealed test split: the mean of their probabilities, at the masks' own size.
 
     python -m study.ensemble STUDY [--trials N N ...] [--flips] [--data DIR]
 
-The best, as many as the study's spec has as finalists, and their seed replicates; or those named, of all that were
-scored: published baselines too. With --flips each is shown every image as it is, and flipped;
-of a single trial that is test-time augmentation. What is found is kept in the study: analysis.finalists and the report
-compare it with the finalists by themselves. Exit status: 0, or 2 for bad input.
+The default is the best trials, as many as the study's spec has finalists, and their seed replicates. --trials names
+others among the scored trials, published baselines included. With --flips each model sees every image as it is, and
+flipped: for a single trial, that is test-time augmentation. The result is kept in the study, where analysis.finalists
+and the report compare it with single finalists. Exit status: 0, or 2 for bad input.
 """
 
 import argparse
@@ -16,48 +16,40 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
-from seg import data, metrics, predict
-from seg.checkpoint import CheckpointError
-from seg.data import DataError
+from seg import cli, data, metrics, predict
+from seg.cli import STUDY_HELP, ArgumentParser, track
 from seg.data.sample import Dataset, Sample
+from seg.errors import UserError
 from seg.metrics import Counts
-from seg.native import count_native
-from study import counts, leaders
-from study.arguments import ArgumentParser
-from study.ls import open_study
-from study.records import ENSEMBLES, FormatError, Record, now, read_records, read_study
-from study.redact import complain
-from study.spec import Spec, SpecError
-from study.store import Store, StoreError
-
-
-class EnsembleError(Exception):
-    """One line: what, where, what to do."""
+from seg.predict import count_native
+from study.ranking import leaders
+from study.spec import Spec, from_json
+from study.store import Store, counts
+from study.store.records import ENSEMBLES, Record, now, open_study, read_records, read_study
 
 
 def parser() -> ArgumentParser:
-    p = ArgumentParser(prog="python -m study.ensemble", description="What finalists predict together.")
-    p.add_argument("study", metavar="STUDY", help="<storage>/<name>, a folder or s3://...")
-    p.add_argument("--trials", type=int, nargs="+", metavar="N", help="these (default: the best, with their seeds)")
-    p.add_argument("--flips", action="store_true", help="each averaged over the flips of every image")
+    p = ArgumentParser(
+        "study.ensemble", "Score what finalists predict together.", "studies/first", "studies/first --trials 0 7"
+    )
+    p.add_argument("study", metavar="STUDY", help=STUDY_HELP)
+    p.add_argument(
+        "--trials", type=int, nargs="+", metavar="N", help="the members (default: the best, with their seeds)"
+    )
+    p.add_argument("--flips", action="store_true", help="average each member over the flips of every image")
     p.add_argument("--data", type=Path, metavar="DIR", help="datasets (default: where the study had them)")
     return p
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     given = parser().parse_args(arguments)
-    try:
-        return _ensemble(open_study(given.study), given)
-    except (EnsembleError, FileNotFoundError, DataError, StoreError, FormatError, CheckpointError, SpecError) as error:
-        complain(error)
-        return 2
+    return cli.status_of(lambda: _ensemble(open_study(given.study), given))
 
 
 def _ensemble(store: Store, given: argparse.Namespace) -> int:
     study = read_study(store)
-    spec = Spec.from_json(study["spec"], source=f"{store.uri}/study.json")
+    spec = from_json(study["spec"], source=f"{store.uri}/study.json")
     members = _members(store, spec, given.trials)
     data_dir = given.data or Path(study["places"]["data"])
     dataset = data.load(str(members[0].experiment["dataset"]), data_dir, download=False)
@@ -67,8 +59,7 @@ def _ensemble(store: Store, given: argparse.Namespace) -> int:
     predictors = [
         replace(predict.from_bytes(store.read(record.path("best")), device), flips=given.flips) for record in members
     ]
-    shown = tqdm(samples, unit="image", disable=not sys.stderr.isatty())
-    found = count_native(predictors, dataset, shown)
+    found = count_native(predictors, dataset, track(samples, "images"))
     keep(store, name, members, given.flips, [sample.id for sample in samples], found)
     scores = metrics.scores(found)
     told = ", ".join(f"{score} {scores[score]:.4f}" for score in ("iou", "dice"))
@@ -78,15 +69,15 @@ def _ensemble(store: Store, given: argparse.Namespace) -> int:
 
 
 def _members(store: Store, spec: Spec, trials: Sequence[int] | None) -> list[Record]:
-    """Only such as were scored: who was, did not hang on what the test images said."""
+    """Return the ensemble's trials, all of them scored: which ones were scored did not depend on the test images."""
     records = read_records(store)
     known = {record.trial: record for record in records if record.test is not None}
     chosen = set(trials or _best(records, spec) & known.keys())
     if not chosen:
-        raise EnsembleError(f"{store.uri}: no finalist was scored on the sealed test split yet; let the study finish")
+        raise UserError(f"{store.uri}: no finalist was scored on the sealed test split yet; let the study finish")
     for trial in sorted(chosen):
         if trial not in known:
-            raise EnsembleError(f"--trials {trial}: is no finalist; choose from {', '.join(map(str, known))}")
+            raise UserError(f"--trials {trial}: is no finalist; choose from {', '.join(map(str, known))}")
     return [known[trial] for trial in sorted(chosen)]
 
 
@@ -96,17 +87,17 @@ def _best(records: Sequence[Record], spec: Spec) -> set[int]:
 
 
 def _samples(store: Store, scored: Record, dataset: Dataset) -> list[Sample]:
-    """The images that the finalist was scored on, in that order."""
+    """Return the images that the finalist was scored on, in the same order."""
     path = scored.path("test_counts")
     try:
         table = counts.from_parquet(store.read(path))
     except ValueError as error:
         reason = " ".join(str(error).split())
-        raise EnsembleError(f"{store.uri}/{path}: cannot be read ({reason}); restore the file") from error
+        raise UserError(f"{store.uri}/{path}: cannot be read ({reason}); restore the file") from error
     by_id = {sample.id: sample for sample in dataset.samples}
     ids = list(dict.fromkeys(table["id"]))
     if missing := [id for id in ids if id not in by_id]:
-        raise EnsembleError(
+        raise UserError(
             f"{missing[0]}: of the study's test images, is not among the {len(by_id)} of {dataset.name} here; "
             "give the study's own data with --data"
         )
@@ -114,7 +105,7 @@ def _samples(store: Store, scored: Record, dataset: Dataset) -> list[Sample]:
 
 
 def keep(store: Store, name: str, members: Sequence[Record], flips: bool, ids: list[str], found: Counts) -> None:
-    """`ensembles/<name>.json` and, before it, its counts as `study.counts` has them."""
+    """Write `ensembles/<name>.json` and, before it, the counts in the format of `study.store.counts`."""
     table, file = counts.to_table(ids, found).assign(size="native"), f"{ENSEMBLES}/{name.replace(' ', '-')}"
     store.write(f"{file}.parquet", counts.to_parquet(table))
     told: dict[str, Any] = {"name": name, "trials": [one.trial for one in members], "flips": flips, "made": now()}

@@ -1,30 +1,29 @@
-"""A study for other tools: tables, TensorBoard, MLflow.
+"""Export a study to other tools: tables, TensorBoard, MLflow.
 
     python -m study.export STUDY --to csv|parquet|tensorboard|mlflow [--out DIR]
 
-Works while the study runs. A second export of the same study brings the first up to date.
+This works while the study runs. A second export of the same study updates the first one.
 """
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from study.arguments import ArgumentParser
-from study.exporters import EXPORTERS, exporter
-from study.exporters.source import ExportError, Source
-from study.ls import open_study
-from study.names import is_file_name
-from study.records import FormatError, read_records, read_study
-from study.redact import complain, redact
-from study.store import StoreError
+from seg import cli
+from seg.cli import STUDY_HELP, ArgumentParser
+from seg.errors import UserError, redact
+from study.exports import EXPORTERS, exporter
+from study.exports.source import Source
+from study.store.names import is_file_name
+from study.store.records import open_study, read_records, read_study
 
 
 def export(study: str, to: str, out: Path | None) -> str:
-    """How to look at what was written. FileNotFoundError, FormatError, StoreError, ExportError say what is wrong."""
+    """Export a study, and return a line on how to look at the result. Raises UserError if that is not possible."""
     write = exporter(to)
     source = _source(study)
     if not is_file_name(source.name):
-        raise ExportError(f"{study}/study.json: names the study {source.name!r}, which no folder is called; correct it")
+        raise UserError(f"{study}/study.json: names the study {source.name!r}, which no folder is called; correct it")
     trials = f"{len(source.records)} trial{'' if len(source.records) == 1 else 's'}"
     return f"{trials}; {write(source, out)}"
 
@@ -37,22 +36,20 @@ def _source(study: str) -> Source:
 
 
 def parser() -> ArgumentParser:
-    p = ArgumentParser(prog="python -m study.export", description="A study for other tools.")
-    p.add_argument("study", metavar="STUDY", help="<storage>/<name>, a folder or s3://...")
-    p.add_argument("--to", choices=list(EXPORTERS), required=True)
-    out = "default: ./<study>-<to>; mlflow: $MLFLOW_TRACKING_URI where that is set"
+    description = "Write a study for other tools."
+    p = ArgumentParser(
+        "study.export", description, "studies/first --to tensorboard", "studies/first --to csv --out tables"
+    )
+    p.add_argument("study", metavar="STUDY", help=STUDY_HELP)
+    p.add_argument("--to", choices=list(EXPORTERS), required=True, help="the tool or format")
+    out = "where to (default: ./<study>-<to>; mlflow: $MLFLOW_TRACKING_URI where that is set)"
     p.add_argument("--out", type=Path, metavar="DIR", help=out)
     return p
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     given = parser().parse_args(arguments)
-    try:
-        print(redact(export(given.study, given.to, given.out)))
-    except (ExportError, FileNotFoundError, FormatError, StoreError) as error:
-        complain(error)
-        return 2
-    return 0
+    return cli.status_of(lambda: print(redact(export(given.study, given.to, given.out))))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Run a trial again from its record alone, and say whether it came out the same.
+"""Run a trial again from its record alone, and report whether the result is the same.
 
     python -m study.replay STUDY TRIAL [--data DIR] [--weights DIR]
 
-No Ray, no search: the record's experiment through seg's own loop, with the recorded number of workers and threads,
-for the epochs that the trial had. It matches where the validation counts of its best epoch are the same integers.
-Exit status: 0 matched, 1 not, 2 bad input.
+This needs neither Ray nor a search. seg's own loop runs the record's experiment for the trial's number of epochs, with
+the recorded number of workers and threads. The result matches if the validation counts of the best epoch are the same
+integers. Exit status: 0 matched, 1 not, 2 bad input.
 """
 
 import argparse
@@ -18,30 +18,22 @@ import pandas as pd
 import torch
 import torch.distributed as dist
 import torch.multiprocessing
-from tqdm import tqdm
 
-from seg import data, loop, pack
-from seg.data import DataError
+from seg import cli, data, loop, pack
+from seg.cli import STUDY_HELP, ArgumentParser, track
+from seg.errors import UserError
 from seg.experiment import Experiment
 from seg.pack import Pack
 from seg.ranks import Ranks
-from seg.weights import WeightsError
-from study import counts
-from study.arguments import ArgumentParser
-from study.ls import open_study
-from study.records import FormatError, Record, read_record, read_study
-from study.redact import complain
-from study.store import Store, StoreError
+from study.store import Store, counts
+from study.store.records import Record, open_study, read_record, read_study
 
-MATCHED, DIFFERENT, BAD_INPUT = 0, 1, 2
-
-
-class ReplayError(Exception):
-    """One line: what, where, what to do."""
+MATCHED, DIFFERENT = 0, 1
+"""The exit codes of this command."""
 
 
 def replay(record: Record, packed: Pack, weights_dir: Path | None) -> pd.DataFrame:
-    """Validation counts at the record's best epoch, of the trial run again, as study.counts.to_table gives them."""
+    """Run the trial again. Return its validation counts at the record's best epoch, as counts.to_table gives them."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "val_counts.parquet"
         arguments = (record, packed.folder, weights_dir, out)
@@ -53,7 +45,7 @@ def replay(record: Record, packed: Pack, weights_dir: Path | None) -> pd.DataFra
 
 
 def _run(rank: int, record: Record, pack_folder: Path, weights_dir: Path | None, out: Path) -> None:
-    """One rank's part; rank 0 writes the counts."""
+    """Run one rank's part. Rank 0 writes the counts."""
     torch.set_num_threads(record.threads)
     device = torch.device("cuda", rank % torch.cuda.device_count()) if record.gpus else torch.device("cpu")
     if record.workers > 1:
@@ -71,7 +63,7 @@ def _run(rank: int, record: Record, pack_folder: Path, weights_dir: Path | None,
         Ranks.current(),
     )
     results = zip(range(len(record.epochs)), loop.epochs(run), strict=False)
-    for _, result in tqdm(results, total=len(record.epochs), unit="epoch", disable=rank > 0 or not sys.stderr.isatty()):
+    for _, result in track(results, "epochs", len(record.epochs), shown=rank == 0):
         if result.epoch == record.best_epoch and rank == 0:
             out.write_bytes(counts.to_parquet(counts.to_table(run.data.val.ids, result.validation.counts)))
     if record.workers > 1:
@@ -79,32 +71,35 @@ def _run(rank: int, record: Record, pack_folder: Path, weights_dir: Path | None,
 
 
 def experiment_of(record: Record) -> Experiment:
-    """In the precision that the trial was trained in; before records said so, that was bf16 on GPUs, fp32 on CPUs."""
+    """Return the record's experiment, in the precision that the trial was trained in.
+
+    Older records do not state it: it was bf16 on GPUs and fp32 on CPUs.
+    """
     trained_in = record.extra.get("precision") or ("bf16" if record.gpus else "fp32")
     return replace(Experiment.from_json(record.experiment), precision=trained_in)
 
 
 def differences(recorded: pd.DataFrame, again: pd.DataFrame) -> int:
-    """Images whose integer counts are not the same, or that only one of the two has."""
+    """Return the number of images whose integer counts differ, or that only one of the tables has."""
     key, hard = ["id", "class"], list(counts.HARD)
     joined = recorded.merge(again, on=key, how="outer", suffixes=("", "_again"))
     same = (joined[hard].to_numpy() == joined[[f"{name}_again" for name in hard]].to_numpy()).all(axis=1)
     return int(joined.loc[~same, "id"].nunique())
 
 
+def parser() -> ArgumentParser:
+    description = "Run a trial again from its record, and compare the two."
+    p = ArgumentParser("study.replay", description, "studies/first 3")
+    p.add_argument("study", metavar="STUDY", help=STUDY_HELP)
+    p.add_argument("trial", type=int, metavar="TRIAL", help="its number")
+    p.add_argument("--data", type=Path, metavar="DIR", help="datasets (default: where the study had them)")
+    p.add_argument("--weights", type=Path, metavar="DIR", help="encoder weights (default: where the study had them)")
+    return p
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = ArgumentParser(prog="python -m study.replay", description="Run a trial again from its record.")
-    parser.add_argument("study", metavar="STUDY", help="<storage>/<name>, a folder or s3://...")
-    parser.add_argument("trial", type=int, metavar="TRIAL", help="its number")
-    parser.add_argument("--data", type=Path, help="datasets (default: where the study had them)")
-    parser.add_argument("--weights", type=Path, help="encoder weights (default: where the study had them)")
-    given = parser.parse_args(arguments)
-    try:
-        store = open_study(given.study)
-        return _report(store, given)
-    except (ReplayError, FileNotFoundError, DataError, WeightsError, StoreError, FormatError) as error:
-        complain(error)
-        return BAD_INPUT
+    given = parser().parse_args(arguments)
+    return cli.status_of(lambda: _report(open_study(given.study), given))
 
 
 def _report(store: Store, given: argparse.Namespace) -> int:
@@ -130,9 +125,9 @@ def _record(store: Store, trial: int) -> Record:
     try:
         record = read_record(store, trial)
     except FileNotFoundError as error:
-        raise ReplayError(f"{store.uri}: no trial {trial}; python -m study.ls {store.uri} shows them") from error
+        raise UserError(f"{store.uri}: no trial {trial}; python -m study.ls {store.uri} shows them") from error
     if record.best_epoch is None:
-        raise ReplayError(f"trial {trial} is {record.state} and finished no epoch: nothing to compare")
+        raise UserError(f"trial {trial} is {record.state} and finished no epoch: nothing to compare")
     return record
 
 

@@ -1,10 +1,10 @@
-"""Simulate a study: the search, scheduler, records and store of a real one, on lanes that train nothing.
+"""Simulate a study: the search, scheduler, records, and store of a real one, on lanes that train nothing.
 
     python -m study.simulate SPEC [--lanes N] [--trials N] [--seed N] [--curves model|STUDY|FILE] [--storage URI] ...
 
-A virtual clock jumps from one event to the next, so that days of two hundred GPUs take minutes here. What is left is a
-study like any other, called simulated wherever it is shown. At its end it is checked: every trial has ended once, no
-epoch is there twice, no lane was idle while trials waited. Exit status: 0, 2 bad input, 1 where a check failed.
+A virtual clock jumps from one event to the next, so that days of two hundred GPUs take minutes here. The result is a
+study like any other, called simulated wherever it is shown. At its end it is checked: every trial ended once, no epoch
+occurs twice, no lane was idle while trials waited. Exit status: 0, 2 bad input, 1 if a check failed.
 """
 
 import argparse
@@ -16,37 +16,48 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from study import ls, names, run
-from study.arguments import ArgumentParser, at_least_one
-from study.redact import redact, redact_crashes
+from seg import cli
+from seg.cli import ArgumentParser, at_least_one
+from seg.errors import UserError, redact
+from study.driver import leaderboard
 from study.spec import load_spec
-from study.store import Store
+from study.store import Store, names
+from study.store.errors import NotStored
 
 if TYPE_CHECKING:
     from study.simulation.study import SimulatedStudy
 
-SHOWN_SECONDS = 5.0
-"""Between two lines of progress."""
-MOST = 10
-"""Violations that are told."""
+SUMMARY_SECONDS = 5.0
+"""Seconds between two lines of progress."""
+MAX_VIOLATIONS_SHOWN = 10
+"""The most violations that are printed."""
 
 
 def parser() -> ArgumentParser:
-    p = ArgumentParser(prog="python -m study.simulate", description="Simulate a study.", allow_abbrev=False)
+    description = "Run a study's search on simulated lanes; nothing is trained."
+    p = ArgumentParser("study.simulate", description, "isic --lanes 200 --trials 10000 --seed 1")
     p.add_argument("spec", metavar="SPEC", help="a bundled study or a YAML file, as of study.run")
-    p.add_argument("--lanes", type=at_least_one, default=8, metavar="N", help="trials side by side (default: 8)")
+    p.add_argument(
+        "--lanes", type=at_least_one, default=8, metavar="N", help="trials side by side (default: %(default)s)"
+    )
     p.add_argument("--trials", type=at_least_one, metavar="N", help="baselines included")
     p.add_argument("--epochs", type=at_least_one, metavar="N", help="of a trial that is not stopped early")
     p.add_argument("--seed", type=int, metavar="N", help="of the search and of all that happens (default: the spec's)")
     p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any key, as of study.run")
-    p.add_argument("--curves", default="model", metavar="X", help="learning curves: model (default), a study, a file")
-    p.add_argument("--storage", default="./studies", metavar="URI", help="folder or s3://bucket/prefix of studies")
-    p.add_argument("--name", help="of the simulated study (default: simulated, spec and time)")
     p.add_argument(
-        "--failures", type=_share, default=0.02, metavar="F", help="share of trials that crash (model: 0.02)"
+        "--curves", default="model", metavar="X", help="learning curves: model, a study, a file (default: %(default)s)"
     )
-    p.add_argument("--stragglers", type=_share, default=0.05, metavar="F", help="share of lanes that are slow (0.05)")
-    p.add_argument("--node-losses", type=_rate, default=1.0, metavar="F", help="of 8 lanes each, a day (1)")
+    p.add_argument(
+        "--storage", default="./studies", metavar="URI", help="folder or s3://... of studies (default: %(default)s)"
+    )
+    p.add_argument("--name", metavar="NAME", help="of the simulated study (default: simulated, spec and time)")
+    faults = p.add_argument_group("what goes wrong")
+    crash = "share of trials that crash with the model's curves (default: %(default)s)"
+    faults.add_argument("--failures", type=_share, default=0.02, metavar="F", help=crash)
+    slow = "share of lanes that are slow (default: %(default)s)"
+    faults.add_argument("--stragglers", type=_share, default=0.05, metavar="F", help=slow)
+    lost = "nodes of 8 lanes lost in a day (default: %(default)s)"
+    faults.add_argument("--node-losses", type=_rate, default=1.0, metavar="F", help=lost)
     return p
 
 
@@ -66,44 +77,41 @@ def _rate(text: str) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     given = parser().parse_args(arguments)
-    return run.status_of(lambda: _simulate(given))
+    return cli.status_of(lambda: _simulate(given))
 
 
 def _simulate(given: argparse.Namespace) -> int:
     study = _begin(given)
     shown = time.monotonic()
     for _ in study.events():
-        if time.monotonic() - shown > SHOWN_SECONDS:
+        if time.monotonic() - shown > SUMMARY_SECONDS:
             shown = time.monotonic()
             print(f"  {study.summary()}", flush=True)
     violations = study.finish()
-    ls.show(study.store, top=5)
+    leaderboard.show(study.store, top=5)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"{study.summary()}\n{study.costs()}\npeak memory of this process: {memory:.2f} GiB")
     return _tell(violations)
 
 
 def _begin(given: argparse.Namespace) -> "SimulatedStudy":
-    from study.simulation.faults import Faults
-    from study.simulation.recorded import CurvesError
-    from study.simulation.source import curves
+    from study.simulation.lanes import Faults
+    from study.simulation.recorded import CurvesError, curves
     from study.simulation.study import SimulatedStudy
 
     overrides = {"trials": given.trials, "epochs": given.epochs, "seed": given.seed}
     spec = load_spec(given.spec, [*given.set, *(f"{key}={v}" for key, v in overrides.items() if v is not None)])
     if spec.budget or len(spec.objectives) > 1:
-        raise run.InputError(
-            "budget, objective: simulated trials have a score and cost nothing; give one, and no budget"
-        )
+        raise UserError("budget, objective: simulated trials have a score and cost nothing; give one, and no budget")
     store = _store(given)
     try:
         courses = curves(given.curves, spec, spec.seed, given.failures)
-    except (FileNotFoundError, CurvesError) as error:
-        raise run.InputError(f"--curves {error}") from error
+    except (NotStored, CurvesError) as error:
+        raise UserError(f"--curves {error}") from error
     faults = Faults(given.stragglers, given.node_losses)
     study = SimulatedStudy(spec, store, courses, given.lanes, faults, source=given.curves)
     if not study.create():
-        raise run.InputError(f"{store.uri}: a study of this name exists; take another --name")
+        raise UserError(f"{store.uri}: a study of this name exists; take another --name")
     print(
         f"simulated study {redact(store.uri)}: {spec.trials} trials, {given.lanes} lanes, nothing is trained",
         flush=True,
@@ -116,7 +124,7 @@ def _store(given: argparse.Namespace) -> Store:
     if name is None:
         name = names.study_name(f"simulated-{Path(given.spec).stem}-{datetime.now():%Y%m%d-%H%M%S}")
     elif not names.is_study_name(name):
-        raise run.InputError(f"--name {name!r}: must be {names.RULE}; --storage says where the study lies")
+        raise UserError(f"--name {name!r}: must be {names.RULE}; --storage says where the study lies")
     storage = given.storage.rstrip("/") if "://" in given.storage else str(Path(given.storage).resolve())
     store = Store(f"{storage}/{name}")
     store.check_writable()
@@ -124,16 +132,15 @@ def _store(given: argparse.Namespace) -> Store:
 
 
 def _tell(violations: list[str]) -> int:
-    for line in violations[:MOST]:
+    for line in violations[:MAX_VIOLATIONS_SHOWN]:
         print(f"violated: {line}", file=sys.stderr)
-    if len(violations) > MOST:
-        print(f"and {len(violations) - MOST} more", file=sys.stderr)
+    if len(violations) > MAX_VIOLATIONS_SHOWN:
+        print(f"and {len(violations) - MAX_VIOLATIONS_SHOWN} more", file=sys.stderr)
     if violations:
-        return run.FAILED
+        return cli.FAILED
     print("checked: every trial ended once, no epoch twice, no lane idle while trials waited")
-    return run.OK
+    return cli.OK
 
 
 if __name__ == "__main__":
-    redact_crashes()
     sys.exit(main())

@@ -1,9 +1,9 @@
-"""How many lanes keep this machine busiest: the same trial trained by 1, 2, ... processes side by side.
+"""Find how many lanes keep this machine busiest: train the same trial in 1, 2, ... processes side by side.
 
     python -m study.tune_lanes SPEC [--data DIR] [--seconds S] [--most N] [--set KEY=VALUE ...]
 
-On GPUs the lanes share the first one, each with its part of the memory; on a CPU they divide the threads. What is
-compared is images/s of all of them together, validation included. Nothing that they train is kept.
+On GPUs the lanes share the first GPU, each with its part of the memory. On a CPU they divide the threads. The numbers
+are compared by training images/s of all lanes together; time spent on validation counts. Nothing they train is kept.
 """
 
 import argparse
@@ -19,23 +19,21 @@ from typing import Any
 
 import torch
 
-from seg import data, loop, pack
-from seg.data.sample import DataError
+from seg import cli, data, loop, pack
+from seg.cli import ArgumentParser, at_least_one
+from seg.errors import UserError
 from seg.experiment import Experiment
-from seg.weights import WeightsError
-from study import preparation
-from study.arguments import ArgumentParser, at_least_one
-from study.conditions import determine, first, published
-from study.messages import LaneSettings
-from study.objective import Objective
-from study.redact import complain
-from study.spec import Spec, SpecError, load_spec
-from study.worker import feature_bytes, limit_memory
+from study.driver import preparation
+from study.lanes.worker import feature_bytes, limit_memory
+from study.ranking.objective import Objective
+from study.spec import Spec, load_spec
+from study.spec.conditions import determine, first, published
+from study.trials.messages import LaneSettings
 
-SECONDS = 20.0
-MOST = 8
+SECONDS = 20
+MAX_LANES = 8
 WORTH = 1.03
-"""A larger number of lanes is better where it is so many times as fast: each costs memory."""
+"""The speed-up from which a larger number of lanes is better. Each lane costs memory."""
 ANSWER_SECONDS = 900.0
 
 
@@ -45,22 +43,26 @@ class EnoughError(Exception):
 
 @dataclass(frozen=True)
 class Lanes:
-    """What so many of them did together."""
+    """The speed and memory of that many lanes side by side."""
 
     lanes: int
     threads: int
     images_per_second: float
     gib: float
-    """Of the lane that held most: of the GPU's memory, on a CPU of the machine's."""
+    """GiB of the lane that held most: of the GPU's memory, or of the machine's memory on a CPU."""
 
 
 def representative(spec: Spec) -> Experiment:
-    """Of its trials: the first choice of everything, an encoder that learns where that may be; else a baseline."""
+    """Return an experiment that represents the spec's trials.
+
+    It has the first choice of everything, and a trained encoder if that is allowed. Without a search, it is the first
+    baseline.
+    """
     return published(spec, spec.baselines[0]) if spec.search is None else determine(spec, first)
 
 
 def measure(lanes: int, threads: int, told: dict[str, Any]) -> Lanes | str:
-    """Or in a line why they cannot be so many."""
+    """Measure that many lanes side by side. If that is not possible, return a line that says why."""
     context = multiprocessing.get_context("spawn")
     ready, answers = context.Barrier(lanes), context.Queue()
     told = told | {"lanes": lanes, "threads": threads}
@@ -83,12 +85,12 @@ def measure(lanes: int, threads: int, told: dict[str, Any]) -> Lanes | str:
 
 
 def work(told: dict[str, Any], ready: Any, answers: Any) -> None:
-    """Of one lane: answers with images/s and GiB, or with what went wrong."""
+    """Run one lane. Put images/s and GiB into `answers`, or what went wrong."""
     try:
         answers.put(_train(told, ready))
     except Exception as error:
         answers.put(f"{type(error).__name__}: {error}".splitlines()[0])
-        ready.abort()  # the others end too, each with an answer that nobody reads
+        ready.abort()  # the other lanes end too, and their answers are not read
 
 
 def _train(told: dict[str, Any], ready: Any) -> tuple[float, float]:
@@ -111,7 +113,7 @@ def _train(told: dict[str, Any], ready: Any) -> tuple[float, float]:
 
     run = loop.start(chosen, resident, device, told["weights_dir"] and Path(told["weights_dir"]), on_step=on_step)
     results = loop.epochs(run)
-    next(results)  # warms up, and keeps the features of a frozen encoder
+    next(results)  # warms up, and caches the features of a frozen encoder
     ready.wait(ANSWER_SECONDS)
     images, since = 0, time.perf_counter()
     try:
@@ -129,18 +131,21 @@ def _held_gib(device: torch.device) -> float:
 
 
 def best(found: list[Lanes]) -> Lanes:
-    """The fewest that nothing else beats by enough."""
+    """Return the smallest number of lanes that no other number beats by WORTH."""
     fastest = max(one.images_per_second for one in found)
     return next(one for one in found if one.images_per_second * WORTH >= fastest)
 
 
 def numbers(most: int, cores: int, on_gpu: bool) -> list[int]:
-    """Of lanes, to be tried in turn: on a CPU each needs a core at least."""
+    """Return the numbers of lanes to try in turn. On a CPU each lane needs at least one core."""
     return [lanes for lanes in (1, 2, 3, 4, 6, 8, 12, 16) if lanes <= (most if on_gpu else min(most, cores))]
 
 
 def tried(told: dict[str, Any], most: int, cores: int, on_gpu: bool) -> list[Lanes]:
-    """Each number in turn, a line of the table each, until two in a row bring nothing, or no more are possible."""
+    """Measure each number of lanes in turn, and print a line of the table for each.
+
+    Stops if two numbers in a row bring nothing, or if that many lanes are not possible.
+    """
     print("lanes  threads each  images/s  over one lane  GiB each", flush=True)
     found = list[Lanes]()
     for lanes in numbers(most, cores, on_gpu):
@@ -157,50 +162,56 @@ def tried(told: dict[str, Any], most: int, cores: int, on_gpu: bool) -> list[Lan
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """0: found; 2: bad input."""
-    options = _parser().parse_args(arguments)
-    try:
-        spec = load_spec(options.spec, options.set)
-        dataset = data.load(spec.dataset, options.data)
-        weights_dir = preparation.encoder_weights(spec, options.data, options.weights)
-        packed = pack.build(dataset, spec.image_size, pack.default_root())
-    except (SpecError, DataError, WeightsError) as error:
-        complain(error)
-        return 2
+    """Run the command. Return 0 if a number was found, 2 for bad input."""
+    options = parser().parse_args(arguments)
+    return cli.status_of(lambda: _tune(options))
+
+
+def _tune(options: argparse.Namespace) -> int:
+    spec = load_spec(options.spec, options.set)
+    dataset = data.load(spec.dataset, options.data)
+    weights_dir = preparation.encoder_weights(spec, options.data, options.weights)
+    packed = pack.build(dataset, spec.image_size, pack.default_root())
     chosen = representative(spec)
     told = {
-        # Long enough that the time is over first.
+        # More epochs than fit into the time.
         "experiment": chosen.to_json() | {"epochs": 10**6, "encoder_frozen_epochs": 0},
         "pack": str(packed.folder),
         "weights_dir": str(weights_dir) if weights_dir else None,
         "seconds": options.seconds,
         "feature_bytes": spec.resources.feature_bytes,
     }
-    os.environ.setdefault("MALLOC_ARENA_MAX", "1")  # as in a study's workers, see study.cluster
+    os.environ.setdefault("MALLOC_ARENA_MAX", "1")  # as in a study's workers, see study.lanes.cluster
     on_gpu, cores = torch.cuda.is_available(), preparation.this_machine().nodes[0].cpus
     device = torch.cuda.get_device_name() if on_gpu else f"CPU, {cores} cores"
     encoder = "frozen" if chosen.encoder_freeze else "fine-tuned"
     print(f"{chosen.model}, encoder {encoder}, batches of {chosen.batch_size} at {chosen.image_size} px, on {device}")
     found = tried(told, options.most, cores, on_gpu)
     if not found:
-        complain("not even one lane could be measured; what stands above is the reason")
-        return 2
+        raise UserError("not even one lane could be measured; what stands above is the reason")
     lanes = best(found).lanes
-    # Rounded down: of a share above 1/6, no six fit.
+    # Rounded down, because six lanes do not fit if each has a share above 1/6.
     key, value = ("gpus_per_worker", f"{1000 // lanes / 1000:g}") if on_gpu else ("lanes", f"{lanes}")
     where = "on a GPU" if on_gpu else "on this machine"
     print(f"best: {lanes} {where}. In the spec: resources: {{{key}: {value}}}, or --{key.replace('_', '-')} {value}")
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    p = ArgumentParser(prog="python -m study.tune_lanes", description=__doc__.partition("\n")[0], allow_abbrev=False)
+def parser() -> ArgumentParser:
+    description = "Measure how many trials side by side keep this machine busiest."
+    p = ArgumentParser("study.tune_lanes", description, "isic --data data", "pets --most 4 --seconds 60")
     p.add_argument("spec", metavar="SPEC", help="a bundled study or a YAML file")
-    p.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="datasets (default: ./data)")
+    p.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="datasets (default: %(default)s)")
     p.add_argument("--weights", type=Path, metavar="DIR", help="encoder weights (default: DATA/weights)")
-    p.add_argument("--seconds", type=float, default=SECONDS, help=f"to measure each number (default: {SECONDS:g})")
-    p.add_argument("--most", type=at_least_one, default=MOST, help=f"lanes to try at most (default: {MOST})")
-    p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the spec")
+    p.add_argument(
+        "--seconds", type=float, default=SECONDS, metavar="S", help="to measure each number (default: %(default)s)"
+    )
+    p.add_argument(
+        "--most", type=at_least_one, default=MAX_LANES, metavar="N", help="lanes to try at most (default: %(default)s)"
+    )
+    p.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="any key of the spec, as of study.run"
+    )
     return p
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from seg.experiment import Experiment
-from study.records import REPLICATE, Record, State, write_record
 from study.store import Store
+from study.store.records import REPLICATE, Record, State, write_record
 
 BASELINES = {0: "R1 model 1 <frozen>", 1: "R3 experiment 2"}
 SEARCH = {

@@ -11,10 +11,10 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.pool import NullPool
 
 from seg.experiment import Experiment
-from study import space
-from study.optuna_mirror import mirrored
-from study.records import Record
+from study.mirror.optuna_mirror import mirrored
+from study.search import space
 from study.spec import Spec
+from study.store.records import Record
 
 NAME, URI = "first", "s3://bucket/studies/first"
 RUNNING, COMPLETE, PRUNED, FAIL = TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL

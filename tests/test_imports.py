@@ -1,4 +1,5 @@
-"""Which folder may import what: seg runs without Ray, analysis without torch.
+"""Which file may import which: seg runs without Ray, analysis without torch, and inside each of the three packages
+imports run one way.
 
 Every import of every file counts: inside functions, under TYPE_CHECKING, relative, and by a name in a string.
 """
@@ -32,15 +33,53 @@ RULES = {
     "seg": Rule(frozenset({"ray", "optuna", "plotly", "study", "analysis"}), {}),
     "study": Rule(frozenset({"plotly", "analysis"}), {}),
     "analysis": Rule(
-        frozenset({"ray", "optuna", "torch", "torchvision", "segmentation_models_pytorch", "seg"}),
-        {
-            "study": frozenset(
-                f"study.{name}"
-                for name in ("records", "store", "names", "arguments", "redact", "pareto", "best_of", "meter")
-            )
-        },
+        frozenset({"ray", "torch", "torchvision", "segmentation_models_pytorch"}),
+        {"seg": frozenset({"seg.cli"}), "study": frozenset({"study.ranking", "study.store"})},
     ),
 }
+
+
+STREETS: dict[str, list[list[str]]] = {
+    "seg": [
+        ["predict", "recode"],
+        ["checkpoint"],
+        ["loop"],
+        ["evaluate"],
+        ["batches"],
+        ["device", "optim"],
+        ["pack", "losses", "metrics", "experiment"],
+        ["data", "augment", "models"],
+        ["options", "picture", "ranks"],
+        ["cli"],
+        ["errors"],
+    ],
+    "study": [
+        ["run", "ls", "check", "retry", "replay", "simulate", "tune_lanes", "ensemble", "export", "spot_notice"],
+        ["driver"],
+        ["lanes", "simulation"],
+        ["trials", "mirror"],
+        ["search"],
+        ["spec"],
+        ["ranking", "exports"],
+        ["store"],
+    ],
+    "analysis": [
+        ["serve", "results"],
+        ["report"],
+        ["published"],
+        ["finalists", "rosetta"],
+        ["figures", "table"],
+        ["hyperparameters"],
+        ["scores"],
+        ["load"],
+        ["ranking"],
+        ["columns"],
+    ],
+}
+"""The sub-packages and modules of each package, in layers.
+
+A file imports from its own sub-package and from the layers below it, never from its neighbours or from above.
+"""
 
 
 def violations(project: Path) -> list[str]:
@@ -84,6 +123,85 @@ def test_every_folder_imports_what_it_may() -> None:
     assert violations(PROJECT) == []
 
 
+def files(package: str) -> dict[str, Path]:
+    """Module name -> file, of every module of a package."""
+    found = {}
+    for path in sorted((PROJECT / package).rglob("*.py")):
+        parts = path.relative_to(PROJECT).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imported(package: str) -> dict[str, set[str]]:
+    """Module name -> the modules of the same package that it imports."""
+    known = files(package)
+    graph: dict[str, set[str]] = {}
+    for module, path in known.items():
+        names = {name for _, name in imports(path.read_text(), path.relative_to(PROJECT).parent.parts)}
+        graph[module] = {near for name in names if (near := _nearest(name, known)) not in (None, module)}
+    return graph
+
+
+def _nearest(name: str, known: dict[str, Path]) -> str | None:
+    """The module that `name` is, or is defined in."""
+    while name and name not in known:
+        name = name.rpartition(".")[0]
+    return name or None
+
+
+def upward(package: str, graph: dict[str, set[str]]) -> list[str]:
+    layer = {street: depth for depth, streets in enumerate(STREETS[package]) for street in streets}
+    found = []
+    for module, others in graph.items():
+        for other in others:
+            one, two = (name.split(".")[1] if "." in name else "" for name in (module, other))
+            if one and two and one != two and layer[two] <= layer[one]:
+                found.append(f"{module} imports {other}")
+    return found
+
+
+def circles(graph: dict[str, set[str]]) -> list[str]:
+    """The modules that import each other, by way of others or directly."""
+    left = {module: set(others) for module, others in graph.items()}
+    while free := [module for module, others in left.items() if not others & left.keys()]:
+        for module in free:
+            del left[module]
+    return sorted(left)
+
+
+@pytest.mark.parametrize("package", STREETS)
+def test_imports_run_one_way(package: str) -> None:
+    assert upward(package, imported(package)) == []
+
+
+@pytest.mark.parametrize("package", STREETS)
+def test_no_files_import_each_other(package: str) -> None:
+    """An `__init__` of names for others stands for its modules: it may import them, and they not it."""
+    graph = imported(package)
+    assert circles(graph) == []
+
+
+@pytest.mark.parametrize("package", STREETS)
+def test_every_street_has_its_layer(package: str) -> None:
+    streets = {module.split(".")[1] for module in files(package) if "." in module}
+    assert streets == {street for layer in STREETS[package] for street in layer}
+
+
+@pytest.mark.parametrize("package", STREETS)
+def test_every_sub_package_says_what_it_is_for(package: str) -> None:
+    for path in (PROJECT / package).rglob("__init__.py"):
+        if path.parent != PROJECT / package:
+            doc = ast.get_docstring(ast.parse(path.read_text()))
+            assert doc, f"{path.relative_to(PROJECT)}: says nothing"
+
+
+def test_an_upward_import_and_a_circle_are_found() -> None:
+    graph = {"study.store.store": {"study.search.space"}, "study.search.space": {"study.spec.spec"}}
+    assert upward("study", graph) == ["study.store.store imports study.search.space"]
+    assert circles(graph | {"study.spec.spec": {"study.store.store"}}) == sorted({*graph, "study.spec.spec"})
+    assert upward("study", {"study.ranking.objective": {"study.exports.source"}}), "a neighbour"
+
+
 def test_the_rules_are_about_something() -> None:
     for folder in RULES:
         assert list((PROJECT / folder).rglob("*.py")), f"{folder}/ holds no Python"
@@ -105,9 +223,9 @@ FORBIDDEN = [
     ("study/run.py", "from analysis import report", "analysis.report"),
     ("study/run.py", "try:\n    import plotly.express\nexcept ImportError:\n    pass", "plotly.express"),
     ("analysis/load.py", "from torch import Tensor", "torch.Tensor"),
-    ("analysis/load.py", "from study import space", "study.space"),
+    ("analysis/load.py", "from study.search import space", "study.search.space"),
     ("analysis/load.py", "import study", "study"),
-    ("analysis/load.py", "from study.recorder import now", "study.recorder.now"),
+    ("analysis/load.py", "from study.trials.recorder import now", "study.trials.recorder.now"),
     ("analysis/load.py", "from seg.metrics import iou", "seg.metrics.iou"),
     ("analysis/load.py", "from .. import seg", "seg"),
 ]
@@ -127,7 +245,10 @@ ALLOWED = [
     ("seg/loop.py", "import torch\nfrom torchvision.transforms import v2\nimport rayleigh"),
     ("seg/models/unet.py", "from . import blocks\nfrom ..losses import bce\nfrom seg.study_like import ray"),
     ("study/run.py", "import ray, optuna\nfrom seg import loop\nfrom study import store"),
-    ("analysis/load.py", "import pandas, plotly\nfrom study.records import Record\nfrom study import records, store"),
+    (
+        "analysis/load.py",
+        "import pandas, plotly\nfrom study.store.records import Record\nfrom study.store import records",
+    ),
     ("analysis/load.py", "import_module(name)\nimport_module('.figures', 'analysis')"),
 ]
 

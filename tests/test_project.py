@@ -1,8 +1,10 @@
 """README, Makefile and dependencies say what is so."""
 
+import ast
 import importlib.util
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import debian
@@ -69,12 +71,56 @@ def test_readme_lists_every_bundled_spec() -> None:
     assert sorted(listed) == SPECS
 
 
-def test_readme_tree_names_every_module() -> None:
-    assert sorted(name for name in tree() if name.endswith(".py")) == MODULES
+def test_readme_tree_names_every_sub_package() -> None:
+    packages = {path.parent.relative_to(PROJECT) for name in MODULES for path in [PROJECT / name]}
+    assert {f"{path}/" for path in packages if len(path.parts) < 3} <= {name for name in tree()}
 
 
 def test_readme_tree_names_nothing_that_is_not_there() -> None:
     assert [name for name in tree() if not (PROJECT / name).exists()] == []
+
+
+def module_map() -> str:
+    """docs/map.md: every module with the first sentence of its docstring, a table a sub-package."""
+    lines = ["# The map", "", "Made from the modules' docstrings by `python tests/test_project.py`."]
+    folders = sorted({str(Path(name).parent) for name in MODULES}, key=lambda folder: (folder.split("/")[0], folder))
+    for folder in folders:
+        names = [name for name in MODULES if str(Path(name).parent) == folder]
+        here = [name for name in names if name.endswith("/__init__.py")]
+        lines += ["", f"## {folder}/", "", *(first_sentence(name) for name in here), *([""] if here else [])]
+        lines += ["| module | what it does |", "|---|---|"]
+        lines += [f"| `{Path(name).name}` | {first_sentence(name)} |" for name in names if name not in here]
+    return "\n".join(lines) + "\n"
+
+
+def first_sentence(name: str) -> str:
+    doc = ast.get_docstring(ast.parse((PROJECT / name).read_text())) or ""
+    return " ".join(doc.split("\n\n")[0].split())
+
+
+def test_the_map_is_of_today() -> None:
+    assert (PROJECT / "docs" / "map.md").read_text() == module_map(), "run: python tests/test_project.py"
+
+
+def docstrings() -> Iterator[tuple[str, str]]:
+    """Place and text of every docstring, those below constants and fields included."""
+    for name in MODULES:
+        for node in ast.walk(ast.parse((PROJECT / name).read_text())):
+            match node:
+                case ast.Expr(value=ast.Constant(value=str(text))):
+                    yield f"{name}:{node.lineno}", " ".join(text.split())
+
+
+ODD = re.compile(r"^(Of|But|Such|So many|So much|As many) |\b(whoever|nobody|who is|who are|who has|who have)\b", re.I)
+"""Words of sentences that are read twice: fragments, and trials that are called "who"."""
+
+
+def test_docstrings_are_sentences() -> None:
+    assert [f"{place}: {text[:60]}" for place, text in docstrings() if ODD.search(text)] == []
+
+
+def test_an_odd_docstring_is_found() -> None:
+    assert ODD.search("Of one value.") and ODD.search("Those who have ended.") and not ODD.search("The score of one.")
 
 
 def test_readme_links_lead_somewhere() -> None:
@@ -135,3 +181,7 @@ def test_one_line_adds_up_what_was_left_out(monkeypatch: pytest.MonkeyPatch) -> 
 def test_set_up_names_no_package_index(file: str) -> None:
     """Packages come from whatever index the user's own pip is set up with."""
     assert not re.search(r"index-url|find-links|trusted-host|https?://", (PROJECT / file).read_text())
+
+
+if __name__ == "__main__":
+    (PROJECT / "docs" / "map.md").write_text(module_map())

@@ -1,19 +1,20 @@
-"""Class by class: how often it occurs, how well it is found, what it is taken for."""
+"""Figures by class: how often each occurs, how well it is found, and what it is mistaken for."""
 
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis import classes, theme
+from analysis.figures import theme
+from analysis.scores import classes
 
-MOST_WRITTEN = 12
-"""Classes above which a confusion matrix has no room for numbers; the pointer shows them."""
-SHOWN = 0.005
-"""Shares below it would be written 0 %."""
+MAX_CLASSES_WRITTEN = 12
+"""The most classes for which a confusion matrix shows its numbers; with more, they appear only on hover."""
+MIN_SHARE_WRITTEN = 0.005
+"""The smallest share that is written in a cell; a lower one would be written 0 %."""
 
 
 def confusion(table: pd.DataFrame) -> go.Figure:
-    """What the pixels of each true class were taken for, as shares of its own, from `analysis.load.confusion`."""
+    """Draw the confusion matrix of `analysis.load.confusion` as shares of each true class's pixels."""
     rows = classes.taken_for(table)
     figure = theme.figure(150 + 44 * rows["truth"].nunique(), "predicted", "truth")
     figure.add_heatmap(
@@ -29,21 +30,23 @@ def confusion(table: pd.DataFrame) -> go.Figure:
         customdata=rows["pixels"],
         hovertemplate="<b>%{y}</b> taken for <b>%{x}</b><br>%{z:.2%}: %{customdata:,} pixels<extra></extra>",
     )
-    if rows["truth"].nunique() <= MOST_WRITTEN:
-        figure.update_layout(annotations=[_share(row) for _, row in rows[rows["share"] >= SHOWN].iterrows()])
+    if rows["truth"].nunique() <= MAX_CLASSES_WRITTEN:
+        figure.update_layout(
+            annotations=[_share(row) for _, row in rows[rows["share"] >= MIN_SHARE_WRITTEN].iterrows()]
+        )
     figure.update_yaxes(autorange="reversed", showgrid=False)
-    # Names that nearly touch are not turned by themselves.
+    # Plotly does not turn labels that nearly touch.
     return figure.update_xaxes(showgrid=False, tickangle=-35 if rows["truth"].nunique() > 3 else 0)
 
 
 def _share(row: pd.Series) -> dict[str, object]:
-    """White on dark cells; elsewhere the page's own ink."""
+    """Return a cell's annotation: white on dark cells, otherwise in the page's text colour."""
     note = {"x": row["prediction"], "y": row["truth"], "text": f"{row['share']:.0%}", "showarrow": False}
     return {**note, "font": {"color": "#FFFFFF"}} if row["share"] > 0.5 else note
 
 
 def class_iou(trials: pd.DataFrame) -> go.Figure:
-    """IoU of each class: the best trial as bars, the other finalists and the baselines as symbols."""
+    """Draw the IoU of each class: the best trial as bars, other finalists and baselines as symbols."""
     scores, looks = classes.ious(trials), theme.looks(trials)
     figure = theme.figure(110 + 40 * scores.shape[1], "IoU")
     for trial in sorted(scores.index, key=lambda number: looks[number].rank):
@@ -60,8 +63,10 @@ def class_iou(trials: pd.DataFrame) -> go.Figure:
 
 
 def class_frequencies(shares: pd.DataFrame) -> go.Figure:
-    """How often each class occurs in the training images, and as oversampling draws them, from
-    `analysis.load.class_shares`."""
+    """Draw how often each class occurs in the training images, as they are and as oversampling draws them.
+
+    `shares` is the table of `analysis.load.class_shares`.
+    """
     panels = {"share of pixels": "pixel_share", "share of images that hold it": "image_share"}
     height = 130 + 2 * (30 + 34 * len(shares))
     apart = 64 / (height - 130)  # room for an axis and the title below it, however few classes there are
@@ -93,5 +98,5 @@ def _bars(shares: pd.DataFrame, column: str, name: str, colour: str) -> dict[str
 
 
 def _percent(share: float) -> str:
-    """Two digits: 0.43 %, 4.3 %, 43 %."""
+    """Return a share as a percentage with two digits: 0.43%, 4.3%, 43%."""
     return f"{share:.0%}" if share >= 0.1 else f"{share:.1%}" if share >= 0.01 else f"{share:.2%}"

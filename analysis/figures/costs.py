@@ -1,19 +1,23 @@
-"""What a score costs, and where the time went."""
+"""Figures of what a score costs, and of how the lanes' time was used."""
 
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis import compare, theme
-from analysis.measures import labels
+from analysis import ranking
+from analysis.figures import theme
+from analysis.scores.labels import labels
 
 
 def pareto(trials: pd.DataFrame) -> go.Figure:
-    """Score against what it cost, a panel a cost: trials that no other beats for less are joined, all others grey."""
-    found = compare.costs(trials)
+    """Draw the score against each of its costs, one panel each.
+
+    Trials with a score that no other trial reaches for less are joined by a line; all others are grey.
+    """
+    found = ranking.costs(trials)
     costs = [str(name) for name in found if f"{name}_efficient" in found]
     said = labels(trials)
-    metric = said(compare.objective(trials).metric)
+    metric = said(ranking.objective(trials).metric)
     if not costs:
         return theme.figure(340, "", metric)
     figure = make_subplots(1, len(costs), shared_yaxes=True, horizontal_spacing=0.06)
@@ -32,13 +36,13 @@ def pareto(trials: pd.DataFrame) -> go.Figure:
                 row=1,
                 col=column,
             )
-        figure.update_xaxes(title_text=compare.COSTS.get(cost, said(cost)), row=1, col=column)
+        figure.update_xaxes(title_text=ranking.COSTS.get(cost, said(cost)), row=1, col=column)
     figure.update_layout(template=theme.TEMPLATE, height=360, showlegend=False)
     return figure.update_yaxes(title_text=metric, col=1)
 
 
 def timeline(stints: pd.DataFrame) -> go.Figure:
-    """Which lane trained which trial when, of `load.stints`: a bar each; between bars a lane had nothing to do."""
+    """Draw which lane trained which trial when, from `load.stints`: one bar each; gaps are idle time."""
     known = [stints[name].notna() & (stints[name].astype(str) != "") for name in ("lane", "started", "finished")]
     ran = stints[known[0] & known[1] & known[2]]
     begun, ended = (pd.to_datetime(ran[name], utc=True, errors="coerce") for name in ("started", "finished"))
@@ -46,8 +50,8 @@ def timeline(stints: pd.DataFrame) -> go.Figure:
     figure = theme.figure(110 + 34 * len(lanes), "minutes since the study began", "")
     if ran.empty:
         return figure
-    zero, looks, metric = begun.min(), theme.looks(stints), compare.objective(stints).metric
-    said, names = labels(stints)(metric), compare.told(stints)
+    zero, looks, metric = begun.min(), theme.looks(stints), ranking.objective(stints).metric
+    said, names = labels(stints)(metric), ranking.tooltip_columns(stints)
     figure.add_bar(
         base=(begun - zero).dt.total_seconds() / 60,
         x=(ended - begun).dt.total_seconds() / 60,
@@ -69,5 +73,5 @@ def timeline(stints: pd.DataFrame) -> go.Figure:
 
 
 def _short(lane: str) -> str:
-    """`lane 3` of `<study>-lane-3`."""
+    """Return `lane 3` for `<study>-lane-3`."""
     return f"lane {lane.rpartition('-')[2]}"

@@ -1,4 +1,4 @@
-"""What each choice does to the score, choice by choice."""
+"""Figures of what each choice does to the score."""
 
 import math
 from dataclasses import dataclass
@@ -8,24 +8,29 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis import compare, theme
-from analysis.effects import Effect, effects
-from analysis.importance import Dimension, dimensions
-from analysis.linear import scale_of
-from analysis.measures import labels
+from analysis import ranking
+from analysis.figures import theme
+from analysis.hyperparameters.effects import Effect, effects
+from analysis.hyperparameters.importance import Dimension, dimensions
+from analysis.hyperparameters.linear import axis_scale
+from analysis.scores.labels import labels
 
 COLUMNS = 3
 PANELS = 9
-"""The surest choices; more would be too small to read."""
+"""The most panels in a figure; more would be too small to read."""
 PANEL_HEIGHT = 210
 
 
 def choice_effects(trials: pd.DataFrame, found: list[Effect] | None = None) -> go.Figure:
-    """The score at each value of each choice, all else at its average, with 95 % intervals, over the trials themselves;
-    grey where chance alone could have made it. `trials` as `analysis.effects.comparable` gives them, `found` their
-    effects, where at hand."""
+    """Draw the score at each value of each choice, with 95 % intervals, over the trials themselves.
+
+    All other choices are at their average. An effect that chance alone could explain is grey. At most PANELS choices
+    are shown, smallest p-values first.
+
+    `trials` as `analysis.hyperparameters.effects.comparable` returns them. `found`: their effects, if already computed.
+    """
     found = (effects(trials) if found is None else found)[:PANELS]
-    score = labels(trials)(compare.objective(trials).metric)
+    score = labels(trials)(ranking.objective(trials).metric)
     grey = {"color": theme.GREY, "size": 4, "opacity": 0.45}
     known = dimensions(trials)
     panels = [Panel(_title(one), one.choice, known[one.choice]) for one in found]
@@ -34,9 +39,11 @@ def choice_effects(trials: pd.DataFrame, found: list[Effect] | None = None) -> g
 
 
 def slices(trials: pd.DataFrame) -> go.Figure:
-    """The score of every searched trial that has one against each of its choices, whatever else it chose; darker the
-    later it began."""
-    searched = trials[(trials["source"] == compare.SEARCH) & trials[compare.objective(trials).metric].notna()]
+    """Draw the score of each searched trial against each of its choices.
+
+    The other choices of the trials differ too. The later a trial began, the darker its point.
+    """
+    searched = trials[(trials["source"] == ranking.SEARCH) & trials[ranking.objective(trials).metric].notna()]
     searched.attrs = trials.attrs
     shades = {"color": searched["trial"].rank(), "colorscale": [[0, "#9CCBE8"], [1, theme.BLUE]], "size": 6}
     panels = [Panel(name, name, of) for name, of in dimensions(searched).items()][:PANELS]
@@ -52,13 +59,13 @@ class Panel:
     @property
     def axis(self) -> dict[str, Any]:
         bounds = None if self.of.choices else (self.of.low, self.of.high)
-        return theme.axis(scale_of(self.of), self.of.choices, bounds)
+        return theme.axis(axis_scale(self.of), self.of.choices, bounds)
 
 
 def _panels(
     trials: pd.DataFrame, panels: list[Panel], marker: dict[str, Any], over: list[list[go.Scatter]]
 ) -> go.Figure:
-    """The trials by each choice, a panel a choice, with what is drawn `over` them in each."""
+    """Draw the trials by each choice, one panel each, with that panel's traces of `over` on top."""
     if not panels:
         return theme.figure(PANEL_HEIGHT)
     rows = math.ceil(len(panels) / COLUMNS)
@@ -72,18 +79,18 @@ def _panels(
     figure.update_layout(template=theme.TEMPLATE, height=rows * PANEL_HEIGHT + 40, showlegend=False)
     figure.update_layout(margin={"t": 36, "b": 40})
     figure.update_annotations(font={"size": 13})
-    score = labels(trials)(compare.objective(trials).metric)
+    score = labels(trials)(ranking.objective(trials).metric)
     return figure.update_yaxes(title={"text": score, "standoff": 8}, col=1)
 
 
 def _trials(trials: pd.DataFrame, panel: Panel, marker: dict[str, Any]) -> go.Scatter:
-    """As they are, whatever else they chose."""
+    """Return the trials' own scores by a choice, whatever their other choices."""
     has = trials[panel.choice].notna()
-    having, metric = trials[has], compare.objective(trials).metric
+    having, metric = trials[has], ranking.objective(trials).metric
     if not isinstance(marker["color"], str):
         marker = marker | {"color": marker["color"][has]}
     return go.Scatter(
-        x=[compare.text(value) if panel.of.choices else value for value in having[panel.choice]],
+        x=[ranking.text(value) if panel.of.choices else value for value in having[panel.choice]],
         y=having[metric].astype(float),
         mode="markers",
         marker=marker,
@@ -100,17 +107,17 @@ def _colour(one: Effect) -> str:
 
 
 def _names(one: Effect, score: str) -> list[go.Scatter]:
-    """A point for each value, with its interval."""
+    """Return one point for each value, with its interval."""
     points = one.points
     reach = {"array": [p.high - p.score for p in points], "arrayminus": [p.score - p.low for p in points]}
     hovers = [
-        f"<b>{one.choice} {compare.text(p.value)}</b><br>{score} {p.score:.4f} ({p.low:.4f} to {p.high:.4f})"
+        f"<b>{one.choice} {ranking.text(p.value)}</b><br>{score} {p.score:.4f} ({p.low:.4f} to {p.high:.4f})"
         f"<br>{p.trials} trials<extra></extra>"
         for p in points
     ]
     return [
         go.Scatter(
-            x=[compare.text(p.value) for p in points],
+            x=[ranking.text(p.value) for p in points],
             y=[p.score for p in points],
             mode="markers",
             marker={"color": _colour(one), "size": 9},
@@ -121,7 +128,7 @@ def _names(one: Effect, score: str) -> list[go.Scatter]:
 
 
 def _curve(one: Effect, score: str) -> list[go.Scatter]:
-    """A line, and its interval as a band."""
+    """Return a line, and its interval as a band."""
     x = [float(str(point.value)) for point in one.points]
     edges = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip"}
     band = "rgba(0,114,178,0.18)" if one.matters else "rgba(140,146,155,0.18)"
@@ -139,10 +146,12 @@ def _curve(one: Effect, score: str) -> list[go.Scatter]:
 
 
 def loss_by_freezing(trials: pd.DataFrame) -> go.Figure:
-    """The scores of finished trials by loss, apart for frozen and fine-tuned encoders: every trial a point, a box for
-    its quarters."""
-    metric = compare.objective(trials).metric
-    finished = compare.originals(trials)
+    """Draw the scores of finished trials by loss, separately for frozen and fine-tuned encoders.
+
+    Each trial is a point; the boxes show the quartiles.
+    """
+    metric = ranking.objective(trials).metric
+    finished = ranking.originals(trials)
     finished = finished[(finished["state"] == "COMPLETE") & finished[metric].notna()]
     figure = theme.figure(360, "", labels(trials)(metric))
     losses = sorted(finished["loss"].unique())

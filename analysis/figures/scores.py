@@ -1,18 +1,19 @@
-"""How good the best is: score by score, class by class, image by image."""
+"""Figures of how good the best trials are: score by score, seed by seed, image by image."""
 
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis import compare, theme
-from analysis.measures import label
+from analysis import ranking
+from analysis.figures import theme
+from analysis.scores.labels import label
 
 SEED_GAP = 0.2
-"""Between the seeds of a finalist, where two finalists are 1 apart."""
+"""The distance between the seeds of a finalist; two finalists are 1 apart."""
 
 
 def radar(trials: pd.DataFrame) -> go.Figure:
-    """Every score of the best trial and of the baselines, on one split."""
-    scores, looks = compare.radar_scores(trials), theme.looks(trials)
+    """Draw every score of the best trial and of the baselines, all on the same split."""
+    scores, looks = ranking.radar_scores(trials), theme.looks(trials)
     figure = theme.figure(400)
     names = [str(name) for name in scores]
     for trial in sorted(scores.index, key=lambda number: looks[number].rank):
@@ -32,8 +33,8 @@ def radar(trials: pd.DataFrame) -> go.Figure:
 
 
 def image_scores(counts: pd.DataFrame) -> go.Figure:
-    """How one trial's IoU spreads over the images of a split, from `analysis.load.counts`."""
-    values = compare.image_iou(counts)
+    """Draw how one trial's IoU varies over the images of a split, from `analysis.load.counts`."""
+    values = ranking.image_iou(counts)
     figure = theme.figure(320, "IoU of an image", "images")
     figure.add_histogram(
         x=values,
@@ -52,8 +53,10 @@ def image_scores(counts: pd.DataFrame) -> go.Figure:
 
 
 def seed_scores(scores: pd.DataFrame) -> go.Figure:
-    """Each finalist's score with each seed that it was trained with, and the interval over the images, from
-    `analysis.standings.seed_scores`: the seed that the search tried is filled."""
+    """Draw each finalist's score with each of its training seeds, and the intervals over the images.
+
+    `scores` is the table of `analysis.finalists.standings.seed_scores`. The seed that the search tried is filled.
+    """
     names = scores["finalist"].unique().tolist()
     order, many = scores.groupby("finalist").cumcount(), scores.groupby("finalist")["seed"].transform("count")
     place = scores["finalist"].map(names.index) + SEED_GAP * (order - (many - 1) / 2)
@@ -76,8 +79,11 @@ def seed_scores(scores: pd.DataFrame) -> go.Figure:
 
 
 def finalist_scores(images: pd.DataFrame) -> go.Figure:
-    """How the IoU of single images spreads, finalist by finalist, from `analysis.standings.image_scores`: a box for the
-    quarters of the images, points for those far out."""
+    """Draw how each finalist's IoU varies over the images.
+
+    `images` is the table of `analysis.finalists.standings.image_scores`. Boxes show the quartiles of the images, points
+    the outliers.
+    """
     figure = theme.figure(120 + 46 * images["finalist"].nunique(), "IoU of an image", "")
     for name, rows in images.groupby("finalist", sort=False):
         figure.add_box(

@@ -1,10 +1,10 @@
-"""RESULTS.md with its tables and figures, from the records that lie beside this file.
+"""Make RESULTS.md with its tables and figures from the records that lie beside this file.
 
     python -m analysis.results                      everything, made anew; figures need Chrome or Chromium
     python -m analysis.results --keep STUDY TOPIC   first take a study's records in: no weights, no images
 
-A topic is a folder here: `learned.md` in a person's words, its first line the title; the specs; `records/<study>`. What
-is made of them: `figures/`, a table of trials for each study, and the topic's section of RESULTS.md.
+A topic is a folder here. It holds `learned.md` (written by a person; its first line is the title), the specs, and
+`records/<study>`. Made from these are `figures/`, a table of trials per study, and the topic's section of RESULTS.md.
 """
 
 import sys
@@ -13,20 +13,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from analysis import ensembles, finalists_text, images, load, report, table, views
-from analysis.hard import lacking
-from analysis.sealed import NotComparable, default_score, finalists, place
-from analysis.standings import Standing, pairs, standings
-from study.arguments import ArgumentParser
-from study.records import ENSEMBLES, write_record
-from study.redact import complain
-from study.store import Store, StoreError
+from analysis import load, table
+from analysis.finalists import sealed
+from analysis.finalists.sealed import default_score, finalists, place
+from analysis.finalists.standings import Standing, lacking, over_seeds, pairs, standings, title
+from analysis.report import browser, page, views
+from seg.cli import ArgumentParser, status_of
+from study.store import Store
+from study.store.records import ENSEMBLES, write_record
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "RESULTS.md"
 LEARNED, RECORDS, FIGURES = "learned.md", "records", "figures"
-SHOWN = ("history", "importance", "choice_effects", "seed_scores", "finalist_scores")
-"""Figures of a study that are in the page; the others lie beside them."""
+FIGURES_SHOWN = ("history", "importance", "choice_effects", "seed_scores", "finalist_scores")
+"""Figures of a study that RESULTS.md shows; the others lie beside them in the folder."""
 COUNTS = ("test_counts", "val_counts")
 INTRODUCTION = """# Results
 
@@ -37,7 +37,10 @@ study; every table and figure is made from the records in [analysis/results](ana
 
 
 def keep(study: str, topic: str) -> Path:
-    """Its records, the counts of its finalists, its ensembles; without what tells of the machine's folders."""
+    """Copy a study's records, finalists' counts, and ensembles into a topic, and return the new folder.
+
+    The machine's host name and folders are left out of study.json.
+    """
     opened = load.open_study(study)
     target = HERE / topic / RECORDS / str(opened.info["name"])
     source, kept = opened.store, Store(str(target))
@@ -54,7 +57,7 @@ def keep(study: str, topic: str) -> Path:
 
 
 def section(topic: Path) -> Iterator[str]:
-    """Of RESULTS.md; writes tables and figures beside the records."""
+    """Yield a topic's section of RESULTS.md, and write its tables and figures beside the records."""
     title, _, learned = (topic / LEARNED).read_text().partition("\n")
     studies = [load.open_study(str(path)) for path in sorted((topic / RECORDS).iterdir())]
     yield f"## {title.lstrip('# ')}\n"
@@ -69,14 +72,14 @@ def _standings(studies: Sequence[load.Study]) -> Iterator[str]:
         return
     name = default_score(studies[0], found)
     tested = pairs(found, name)
-    yield f"{finalists_text.title(name, place(found), len(found[0].ids)).capitalize()}:\n"
+    yield f"{title(name, place(found), len(found[0].ids)).capitalize()}:\n"
     yield "| study | trial | score | interval | over its seeds | ties | what it is |\n|---|---|---:|---|---|---|---|"
     yield from map(_line, standings(found, name, tested))
     yield "\nTwo that share a letter under *ties* are not told apart (permutation test over images, Holm, 5 %).\n"
 
 
 def _line(row: Standing) -> str:
-    interval, over = f"{row.low:.4f} to {row.high:.4f}", finalists_text.over_seeds(row)
+    interval, over = f"{row.low:.4f} to {row.high:.4f}", over_seeds(row)
     return f"| {row.study} | {row.trial} | {row.score:.4f} | {interval} | {over} | {row.ties} | {row.source} |"
 
 
@@ -84,22 +87,22 @@ def _of_study(topic: Path, opened: load.Study) -> Iterator[str]:
     info, name = opened.info, str(opened.info["name"])
     rows = load.trials(opened)
     (topic / f"{name}.csv").write_text(table.to_csv(rows))
-    drawn = report.drawings([views.view(opened)])
-    images.save(drawn, topic / FIGURES / name, formats=("png",))
+    drawn = page.drawings([views.view(opened)])
+    browser.save(drawn, topic / FIGURES / name, formats=("png",))
     place = topic.relative_to(PAGE.parent)
     yield f"### {name}\n"
     yield "\n".join(f"    {command}" for command in _commands(info, opened)) + "\n"
     yield f"{_cost(info, rows['train_seconds'].sum())} Table: [{name}.csv]({place}/{name}.csv).\n"
     if found := finalists([opened]):
         yield f"On the test split, {lacking(found, default_score(opened, found))}.\n"
-    shown = [key for key in SHOWN if key in drawn]
+    shown = [key for key in FIGURES_SHOWN if key in drawn]
     yield "\n".join(f"![{name}: {key}]({place}/{FIGURES}/{name}/{key}.png)" for key in shown) + "\n"
 
 
 def _commands(info: dict[str, Any], opened: load.Study) -> Iterator[str]:
-    """By which each of its rows was had."""
+    """Yield the commands that produced the study's rows."""
     yield info["command"]
-    for one in ensembles.ensembles(opened):
+    for one in sealed.ensembles(opened):
         flips = " --flips" if one.flips else ""
         yield f"python -m study.ensemble studies/{info['name']} --trials {' '.join(map(str, one.trials))}{flips}"
 
@@ -115,20 +118,23 @@ def _cost(info: dict[str, Any], train_seconds: float) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = ArgumentParser(prog="python -m analysis.results", description="RESULTS.md, made anew from its records.")
-    parser.add_argument("--keep", nargs=2, metavar=("STUDY", "TOPIC"), help="first take a study's records in")
-    given = parser.parse_args(arguments)
-    try:
-        if given.keep:
-            print(f"kept: {keep(*given.keep)}")
-        topics = sorted(path.parent for path in HERE.glob(f"*/{LEARNED}"))
-        lines = [line for topic in topics for line in section(topic)]
-        PAGE.write_text("\n".join([INTRODUCTION, *lines]))
-    except (load.StudyNotFound, NotComparable, StoreError, images.DrawingError) as error:
-        complain(error)
-        return 2
+    given = parser().parse_args(arguments)
+    return status_of(lambda: _make(given.keep))
+
+
+def parser() -> ArgumentParser:
+    p = ArgumentParser("analysis.results", "Make RESULTS.md from its records.", "--keep studies/first losses")
+    p.add_argument("--keep", nargs=2, metavar=("STUDY", "TOPIC"), help="first add a study's records to a topic")
+    return p
+
+
+def _make(kept: Sequence[str] | None) -> None:
+    if kept:
+        print(f"kept: {keep(*kept)}")
+    topics = sorted(path.parent for path in HERE.glob(f"*/{LEARNED}"))
+    lines = [line for topic in topics for line in section(topic)]
+    PAGE.write_text("\n".join([INTRODUCTION, *lines]))
     print(f"{PAGE.name}: {len(topics)} topics")
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Datasets as lists of samples: each dataset is one file with one function, registered in DATASETS.
 
-To add a dataset, write a file beside this one with a function `load(data_dir, download=True) -> Dataset`
-and name it in DATASETS.
+To add a dataset, write a file beside this one with a function `load(data_dir, download=True) -> Dataset` and register
+it in DATASETS.
 """
 
 import re
@@ -9,8 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from seg import split
-from seg.data import coco, folder, isic, pets, phantom
+from seg.data import coco, folder, isic, pets, phantom, split
 from seg.data.sample import DataError, Dataset, MissingData, Sample
 
 __all__ = ["DATASETS", "DataError", "Dataset", "MissingData", "Sample", "downloadable", "load", "parse"]
@@ -32,10 +31,10 @@ DATASETS: dict[str, Loader] = {
 
 
 def load(name: str, data_dir: Path | str, download: bool = True) -> Dataset:
-    """The dataset `name` found under `data_dir`; `isic2016:150` is isic2016 with 150 of its training images.
+    """Load the dataset `name` from `data_dir`; `isic2016:150` is isic2016 with 150 of its training images.
 
-    Where it is missing it is downloaded there, or with `download=False` MissingData is raised.
-    ValueError for an unknown name, DataError for bad files, or a number of images that it has not.
+    A missing dataset is downloaded there. Raises MissingData if that fails or `download` is false.
+    Raises ValueError for an unknown name. Raises DataError for bad files or an impossible number of images.
     """
     known, train_images = parse(name)
     dataset = DATASETS[known](Path(data_dir), download=download)
@@ -43,13 +42,15 @@ def load(name: str, data_dir: Path | str, download: bool = True) -> Dataset:
 
 
 def downloadable(name: str) -> bool:
-    """Whether a dataset that is missing can be downloaded. A user's own cannot."""
+    """Whether a missing dataset can be downloaded; a user's own cannot."""
     return parse(name)[0] != folder.NAME
 
 
 def parse(name: str) -> tuple[str, int | None]:
-    """A name in DATASETS, and how many of its training images are asked for; None: all. ValueError for an
-    unknown name, DataError for what is no number."""
+    """Split `name` into a name in DATASETS and the number of training images asked for; None means all.
+
+    Raises ValueError for an unknown name and DataError for a count that is not a positive whole number.
+    """
     known, colon, count = name.partition(":")
     if known not in DATASETS:
         raise ValueError(f"dataset: {name!r} is not known; choose from {', '.join(DATASETS)}")

@@ -1,9 +1,12 @@
-"""Five classes of COCO (Lin et al. 2014, arXiv:1405.0312), read with pycocotools: the published system R2's data."""
+"""The five COCO classes of the published system R2, read with pycocotools (Lin et al. 2014, arXiv:1405.0312)."""
 
 import contextlib
 import hashlib
 import io
 import json
+import math
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,11 +15,95 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from seg import split
-from seg.data.coco_outlines import Outline, usable_outlines
+from seg.data import split
 from seg.data.download import Archive, fetch
 from seg.data.image_file import image_size_hw, read_image, reading
 from seg.data.sample import DataError, Dataset
+
+
+@dataclass(frozen=True)
+class Outline:
+    """One object's outline: polygons of [x0, y0, x1, y1, ...] in pixels, or a run-length code."""
+
+    category: int
+    segmentation: Any
+
+    def encoded(self, size_hw: tuple[int, int]) -> Any:
+        """Return the outline as the compressed run-length code that pycocotools decodes."""
+        if isinstance(self.segmentation, dict) and not isinstance(self.segmentation["counts"], list):
+            return self.segmentation  # already compressed
+        coded = coco_mask.frPyObjects(self.segmentation, *size_hw)
+        return coco_mask.merge(coded) if isinstance(self.segmentation, list) else coded
+
+
+def usable_outlines(
+    content: Mapping[str, Any], categories: set[int], source: str, skipped: list[str]
+) -> dict[int, list[Outline]]:
+    """Return the outlines of the wanted categories by image id, without crowds.
+
+    Each annotation or polygon that cannot be used adds a line to `skipped`; the line names `source`.
+    """
+    sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
+    found: dict[int, list[Outline]] = defaultdict(list)
+    for annotation in content["annotations"]:
+        if annotation.get("category_id") not in categories or annotation.get("iscrowd", 0):
+            continue
+        place = f"{source}: annotation {annotation.get('id')} of image {annotation.get('image_id')}"
+        if annotation.get("image_id") not in sizes:
+            skipped.append(f"{place}: no such image")
+            continue
+        kept = _kept(annotation.get("segmentation"), sizes[annotation["image_id"]], place, skipped)
+        if kept:
+            found[annotation["image_id"]].append(Outline(annotation["category_id"], kept))
+    return dict(found)
+
+
+def _kept(segmentation: Any, size_hw: tuple[int, int], place: str, skipped: list[str]) -> Any:
+    """Return the part of an annotation's segmentation that can be drawn; None or [] if nothing can be."""
+    if isinstance(segmentation, dict):
+        if _is_code(segmentation, size_hw):
+            return segmentation
+        skipped.append(f"{place}: its run-length code is damaged or not of the image's size")
+        return None
+    if not isinstance(segmentation, list) or not segmentation:
+        skipped.append(f"{place}: no polygon")
+        return None
+    kept = []
+    for polygon in segmentation:
+        if reason := _problem(polygon, size_hw):
+            skipped.append(f"{place}: {reason}")
+        else:
+            kept.append(polygon)
+    return kept
+
+
+def _is_code(segmentation: dict[str, Any], size_hw: tuple[int, int]) -> bool:
+    """Whether a run-length code covers every pixel of the image and marks at least one as inside."""
+    counts = segmentation.get("counts")
+    if list(segmentation.get("size", [])) != list(size_hw) or not isinstance(counts, str | list):
+        return False
+    try:
+        if isinstance(counts, list) and sum(counts) != math.prod(size_hw):  # pycocotools accepts too few
+            return False
+        return bool(coco_mask.decode(Outline(0, segmentation).encoded(size_hw)).any())
+    except (ValueError, TypeError, OverflowError):
+        return False
+
+
+def _problem(polygon: Any, size_hw: tuple[int, int]) -> str:
+    """Return why a polygon outlines nothing; an empty string if it outlines something."""
+    if not isinstance(polygon, list) or not all(isinstance(v, int | float) and math.isfinite(v) for v in polygon):
+        return "a polygon that is not a list of numbers"
+    if len(polygon) < 6 or len(polygon) % 2:
+        return f"a polygon of {len(polygon)} numbers; three points have 6"
+    x, y = np.array(polygon[::2], float), np.array(polygon[1::2], float)
+    height, width = size_hw
+    if x.max() <= 0 or y.max() <= 0 or x.min() >= width or y.min() >= height:
+        return "a polygon outside the image"
+    if abs(x @ np.roll(y, 1) - y @ np.roll(x, 1)) / 2 == 0:
+        return "a polygon without area"
+    return ""
+
 
 NAME = "coco"
 PUBLISHED = "val2014"
@@ -25,10 +112,10 @@ ADDRESSES = (
     "http://images.cocodataset.org/annotations/annotations_trainval2014.zip",
 )
 CATEGORIES = {1: "person", 2: "bicycle", 3: "car", 4: "motorcycle", 5: "airplane"}
-"""COCO's category ids, which are the classes here too."""
+"""The names of COCO's category ids; the ids are also the class indices here."""
 OFFICIAL = "put the official one there"
 LIMIT = 8000
-"""Images that the published system took."""
+"""The number of images that the published system used; no more are loaded."""
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
 
 
@@ -47,11 +134,11 @@ class CocoSample:
         return content.hexdigest()
 
     def image(self, least: int | None = None) -> np.ndarray:
-        """Outlines are drawn on the pixels as they are stored: no turning by EXIF."""
+        """Return the pixels as stored, without EXIF rotation, because the outlines refer to those pixels."""
         return read_image(self.path, upright=False, least=least)
 
     def mask(self) -> np.ndarray:
-        """Where outlines overlap, the higher class is seen."""
+        """Draw the outlines as a mask; if outlines overlap, the higher class is on top."""
         found = image_size_hw(self.path, upright=False)
         if found != self.size_hw:
             given = "×".join(map(str, self.size_hw[::-1]))
@@ -63,11 +150,12 @@ class CocoSample:
 
 
 def load(data_dir: Path, download: bool = True) -> Dataset:
-    """Images with at least one of the five classes, of `val2014` where it is there, else of every split that is.
+    """Load the images with at least one of the five classes, from `val2014` if it is there, else from every split.
 
-    Split 8 : 1 : 1 by a hash of the image id. Crowds are dropped, and what is no outline, see Dataset.skipped.
-    Where `<data_dir>/coco` is missing it is downloaded; MissingData where that fails or `download` is false.
-    DataError where the annotations are not COCO's or lack a category.
+    The images are split 8 : 1 : 1 by a hash of the image id. Crowds are dropped; Dataset.skipped lists annotations that
+    are not outlines and images without a file.
+    If `<data_dir>/coco` is missing, it is downloaded. Raises MissingData if that fails or `download` is false.
+    Raises DataError if the annotations are not COCO's or lack a category.
     """
     root = data_dir / NAME
     if not root.is_dir() or not any(root.iterdir()):
@@ -89,7 +177,7 @@ def load(data_dir: Path, download: bool = True) -> Dataset:
 
 
 def _folders(root: Path) -> list[str]:
-    """Splits with annotations and images."""
+    """Return the splits that have both annotations and images; only `val2014` if it is one of them."""
     annotated = sorted(p.stem.removeprefix("instances_") for p in (root / "annotations").glob("instances_*.json"))
     present = [name for name in annotated if (root / name).is_dir()]
     if not present:
@@ -117,9 +205,9 @@ def _samples(root: Path, folder: str, skipped: list[str]) -> list[CocoSample]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """DataError where it is not a COCO annotation file with the five categories."""
+    """Read a COCO annotation file. Raises DataError if it is not one or lacks one of the five categories."""
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports its progress there
+        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
             content = COCO(str(path)).dataset
         images, categories = content["images"], {c["id"]: c["name"] for c in content["categories"]}
         bad = next((image for image in images if not _describes(image)), None)
@@ -137,7 +225,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _describes(image: dict[str, Any]) -> bool:
-    """The file may lie in a folder below the split's own, not elsewhere."""
+    """Whether an image entry has an id, a size, and a file path inside the split's own folder."""
     numbers = (image.get(key) for key in ("id", "height", "width"))
     if not all(isinstance(number, int) for number in numbers) or not isinstance(image.get("file_name"), str):
         return False
@@ -146,7 +234,7 @@ def _describes(image: dict[str, Any]) -> bool:
 
 
 def _divided(samples: list[CocoSample]) -> list[CocoSample]:
-    """8 : 1 : 1 in the order given; of few images, one at least to validate and one to test."""
+    """Split 8 : 1 : 1 in the given order; of two images or more, at least one tests and one validates."""
     part = max(round(len(samples) * SHARES["test"]), 1)
     names = ["test"] * part + ["val"] * part + ["train"] * max(len(samples) - 2 * part, 0)
     return [replace(sample, split=name) for sample, name in zip(samples, names, strict=False)]

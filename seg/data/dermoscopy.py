@@ -1,7 +1,7 @@
-"""Drawing images that look somewhat like dermoscopy: a skin lesion, and all that disturbs segmenting it.
+"""Synthetic images that resemble dermoscopy: a skin lesion, and everything that makes it hard to segment.
 
-Every function draws its randomness from the generator it is given, so a picture is a function of a seed.
-Colours are RGB in [0, 1], float32; lengths are in units of the image's shorter side unless they say pixels.
+Every function takes its randomness from the given generator, so a seed determines the picture.
+Colours are float32 RGB in [0, 1]; lengths are in units of the image's shorter side unless they say pixels.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Colour = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Kind:
-    """A family of lesions. `colours`: two ends between which its pigment varies."""
+    """A family of lesions, whose pigment varies between the two `colours`."""
 
     name: str
     colours: tuple[Colour, Colour]
@@ -42,7 +42,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Blotch:
-    """A family of round things in the picture that are no lesion."""
+    """A family of round objects in the picture that are not lesions."""
 
     name: str
     colour: Colour
@@ -59,7 +59,7 @@ BLOTCHES = (
 
 
 def draw_shape(rng: np.random.Generator, kind: Kind, size_hw: tuple[int, int]) -> Shape:
-    """An ellipse whose border is bent at low frequencies and frayed at high ones."""
+    """Draw an ellipse whose border is bent at low frequencies and frayed at high ones."""
     radius = float(np.exp(rng.uniform(np.log(0.16), np.log(0.46))))
     y_HW, x_HW = _coordinates(size_hw)
     reach_y, reach_x = (max(0.04, 0.8 * (side / min(size_hw) / 2 - radius)) for side in size_hw)
@@ -76,7 +76,7 @@ def draw_shape(rng: np.random.Generator, kind: Kind, size_hw: tuple[int, int]) -
 
 
 def draw_skin(rng: np.random.Generator, size_hw: tuple[int, int]) -> np.ndarray:
-    """(H, W, 3): one person's tone, reddened and lit unevenly."""
+    """Draw skin (H, W, 3) of one person's tone, unevenly reddened and lit."""
     tone = rng.uniform(0.0, 1.0)
     light, dark = np.array([0.93, 0.76, 0.68]), np.array([0.62, 0.44, 0.34])
     image = light + tone * (dark - light) + rng.normal(0, 0.02, 3)
@@ -87,7 +87,7 @@ def draw_skin(rng: np.random.Generator, size_hw: tuple[int, int]) -> np.ndarray:
 
 
 def add_lesion(rng: np.random.Generator, image: np.ndarray, shape: Shape, kind: Kind) -> np.ndarray:
-    """Pigment over the skin: two colours in patches, a soft border, sometimes fading to one side."""
+    """Add pigment to the skin: two colours in patches, a soft border, and sometimes a fading to one side."""
     size_hw = (image.shape[0], image.shape[1])
     strength = float(np.clip(rng.lognormal(np.log(0.78), 0.3), 0.35, 0.97))
     softness = rng.uniform(0.008, 0.045) * min(1.0, shape.radius / 0.15)
@@ -101,7 +101,7 @@ def add_lesion(rng: np.random.Generator, image: np.ndarray, shape: Shape, kind: 
 
 
 def add_blotches(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """Things that are no lesion: see BLOTCHES."""
+    """Add round objects that are not lesions: see BLOTCHES."""
     size_hw = (image.shape[0], image.shape[1])
     y_HW, x_HW = _coordinates(size_hw)
     for blotch in BLOTCHES:
@@ -115,7 +115,7 @@ def add_blotches(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
 
 
 def add_hair(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """Curved dark or blond hairs, none on most skins, many on some; drawn at four times the size."""
+    """Add curved dark or blond hairs, drawn at four times the size; some skins have none and some have many."""
     height, width = image.shape[:2]
     scale = 4
     sheet = Image.new("L", (scale * width, scale * height))
@@ -130,7 +130,7 @@ def add_hair(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
 
 
 def add_optics(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """What the instrument adds: a vignette, round and black on some, gel reflections, a colour cast, noise."""
+    """Add the instrument's effects: a vignette (round and black on some), gel reflections, a colour cast, and noise."""
     size_hw = (image.shape[0], image.shape[1])
     y_HW, x_HW = _coordinates(size_hw)
     from_axis_HW = np.hypot(y_HW - rng.normal(0, 0.06), x_HW - rng.normal(0, 0.06))
@@ -144,19 +144,19 @@ def add_optics(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
 
 
 def to_bytes(image: np.ndarray) -> np.ndarray:
-    """[0, 1] floats, clipped, to uint8."""
+    """Clip floats to [0, 1] and convert them to uint8."""
     return np.round(255 * np.clip(image, 0, 1)).astype(np.uint8)
 
 
 def _coordinates(size_hw: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """y (H, 1) and x (1, W) of the pixel centres from the middle, in units of the shorter side."""
+    """Return y (H, 1) and x (1, W) of the pixel centres from the middle, in units of the shorter side."""
     height, width = size_hw
     y, x = np.arange(height) + 0.5 - height / 2, np.arange(width) + 0.5 - width / 2
     return y[:, None] / min(size_hw), x[None, :] / min(size_hw)
 
 
 def _clouds(rng: np.random.Generator, size_hw: tuple[int, int], cell_pixels: int) -> np.ndarray:
-    """(H, W) smooth noise of zero mean and roughly unit deviation that varies over `cell_pixels`."""
+    """Return (H, W) smooth noise of zero mean and roughly unit deviation that varies over `cell_pixels`."""
     height, width = size_hw
     rows, columns = height // cell_pixels + 3, width // cell_pixels + 3
     coarse = Image.fromarray(rng.normal(0, 1.25, (rows, columns)).astype(np.float32))
@@ -165,7 +165,7 @@ def _clouds(rng: np.random.Generator, size_hw: tuple[int, int], cell_pixels: int
 
 
 def _network(rng: np.random.Generator, size_hw: tuple[int, int]) -> np.ndarray:
-    """(H, W) in [0, 1]: a warped net, 1 on its strands."""
+    """Return a warped net, (H, W) in [0, 1], which is 1 on its strands."""
     y_HW, x_HW = _coordinates(size_hw)
     warp_y, warp_x = (0.03 * _clouds(rng, size_hw, cell_pixels=10) for _ in range(2))
     waves = 2 * np.pi * rng.uniform(8, 14)
@@ -173,7 +173,7 @@ def _network(rng: np.random.Generator, size_hw: tuple[int, int]) -> np.ndarray:
 
 
 def _fading(rng: np.random.Generator, shape: Shape) -> np.ndarray:
-    """(H, W) in [0.3, 1]: the pigment's loss from one side of the lesion to the other."""
+    """Return how much pigment remains, fading from one side of the lesion to the other: (H, W) in [0.3, 1]."""
     y_HW, x_HW = _coordinates(shape.size_hw)
     turn = rng.uniform(0, 2 * np.pi)
     along_HW = x_HW * np.cos(turn) + y_HW * np.sin(turn)
@@ -182,7 +182,7 @@ def _fading(rng: np.random.Generator, shape: Shape) -> np.ndarray:
 
 
 def _curve(rng: np.random.Generator, direction: float) -> np.ndarray:
-    """(24, 2) x and y in [0, 1] along a parabola."""
+    """Return 24 points along a parabola: (24, 2), x and y in units of the image's width and height."""
     start, length = rng.uniform(-0.1, 1.1, 2), rng.uniform(0.3, 1.1)
     along = np.array([np.cos(direction), np.sin(direction)])
     t = np.linspace(-0.5, 0.5, 24)[:, None]

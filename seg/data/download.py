@@ -1,4 +1,4 @@
-"""Archives downloaded and unpacked into a dataset's folder: all of them or nothing, going on where it broke off."""
+"""The download of a dataset's archives into its folder: all of them or nothing, and resumed after an interruption."""
 
 import fcntl
 import gzip
@@ -19,14 +19,16 @@ from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from tqdm import tqdm
-
+from seg.cli import byte_progress
 from seg.data.sample import MissingData
 
 TIMEOUT_SECONDS = 30
 CHUNK_BYTES = 1 << 20
 ATTEMPTS = 5
-"""Of one download, as long as the server was reached once; each goes on from the last byte that came."""
+"""The most attempts at one download; each resumes after the last byte that arrived.
+
+An attempt that cannot reach the server is the last one.
+"""
 PAUSE_SECONDS = 1.0
 
 
@@ -36,9 +38,12 @@ class Archive:
 
     address: str
     folder: str = ""
-    """Folder of the dataset that its files go into, without the archive's own folders; empty: as in the archive."""
+    """The folder of the dataset that receives the files.
+
+    The archive's own folders are dropped; if this is an empty string, they are kept.
+    """
     md5: str = ""
-    """Of the file, where its publisher says it."""
+    """The MD5 of the file, if its publisher states it."""
 
     @property
     def name(self) -> str:
@@ -46,7 +51,10 @@ class Archive:
 
 
 def fetch(dataset: str, archives: Sequence[Archive], root: Path, allowed: bool, by_hand: str) -> None:
-    """Download a dataset into `root`. MissingData where that is not allowed or fails; it says what to do by hand."""
+    """Download a dataset into `root`.
+
+    Raises MissingData if that is not allowed or fails; the error says what to do by hand.
+    """
     if not allowed:
         raise MissingData(f"{root}: the dataset {dataset} is not there; let it be downloaded, or {by_hand}")
     try:
@@ -58,8 +66,9 @@ def fetch(dataset: str, archives: Sequence[Archive], root: Path, allowed: bool, 
 def fetch_archives(archives: Sequence[Archive], root: Path) -> None:
     """Unpack each archive into `root`, which appears by one rename once everything is unpacked.
 
-    What has come stays in `<root>.download` when this is interrupted, and is not downloaded again. Where another
-    process is at it, this one waits, and has nothing left to do. OSError says which address could not be had.
+    After an interruption, the files that arrived stay in `<root>.download` and are not downloaded again. If another
+    process is already downloading, this one waits until it is done. Raises OSError with the address that could not be
+    downloaded.
     """
     store = root.with_name(f"{root.name}.download")
     with _lock_file(store) as lock:
@@ -75,25 +84,25 @@ def _lock_file(store: Path) -> IO[bytes]:
         try:
             return (store / "lock").open("ab")
         except FileNotFoundError:
-            continue  # another process has finished and removed the folder just now
+            continue  # another process has just finished and removed the folder
 
 
 def _fetch_all(archives: Sequence[Archive], store: Path, root: Path) -> None:
     unpacked = store / "unpacked"
-    shutil.rmtree(unpacked, ignore_errors=True)  # of a run that was killed
+    shutil.rmtree(unpacked, ignore_errors=True)  # left by a run that was killed
     try:
         for archive in archives:
             _download(archive, store / archive.name)
             _unpack(store / archive.name, unpacked, archive.folder)
         if root.is_dir():
-            root.rmdir()  # an empty one; OSError where files have appeared meanwhile
+            root.rmdir()  # it was empty; raises OSError if files have appeared since
         os.replace(unpacked, root)
     finally:
         shutil.rmtree(unpacked, ignore_errors=True)
 
 
 def _download(archive: Archive, path: Path) -> None:
-    """`path` exists afterwards only if every byte has arrived."""
+    """Download the archive to `path`, which exists afterwards only if every byte has arrived."""
     if path.exists():
         return
     with path.with_name(f"{path.name}.partial").open("ab") as partial:
@@ -113,7 +122,10 @@ def _download(archive: Archive, path: Path) -> None:
 
 
 def _receive(address: str, partial: IO[bytes]) -> None:
-    """Append what is missing. A server that knows no ranges, or has another file by now, starts from the beginning."""
+    """Append the missing bytes to `partial`.
+
+    The download restarts if the server does not support ranges or its file has changed.
+    """
     etag = Path(f"{partial.name}.etag")
     have = partial.seek(0, os.SEEK_END)
     headers = {"Range": f"bytes={have}-", "If-Range": etag.read_text()} if have and etag.exists() else {}
@@ -122,7 +134,7 @@ def _receive(address: str, partial: IO[bytes]) -> None:
     except urllib.error.HTTPError as error:
         if error.code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise
-        partial.truncate(0)  # nothing comes after what is here, and whether that is the file is not known
+        partial.truncate(0)  # the server has nothing after these bytes, and they may not be its file
         etag.unlink(missing_ok=True)
         raise OSError("the server has nothing more of it") from error
     with answer:
@@ -131,20 +143,18 @@ def _receive(address: str, partial: IO[bytes]) -> None:
             partial.truncate(0)
             etag.write_text(answer.headers.get("ETag") or answer.headers.get("Last-Modified") or "")
         size_bytes = have + int(answer.headers.get("Content-Length") or 0)
-        with _bar(PurePosixPath(address).name, have, size_bytes) as bar:
+        name = PurePosixPath(address).name
+        if not sys.stderr.isatty():
+            print(f"downloading {name} ({size_bytes / 1e6:.0f} MB)", file=sys.stderr)
+        with byte_progress() as bar:
+            task = bar.add_task(name, total=size_bytes or None, completed=have)
             while chunk := answer.read(CHUNK_BYTES):
-                bar.update(partial.write(chunk))
+                bar.advance(task, partial.write(chunk))
     partial.flush()
     arrived = os.fstat(partial.fileno()).st_size
     if size_bytes > have and arrived != size_bytes:
         raise OSError(f"{arrived} of {size_bytes} bytes arrived")
     etag.unlink(missing_ok=True)
-
-
-def _bar(name: str, have_bytes: int, size_bytes: int) -> tqdm:
-    if not sys.stderr.isatty():
-        print(f"downloading {name} ({size_bytes / 1e6:.0f} MB)", file=sys.stderr)
-    return tqdm(total=size_bytes or None, initial=have_bytes, desc=name, unit="B", unit_scale=True, disable=None)
 
 
 def _check_md5(archive: Archive, path: Path) -> None:
@@ -158,7 +168,7 @@ def _check_md5(archive: Archive, path: Path) -> None:
 
 
 def _unpack(archive: Path, root: Path, folder: str) -> None:
-    """Regular files only, and none outside `root`."""
+    """Unpack the regular files of `archive`. Raises OSError if a file would lie outside `root`."""
     root.mkdir(parents=True, exist_ok=True)
     try:
         for name, source in _members(archive):

@@ -1,10 +1,11 @@
 """A user's own images: `images/` and `masks/` with files of the same names.
 
-`splits.csv` (id,split) says which images train, validate and test; without it a fifth tests, by a hash of the name.
-`classes.txt` names the classes, one a line, background first; without it the masks say how many there are. Its line
-`255 ignored` says that 255 is no class, where the masks could be read otherwise.
+`splits.csv` (id,split) says which images train, validate and test; without it, a fifth are test images, chosen by a
+hash of the name. `classes.txt` names the classes, one per line, background first; without it, the masks say how many
+there are. Its line `255 ignored` says that 255 is not a class, for masks that could be read otherwise.
 """
 
+import csv
 import difflib
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,26 +17,88 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from seg.data import folder_splits, mask_convention
-from seg.data.file_sample import FileSample
-from seg.data.image_file import InColour, reading
+from seg.data import mask_convention, split
+from seg.data.image_file import IMAGE_SUFFIXES, FileSample, InColour, known_as, reading, try_all
 from seg.data.mask_convention import ClassList, Convention, MaskFile
-from seg.data.parallel import try_all
 from seg.data.sample import IGNORED, DataError, Dataset, MissingData, several
+
+TEST_SHARE = 0.2
+
+
+def of(path: Path, stems: Sequence[str]) -> dict[str, str]:
+    """Return `train`, `val` or `test` by stem; `path` is splits.csv, which need not exist.
+
+    Raises DataError if it is wrong, or if a study would lack images to train, validate or test.
+    """
+    found = _read(path, stems) if path.exists() else _hashed(stems)
+    _check_filled(path, found)
+    return found
+
+
+def _hashed(stems: Sequence[str]) -> dict[str, str]:
+    tested = set(split.cut(stems, TEST_SHARE, leaving=2))
+    # Hash again: the first hash of every image left is above the share that validates.
+    left = {f"train {stem}": stem for stem in stems if stem not in tested}
+    validating = {left[key] for key in split.cut(list(left), split.VALIDATION_SHARE)}
+    return {stem: "test" if stem in tested else "val" if stem in validating else "train" for stem in stems}
+
+
+def _read(path: Path, stems: Sequence[str]) -> dict[str, str]:
+    """Read splits.csv, which must list every image once and nothing else. Raises one DataError for all wrong lines."""
+    known, found, problems = set(stems), dict[str, str](), list[str]()
+    with reading(path), path.open(newline="", encoding="utf-8-sig") as file:
+        rows = csv.DictReader(file)
+        if not {"id", "split"} <= set(rows.fieldnames or ()):
+            raise DataError(f"{path}: its first line must name the columns id and split")
+        for row in rows:
+            place = f"{path}: line {rows.line_num}"
+            stem, name = _stem((row["id"] or "").strip(), known), (row["split"] or "").strip()
+            if stem not in known:
+                problems.append(f"{place}: {row['id']!r} is no image in images/; put it there or remove the line")
+            elif stem in found:
+                problems.append(f"{place}: {stem} is in {found[stem]} already; remove one of the lines")
+            elif name not in split.SPLITS:
+                problems.append(f"{place}: {name!r} is no split; choose from {', '.join(split.SPLITS)}")
+            found.setdefault(stem, name)
+    if missing := [stem for stem in stems if stem not in found]:
+        problems.append(f"{path}: {len(missing)} image(s) have no line, {missing[0]} among them; add them")
+    if problems:
+        raise DataError(problems[0]) if len(problems) == 1 else several(problems, "problems", f"Correct {path.name}.")
+    return found
+
+
+def _stem(given: str, known: set[str]) -> str:
+    """Return the stem that `given` means: `photo.jpg` means `photo`, unless an image's stem is `photo.jpg`."""
+    return Path(given).stem if given not in known and Path(given).suffix.lower() in IMAGE_SUFFIXES else given
+
+
+def _check_filled(path: Path, splits: Mapping[str, str]) -> None:
+    """Raise DataError if a study would lack images, before it trains for hours.
+
+    Without `val`, some of the `train` images validate.
+    """
+    counts = {name: list(splits.values()).count(name) for name in split.SPLITS}
+    if counts["test"] and counts["train"] >= (1 if counts["val"] else 2):
+        return
+    said = ", ".join(f"{count} {name}" for name, count in counts.items())
+    place = path if path.exists() else path.parent / "images"
+    raise DataError(f"{place}: {said}; a study needs images to train, to validate and to test, add some")
+
 
 NAME = "folder"
 KINDS = ("images", "masks")
 MAX_COLOURS = 64
-"""Masks with more are photographs, or were saved as JPEG."""
+"""The most colours in a mask; a file with more is a photograph, or was saved as JPEG."""
 COLOUR_FILES_READ = 50
 
 
 def load(data_dir: Path, download: bool = True) -> Dataset:
-    """The pairs of `<data_dir>/images` and `<data_dir>/masks`, or of those in `<data_dir>/folder`.
+    """Load the pairs of `<data_dir>/images` and `<data_dir>/masks`, or of the same folders in `<data_dir>/folder`.
 
-    Masks that hold nothing but 0 and 255 show a foreground; in all others the numbers are classes and 255 is ignored.
-    MissingData if there is no such folder. One DataError for everything that is wrong: images and masks that do not
-    pair up, masks that cannot be read or could be read in two ways, and mistakes in splits.csv and classes.txt.
+    Masks that hold only 0 and 255 show a foreground; in all others, the numbers are classes and 255 is ignored.
+    Raises MissingData if there is no such folder. Raises one DataError for everything that is wrong. These are images
+    and masks that do not pair up, masks that cannot be read or have two possible meanings, and mistakes in splits.csv
+    and classes.txt.
     """
     root = _root(data_dir)
     errors: list[DataError] = []
@@ -44,7 +107,7 @@ def load(data_dir: Path, download: bool = True) -> Dataset:
         _check_paired(root, images, masks)
     splits, listed = dict[str, str](), None
     with _collected(errors):
-        splits = folder_splits.of(root / "splits.csv", list(images))
+        splits = of(root / "splits.csv", list(images))
     with _collected(errors):
         listed = _class_list(root / "classes.txt")
     samples = [
@@ -77,7 +140,7 @@ def _root(data_dir: Path) -> Path:
 
 
 def _similar(path: Path) -> str:
-    """`; did you mean ...?`, if a folder beside it has nearly that name."""
+    """Return `; did you mean ...?` if a folder beside `path` has a similar name, else an empty string."""
     beside = [other.name for other in path.parent.iterdir() if other.is_dir()] if path.parent.is_dir() else []
     close = difflib.get_close_matches(path.name, beside, n=1)
     return f"; did you mean {path.parent / close[0]}?" if close else ""
@@ -85,7 +148,7 @@ def _similar(path: Path) -> str:
 
 @contextmanager
 def _collected(errors: list[DataError]) -> Iterator[None]:
-    """What is raised inside is one of several errors: go on, to find the others."""
+    """Append a DataError raised inside to `errors` and go on, to find the other errors."""
     try:
         yield
     except DataError as error:
@@ -113,7 +176,7 @@ def _check_paired(root: Path, images: dict[str, Path], masks: dict[str, Path]) -
 
 
 def _by_stem(folder: Path, errors: list[DataError]) -> dict[str, Path]:
-    """Every file counts, lest one of an unknown kind be passed over in silence."""
+    """Return the folder's files by stem, including those of unknown kinds, so that they are not skipped silently."""
     files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith((".", "Thumbs.db")))
     if not files:
         raise DataError(f"{folder}: holds no file; put your {folder.name} there")
@@ -142,7 +205,10 @@ def _class_list(path: Path) -> ClassList:
 def _convention(
     root: Path, samples: Sequence[FileSample], listed: ClassList | None, errors: list[DataError]
 ) -> Convention | None:
-    """What the masks' numbers mean, each mask read once. None if that is not certain: `errors` has why then."""
+    """Return what the masks' numbers mean, or None if that is not certain; `errors` then says why.
+
+    Each mask is read once.
+    """
     folder = root / "masks"
     surveyed = list(try_all(lambda sample: mask_convention.survey(sample.mask_path), samples, "masks", progress=True))
     failed = {s.mask_path: error for s, error in zip(samples, surveyed, strict=True) if isinstance(error, DataError)}
@@ -173,7 +239,7 @@ def _refuse_coloured(folder: Path, failed: Mapping[Path, DataError], count: int)
 
 
 def _colour_remedy(folder: Path, paths: Sequence[Path]) -> str:
-    """Which colours are in these files, as the command that makes numbers of them."""
+    """Return the advice for masks in colour: the command that turns the colours in these files into numbers."""
     found: set[str] = set()
     for path in paths[:COLOUR_FILES_READ]:
         with reading(path), Image.open(path) as file:
@@ -191,16 +257,19 @@ def _classes_of(convention: Convention, sample: FileSample) -> Callable[[np.ndar
     return _white if sample.mask_path in convention.white else _foreground
 
 
+@known_as("seg.data.folder", "_white")
 def _white(values_HW: np.ndarray) -> np.ndarray:
     return (values_HW != 0).astype(np.uint8)
 
 
+@known_as("seg.data.folder", "_foreground")
 def _foreground(values_HW: np.ndarray) -> np.ndarray:
     return (values_HW == IGNORED).astype(np.uint8)
 
 
+@known_as("seg.data.folder", "_within")
 def _within(names: tuple[str, ...], values_HW: np.ndarray) -> np.ndarray:
-    """As they are. ValueError for the first that is no class."""
+    """Return the values unchanged. Raises ValueError for the first value that is not a class."""
     strange = values_HW[(values_HW >= len(names)) & (values_HW != IGNORED)]
     if strange.size:
         raise ValueError(

@@ -1,30 +1,47 @@
-"""Image and mask files as arrays, upright and in 8 bits; what cannot be read without loss is refused by name."""
+"""Image and mask files as upright 8-bit arrays; a file that cannot be read without loss is refused by name."""
 
-from collections.abc import Iterator
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from seg.data.sample import UNREADABLE, DataError
+from seg.cli import track
+from seg.data.sample import UNREADABLE, DataError, Sample, several
 
 WIDE = ("I", "F")
-"""Beginnings of Pillow's modes of more than 8 bits a channel."""
+"""The prefixes of Pillow's modes with more than 8 bits per channel."""
 MEDICAL = {".dcm": "DICOM", ".dicom": "DICOM", ".nii": "NIfTI", ".gz": "NIfTI", ".mha": "MetaImage", ".nrrd": "NRRD"}
 ORIENTATION = 0x0112
 ON_ITS_SIDE = (5, 6, 7, 8)
-"""EXIF orientations that exchange width and height."""
+"""The EXIF orientations that exchange width and height."""
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"}
+
+F = TypeVar("F", bound=Callable[..., np.ndarray])
+NAMES: dict[Callable[..., np.ndarray], tuple[str, ...]] = {}
+"""The name of each function from mask values to classes, as used in the keys of packs.
+
+Never change a name: every pack of that kind would be built again.
+"""
+Item = TypeVar("Item", bound=Sample)
+Result = TypeVar("Result")
+REMEDY = "Repair or remove them; `python -m study.check SPEC --data DIR` lists them all."
 
 
 class InColour(ValueError):
-    """A mask file holds colours, not numbers."""
+    """The error for a mask file that holds colours instead of numbers."""
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Whatever goes wrong with the file inside becomes a DataError that names it."""
+    """Turn an error in reading the file into a DataError that names the file."""
     try:
         yield
     except FileNotFoundError as error:
@@ -38,11 +55,13 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def read_image(path: Path, upright: bool = True, least: int | None = None) -> np.ndarray:
-    """(H, W, 3) uint8 RGB. `upright`: turned as its EXIF orientation says. `least`: a JPEG may come at 1/2, 1/4 or 1/8
-    of its size, as long as both sides have so many pixels, from as many of its coefficients.
+    """Read an image as (H, W, 3) uint8 RGB.
 
-    Gray, palette and CMYK images become RGB; an alpha channel is left out, its colours stay as they are stored.
-    DataError for pixels of more than 8 bits: which of their range matters is not for a reader of files to guess.
+    `upright`: rotate the image as its EXIF orientation says. `least`: a JPEG may be decoded at 1/2, 1/4 or 1/8 of its
+    size, from that share of its coefficients. Both sides then still have at least `least` pixels.
+
+    Gray, palette and CMYK images become RGB. An alpha channel is dropped; the colours stay as they are stored. Raises
+    DataError for pixels of more than 8 bits, because a reader of files cannot know which part of their range matters.
     """
     with reading(path), Image.open(path) as file:
         if stored := _wide(file):
@@ -57,9 +76,10 @@ def read_image(path: Path, upright: bool = True, least: int | None = None) -> np
 
 
 def _wide(file: Image.Image) -> str:
-    """How the pixels are stored where that takes more than 8 bits a channel, else empty.
+    """Return how the pixels are stored if that takes more than 8 bits per channel, else an empty string.
 
-    Pillow opens 16-bit colour as if it had 8 and drops the lower half; only the tile still says so."""
+    Pillow opens 16-bit colour as if it had 8 bits and drops the lower half; only the tile still shows it.
+    """
     if file.mode.startswith(WIDE):
         return file.mode
     tiles = getattr(file, "tile", None)
@@ -69,7 +89,7 @@ def _wide(file: Image.Image) -> str:
 
 
 def image_size_hw(path: Path, upright: bool = True) -> tuple[int, int]:
-    """Height and width in pixels, without decoding."""
+    """Return height and width in pixels, without decoding."""
     with reading(path), Image.open(path) as file:
         width, height = file.size
         turned = upright and file.getexif().get(ORIENTATION) in ON_ITS_SIDE
@@ -77,9 +97,11 @@ def image_size_hw(path: Path, upright: bool = True) -> tuple[int, int]:
 
 
 def mask_values(file: Image.Image) -> np.ndarray:
-    """(H, W) uint8: the numbers in an opened mask file; a palette's indices, not its colours. Upright, as images are.
+    """Return the numbers in an opened mask file as (H, W) uint8, upright as images are.
 
-    InColour for colours, ValueError for numbers above 255."""
+    For a palette, they are the indices, not the colours. Raises InColour for colours and ValueError for numbers that
+    are not whole numbers from 0 to 255.
+    """
     file = ImageOps.exif_transpose(file)
     if file.mode == "1":
         return np.asarray(file).astype(np.uint8)
@@ -94,3 +116,111 @@ def mask_values(file: Image.Image) -> np.ndarray:
     if (colours != colours[..., :1]).any():
         raise InColour("is in colour; save the class numbers 0, 1, 2, ... as one channel of 8 bits")
     return np.ascontiguousarray(colours[..., 0])
+
+
+def known_as(*name: str) -> Callable[[F], F]:
+    """Name a function from mask values to classes for the keys of packs.
+
+    The function can then be moved or renamed, and packs made before are still found.
+    """
+
+    def give(function: F) -> F:
+        NAMES[function] = name
+        return function
+
+    return give
+
+
+@known_as("seg.data.file_sample", "_as_it_is")
+def _as_it_is(values_HW: np.ndarray) -> np.ndarray:
+    return values_HW
+
+
+def meaning(classes_of: Callable[..., np.ndarray]) -> tuple[object, ...]:
+    """Return a key that is equal, in any process, for functions that do the same.
+
+    Raises KeyError if a function has no name (`known_as`).
+    """
+    if isinstance(classes_of, partial):
+        return *meaning(classes_of.func), classes_of.args, sorted(classes_of.keywords.items())
+    return NAMES[classes_of]
+
+
+@dataclass(frozen=True)
+class FileSample:
+    id: str
+    split: str
+    image_path: Path
+    mask_path: Path
+    classes_of: Callable[[np.ndarray], np.ndarray] = _as_it_is
+    """The function from the numbers in the mask file, (H, W) uint8, to class indices.
+
+    It raises ValueError for a number that is not a class.
+    """
+
+    def digest(self) -> str:
+        """Return a hash of both files' contents and of what the numbers in the mask mean.
+
+        Raises DataError if one of the files cannot be read.
+        """
+        content = hashlib.blake2b(repr(meaning(self.classes_of)).encode(), digest_size=16)
+        for path in (self.image_path, self.mask_path):
+            with reading(path):
+                content.update(hashlib.blake2b(path.read_bytes(), digest_size=16).digest())
+        return content.hexdigest()
+
+    def image(self, least: int | None = None) -> np.ndarray:
+        return read_image(self.image_path, least=least)
+
+    def mask(self) -> np.ndarray:
+        height, width = image_size_hw(self.image_path)
+        with reading(self.mask_path), Image.open(self.mask_path) as file:
+            mask_HW = self.classes_of(mask_values(file))
+        if mask_HW.shape != (height, width):
+            turned = mask_HW.shape == (width, height) and image_size_hw(self.image_path, upright=False) != (
+                height,
+                width,
+            )
+            raise DataError(
+                f"{self.mask_path}: the mask is {mask_HW.shape[1]}×{mask_HW.shape[0]} pixels, "
+                f"its image {self.image_path.name} is {width}×{height}"
+                + (" once turned as its EXIF orientation says; turn the mask too" if turned else "")
+                + ("" if turned else "; replace one of them or remove both")
+            )
+        return mask_HW
+
+
+def read_all(
+    function: Callable[[Item], Result], samples: Sequence[Item], label: str, progress: bool
+) -> Iterator[Result]:
+    """Yield `function` of each sample, in order; at the end, raise one DataError for all samples that failed."""
+    problems = []
+    for result in try_all(function, samples, label, progress):
+        if isinstance(result, DataError):
+            problems.append(str(result))
+        else:
+            yield result
+    if problems:
+        raise several(problems, f"of {len(samples)} images cannot be used", REMEDY)
+
+
+def try_all(
+    function: Callable[[Item], Result], samples: Sequence[Item], label: str, progress: bool
+) -> Iterator[Result | DataError]:
+    """Yield `function` of each sample, or the DataError that it raised, in order.
+
+    It uses threads: decoding, resizing and hashing run outside Python's lock, and nothing needs copying back.
+    """
+
+    def attempt(sample: Item) -> Result | DataError:
+        try:
+            return function(sample)
+        except DataError as error:
+            return error
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        try:
+            results = threads.map(attempt, samples)
+            yield from track(results, label, len(samples), progress)
+        finally:
+            threads.shutdown(cancel_futures=True)  # Ctrl-C or a full disk must not wait for the rest

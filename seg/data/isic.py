@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from seg.data.download import Archive, fetch
-from seg.data.file_sample import FileSample
+from seg.data.image_file import FileSample, known_as
 from seg.data.sample import DataError, Dataset, several
 
 NAME = "isic2016"
@@ -17,10 +17,10 @@ IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 
 def load(data_dir: Path, download: bool = True) -> Dataset:
-    """The images present under `<data_dir>/isic2016/`, any subset of the official 900 + 379.
+    """Load the images under `<data_dir>/isic2016/`, which may be any subset of the official 900 + 379.
 
-    Where that folder is missing, the official archives are downloaded into it; MissingData where that
-    fails or `download` is false. DataError where a folder is missing or empty, or an image has no mask.
+    If that folder is missing, the official archives are downloaded into it. Raises MissingData if that fails or
+    `download` is false. Raises DataError if a folder is missing or empty, or an image has no mask.
     """
     root = data_dir / NAME
     if not root.is_dir() or not any(root.iterdir()):
@@ -66,6 +66,7 @@ def _check_masks(samples: list[FileSample]) -> None:
         raise several(lines, "image(s) without a mask", remedy, samples=[s for s in samples if s not in alone])
 
 
+@known_as("seg.data.isic", "_lesion")
 def _lesion(values_HW: np.ndarray) -> np.ndarray:
     return (values_HW >= 128).astype(np.uint8)
 

@@ -1,7 +1,7 @@
-"""What the numbers in a folder of masks mean. Numbers that can be read in two ways are refused, by file name.
+"""The meaning of the numbers in a folder of masks. Numbers with two possible meanings are refused, by file name.
 
-Two conventions are common: 0 and 255 for background and object, or 0, 1, 2, ... for classes, where 255 is ignored. One
-file of the other convention among many would change what 255 means in all of them, so mixtures are refused.
+Two conventions are common: 0 and 255 for background and object; or 0, 1, 2, ... for classes, with 255 ignored. One file
+of the other convention among many would change what 255 means in all of them, so mixtures are refused.
 """
 
 import shlex
@@ -17,36 +17,36 @@ from seg.data.image_file import mask_values, reading
 from seg.data.sample import IGNORED, DataError, several
 
 MAX_CLASSES = 64
-"""Without classes.txt: masks with more are pictures, not masks."""
+"""The mask value from which, without classes.txt, numbers that do not count up are taken for gray values."""
 MIN_INSTANCES = 20
-"""Without classes.txt: so many numbers are taken for those of objects, not of classes."""
+"""The mask value from which, without classes.txt, numbers are taken for those of objects, not of classes."""
 MIN_NUMBERED_OBJECTS = 4
-"""From so many objects on, masks that count up from 1 are remarked on."""
+"""The number of objects from which masks that count up from 1 cause a warning."""
 LOSSY_FORMATS = ("JPEG", "MPO")
 DARK, BRIGHT = 32, 224
-"""Gray levels up to and from which a pixel of a mask with soft edges is surely background or object."""
+"""The gray levels up to and from which a pixel of a mask with soft edges is surely background or object."""
 SURE_SHARE = 0.85
-"""Share of such pixels from which on masks are thought to have two levels and soft edges."""
+"""The share of such pixels from which masks are taken to have two levels and soft edges."""
 NAMES_SHOWN = 3
 
 
 @dataclass(frozen=True)
 class ClassList:
-    """What classes.txt says."""
+    """The contents of classes.txt."""
 
     names: tuple[str, ...] = ()
-    """Background first. Empty if the masks say how many classes there are."""
+    """The names of the classes, background first; empty if the masks say how many there are."""
     ignored: bool = False
     """Whether the line `255 ignored` says that 255 is not a class."""
 
 
 @dataclass(frozen=True)
 class MaskFile:
-    """What one mask file holds."""
+    """The contents of one mask file."""
 
     path: Path
     pixels: np.ndarray
-    """(256,) int64: pixels of each value."""
+    """The number of pixels of each value: (256,) int64."""
     one_bit: bool = False
     lossy: bool = False
 
@@ -56,37 +56,37 @@ class MaskFile:
 
     @property
     def classes(self) -> frozenset[int]:
-        """Values that are neither 0 nor 255."""
+        """The values that are neither 0 nor 255."""
         return self.values - {0, IGNORED}
 
     @property
     def is_blurred(self) -> bool:
-        """Whether a lossy file format has changed the numbers: two levels can survive it, more do not."""
+        """Whether a lossy file format has changed the numbers: two levels can survive it, more cannot."""
         return self.lossy and len(self.values) > 2
 
 
 @dataclass(frozen=True)
 class Convention:
-    """What the numbers in all masks mean."""
+    """The meaning of the numbers in all masks."""
 
     names: tuple[str, ...]
     description: str
     foreground: bool = False
-    """Whether 255 is the object. There are no other classes then."""
+    """Whether 255 is the object; there are no other classes then."""
     white: frozenset[Path] = frozenset()
-    """Files of 1 bit among those: what is not 0 is the object."""
+    """The 1-bit files among those masks; every value except 0 is the object in them."""
     warnings: tuple[str, ...] = ()
 
 
 def survey(path: Path) -> MaskFile:
-    """Read one mask file. DataError if it is unreadable or in colour."""
+    """Read one mask file. Raises DataError if it is unreadable or in colour."""
     with reading(path), Image.open(path) as file:
         one_bit, lossy = file.mode == "1", file.format in LOSSY_FORMATS
         return MaskFile(path, np.bincount(mask_values(file).ravel(), minlength=256), one_bit, lossy)
 
 
 def refuse_blurred(folder: Path, masks: Sequence[MaskFile]) -> None:
-    """DataError if JPEG has blurred the numbers of some masks."""
+    """Raise DataError if JPEG has blurred the numbers of some masks."""
     blurred = [mask for mask in masks if mask.is_blurred]
     if not blurred:
         return
@@ -99,7 +99,7 @@ def refuse_blurred(folder: Path, masks: Sequence[MaskFile]) -> None:
 
 
 def understand(folder: Path, masks: Sequence[MaskFile], listed: ClassList) -> Convention:
-    """What the numbers in `masks` mean, all of them taken together. DataError if that is not certain."""
+    """Return what the numbers mean in all `masks` together. Raises DataError if that is not certain."""
     labelled = [mask for mask in masks if mask.values - {0}]
     if not labelled:
         raise DataError(f"{folder}: every mask is empty; a class is a number above 0, or 255 for the only one")
@@ -109,7 +109,7 @@ def understand(folder: Path, masks: Sequence[MaskFile], listed: ClassList) -> Co
         return _as_classes(folder, masks, listed)
     if not numbered:
         return _as_foreground(folder, masks, listed)
-    # 255 beside classes in most of the files that hold it: it is ignored, and a few show nothing else.
+    # Most files with 255 also hold classes: 255 means ignored, and a few files hold nothing else.
     if sum(IGNORED in mask.values for mask in numbered) > len(object_255):
         return _as_classes(folder, masks, listed)
     raise _mixed(folder, labelled, object_255, numbered)
@@ -118,7 +118,7 @@ def understand(folder: Path, masks: Sequence[MaskFile], listed: ClassList) -> Co
 def _mixed(
     folder: Path, labelled: Sequence[MaskFile], object_255: Sequence[MaskFile], numbered: Sequence[MaskFile]
 ) -> DataError:
-    """The fewer of the two kinds are named."""
+    """Return the error for masks of both conventions; it names the files of the rarer one."""
     ignored = f"If 255 means ignored, add the line `255 ignored` to {_classes_txt(folder)}."
     classes = frozenset[int]().union(*(mask.classes for mask in numbered))
     odd, usual = numbered, "only 0 and 255"
@@ -178,7 +178,7 @@ def _as_classes(folder: Path, masks: Sequence[MaskFile], listed: ClassList) -> C
 def _refuse_unnamed(
     folder: Path, masks: Sequence[MaskFile], listed: ClassList, found: frozenset[int], holds_255: bool
 ) -> None:
-    """DataError if masks hold numbers that classes.txt does not name, or 255 seems to be the last class it names."""
+    """Raise DataError if masks hold numbers that classes.txt does not name, or 255 seems to be its last class."""
     names = listed.names
     allowed = f"it may hold 0 to {len(names) - 1} ({', '.join(names)}) and {IGNORED} (ignored)"
     beyond = [(mask.path, [value for value in sorted(mask.classes) if value >= len(names)]) for mask in masks]
@@ -196,7 +196,7 @@ def _refuse_unnamed(
 
 
 def _refuse_no_classes(folder: Path, masks: Sequence[MaskFile], found: frozenset[int]) -> None:
-    """DataError if the numbers do not look like those of classes, and classes.txt names none."""
+    """Raise DataError if classes.txt does not name classes and the numbers do not look like classes."""
     if max(found) >= MIN_INSTANCES or len(found - {0}) <= max(found) / 2:
         what, remedy = _strange_numbers(folder, masks, found)
         holding = [mask for mask in masks if mask.classes]
@@ -211,7 +211,7 @@ def _refuse_no_classes(folder: Path, masks: Sequence[MaskFile], found: frozenset
 
 
 def _strange_numbers(folder: Path, masks: Sequence[MaskFile], found: frozenset[int]) -> tuple[str, str]:
-    """What numbers that are no classes may be, and what to do about it."""
+    """Return what numbers that are not classes may be, and what to do about them."""
     holding, classes, highest = [mask for mask in masks if mask.classes], found - {0}, max(found)
     few = f"If {_listed(found)} are the classes: `{_recode(folder, _by_values(found))}`"
     foreground = f"`{_recode(folder, '--threshold 1')}`"
@@ -257,20 +257,20 @@ def _warnings(folder: Path, masks: Sequence[MaskFile], listed: ClassList, pixels
 
 
 def _soft(masks: Sequence[MaskFile]) -> bool:
-    """Whether masks are of two levels, but most have levels between, as soft edges have."""
+    """Whether the masks have two levels, but at least half also have levels between, as soft edges do."""
     between = sum(mask.pixels[DARK + 1 : BRIGHT].any() for mask in masks)
     return _two_levels(masks) and bool(between >= len(masks) / 2)
 
 
 def _two_levels(masks: Sequence[MaskFile]) -> bool:
-    """Whether nearly all pixels are near 0 or 255, some of them near 255."""
+    """Whether nearly all pixels are near 0 or 255, and some of them near 255."""
     pixels = np.sum([mask.pixels for mask in masks], axis=0)
     sure = pixels[: DARK + 1].sum() + pixels[BRIGHT:].sum()
     return bool(pixels[BRIGHT:].any() and sure >= SURE_SHARE * pixels.sum())
 
 
 def _count_up(masks: Sequence[MaskFile]) -> bool:
-    """Whether each mask holds 1, 2, ... without a gap, and not all to the same number: as objects are numbered."""
+    """Whether each mask holds 1, 2, ... without a gap, up to different numbers, as numbered objects do."""
     highest = {max(mask.classes) for mask in masks}
     return len(highest) > 1 and all(len(mask.classes) == max(mask.classes) for mask in masks)
 

@@ -1,6 +1,6 @@
 """Oxford-IIIT Pet (Parkhi et al. 2012): cats and dogs, each with a trimap of pet, background and border.
 
-`pets` has the three as classes; in `pets_binary` the border counts as pet.
+`pets` has all three as classes; in `pets_binary` the border counts as pet.
 """
 
 from functools import partial
@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 import numpy as np
 
 from seg.data.download import Archive, fetch
-from seg.data.file_sample import FileSample
+from seg.data.image_file import FileSample, known_as
 from seg.data.sample import DataError, Dataset, several
 
 FOLDER = "oxford-iiit-pet"
@@ -18,19 +18,19 @@ ARCHIVES = {
     "images.tar.gz": "5c4f3ee8e5d25df40f4fd59a7f44e54c",
     "annotations.tar.gz": "95a8c909bbe2e81eed6a22bccdf3f68f",
 }
-"""With the MD5 that torchvision checks them by."""
+"""The archives, each with the MD5 that torchvision checks."""
 LISTS = {"train": "trainval.txt", "test": "test.txt"}
 OFFICIAL_COUNTS = {"train": 3680, "test": 3669}
 CLASSES = {"pets": ("background", "pet", "border"), "pets_binary": ("background", "pet")}
 OF_TRIMAP = {"pets": {1: 1, 2: 0, 3: 2}, "pets_binary": {1: 1, 2: 0, 3: 1}}
-"""Number in a trimap -> class."""
+"""The class of each number in a trimap."""
 
 
 def load(data_dir: Path, download: bool = True, name: str = "pets") -> Dataset:
-    """The images of the official lists under `<data_dir>/oxford-iiit-pet/`, which may be cut to any subset.
+    """Load the images of the official lists under `<data_dir>/oxford-iiit-pet/`; the lists may be cut to any subset.
 
-    Where that folder is missing it is downloaded; MissingData where that fails or `download` is false. DataError
-    where a list is missing or empty, names a missing file, or both lists name the same image.
+    If that folder is missing, it is downloaded. Raises MissingData if that fails or `download` is false. Raises
+    DataError if a list is missing or empty, names a missing file, or both lists name the same image.
     """
     root = data_dir / FOLDER
     if not root.is_dir() or not any(root.iterdir()):
@@ -44,7 +44,7 @@ def load(data_dir: Path, download: bool = True, name: str = "pets") -> Dataset:
 
 
 def _names(path: Path) -> list[str]:
-    """First word of each line; the official lists have class, species and breed behind it."""
+    """Return the first word of each line; the official lists have class, species and breed after it."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -80,6 +80,7 @@ def _check_files(root: Path, samples: list[FileSample]) -> None:
         raise several(lines, "missing file(s)", f"Put them under {root}, or take their lines out of the list.")
 
 
+@known_as("seg.data.pets", "_classes")
 def _classes(of_trimap: dict[int, int], trimap_HW: np.ndarray) -> np.ndarray:
     strange = np.setdiff1d(trimap_HW, list(of_trimap))
     if strange.size:

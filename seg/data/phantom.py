@@ -1,7 +1,7 @@
-"""Synthetic dermoscopy, generated from a seed: something to study on where there are no files.
+"""Synthetic dermoscopy images, generated from a seed: data for a study without files.
 
-Hard on purpose: pigment that fades, freckles, reddened patches, pen marks, hair and vignettes keep a
-threshold from finding the lesion, and lesions of very different sizes keep a coarse model from outlining it.
+They are hard on purpose. Fading pigment, freckles, reddened patches, pen marks, hair and vignettes keep a threshold
+from finding the lesion. Lesions of very different sizes keep a coarse model from outlining it.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from seg.data.dermoscopy import Kind
 from seg.data.sample import Dataset, Sample
 
 VERSION = 1
-"""Raise it with any change of the pictures: packs are keyed by it."""
+"""The version of the pictures, part of the keys of packs; raise it with any change of the pictures."""
 SEED = 2016
 SPLITS = ("train", "test")
 SIZES_HW = ((120, 160), (120, 160), (120, 150), (128, 176), (144, 112))
@@ -29,16 +29,16 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Variant:
-    """What is drawn, and which class each kind of lesion counts as."""
+    """One dataset of phantoms: the number of images, and the class and share of each kind of lesion."""
 
     name: str
     class_names: tuple[str, ...]
     classes: tuple[int, ...]
-    """Class of each of KINDS."""
+    """The class of each of KINDS."""
     shares: tuple[float, ...]
-    """Share of each of KINDS among the lesions; sums to 1."""
+    """The share of each of KINDS among the lesions; the shares sum to 1."""
     counts: dict[str, int]
-    """Images of each split."""
+    """The number of images of each split."""
 
 
 BINARY = Variant(
@@ -55,12 +55,15 @@ FIVE = Variant(
     shares=(0.5, 0.3, 0.05, 0.15),
     counts={"train": 480, "test": 600},
 )
-"""A kind of lesion is a class of its own; keratoses, which look much like naevi, are in one image of twenty."""
+"""The variant with one class for each kind of lesion.
+
+Keratoses, which look much like naevi, are in one image of twenty.
+"""
 
 
 @dataclass(frozen=True)
 class PhantomSample:
-    """One generated picture. Its seed is the variant, the split and the number: none depends on another."""
+    """One generated picture. It depends only on SEED, the variant, the split and the number, not on other pictures."""
 
     variant: Variant
     split: str
@@ -86,7 +89,7 @@ class PhantomSample:
         return np.where(shape.inside_HW, self.variant.classes[kind], 0).astype(np.uint8)
 
     def _draw(self) -> tuple[np.random.Generator, int, dermoscopy.Shape]:
-        """Kind and outline come first from the generator, so the mask needs no picture."""
+        """Return the generator after it has drawn kind and outline; they come first, so the mask needs no picture."""
         rng = np.random.default_rng([SEED, SPLITS.index(self.split), self.number])
         size_hw = SIZES_HW[rng.integers(len(SIZES_HW))]
         kind = int(rng.choice(len(KINDS), p=self.variant.shares))
@@ -94,12 +97,12 @@ class PhantomSample:
 
 
 def load(data_dir: Path, download: bool = True) -> Dataset:
-    """240 training and 60 test images, made from numbers alone: nothing is read or downloaded."""
+    """Generate 240 training and 60 test images; nothing is read or downloaded."""
     return generate(BINARY)
 
 
 def load5(data_dir: Path, download: bool = True) -> Dataset:
-    """480 training and 600 test images of four kinds of lesion."""
+    """Generate 480 training and 600 test images of four kinds of lesion."""
     return generate(FIVE)
 
 

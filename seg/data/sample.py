@@ -8,18 +8,22 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-IGNORED = 255
-"""Mask value of a pixel that no loss and no metric counts."""
+from seg.errors import UserError
 
-# What Pillow raises for files that are cut off, of no known format, or damaged inside.
+IGNORED = 255
+"""The mask value of pixels that losses and metrics do not count."""
+
+# The errors that Pillow raises for files that are truncated, damaged, or of an unknown format.
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 
 
-class DataError(Exception):
-    """The data on disk cannot be used. The message says what is wrong, where, and what to do, in one line.
+class DataError(UserError):
+    """The error for data on disk that cannot be used; its one-line message says what is wrong, where, and what to do.
 
-    If the message sums several things up, `problems` holds one line for each, and `remedy` says what to do about them.
-    `kinds` are the errors of each kind, if there are several; `samples` can be read on to find more that is wrong."""
+    If the message sums up several problems, `problems` holds one line for each, and `remedy` says what to do about
+    them. If there are several kinds of problem, `kinds` holds one error for each kind. `samples` can still be read to
+    find more problems.
+    """
 
     def __init__(
         self,
@@ -37,20 +41,23 @@ class DataError(Exception):
 
 
 class MissingData(DataError):
-    """The dataset is not there at all."""
+    """The error for a dataset that is not there at all."""
 
 
 def several(
     problems: Sequence[str], what: str, remedy: str, shown: int = 3, samples: Sequence["Sample"] = ()
 ) -> DataError:
-    """One error for many `problems`: their number, the first few, and what to do."""
+    """Return one error for many `problems`: their number, the first few, and what to do."""
     first = "; ".join(problems[:shown]) + ("; ..." if len(problems) > shown else "")
     return DataError(f"{len(problems)} {what}: {first}. {remedy}", problems, remedy, samples=samples)
 
 
 class Sample(Protocol):
-    """What every dataset's samples offer. `split` is `train`, `val` or `test`; where none is `val`, validation is cut
-    from the training images, see seg.split."""
+    """The interface of every dataset's samples.
+
+    `split` is `train`, `val` or `test`. If no sample is `val`, validation is cut from the training images; see
+    seg.data.split.
+    """
 
     @property
     def id(self) -> str: ...
@@ -58,16 +65,22 @@ class Sample(Protocol):
     def split(self) -> str: ...
 
     def digest(self) -> str:
-        """Hash of everything the pixels depend on: file contents, or the generator's version and seed."""
+        """Return a hash of everything the pixels depend on: file contents, or the generator's version and seed."""
         ...
 
     def image(self, least: int | None = None) -> np.ndarray:
-        """(H, W, 3) uint8 RGB at native size; or, for whoever needs both sides to be at least `least` pixels, smaller
-        where that is faster. DataError where unreadable."""
+        """Return the image as (H, W, 3) uint8 RGB at native size.
+
+        With `least`, it may be smaller if that is faster, as long as both sides have at least `least` pixels. Raises
+        DataError if it is unreadable.
+        """
         ...
 
     def mask(self) -> np.ndarray:
-        """(H, W) uint8 class indices, 255 = ignored, of the image's native size. DataError where unreadable."""
+        """Return the mask: (H, W) uint8 class indices at the image's native size, 255 = ignored.
+
+        Raises DataError if it is unreadable.
+        """
         ...
 
 
@@ -76,26 +89,27 @@ class Dataset:
     name: str
     samples: list[Sample]
     class_names: tuple[str, ...]
-    """Index = class; class 0 is background. Two names make a binary task."""
+    """The names of the classes by index, background first; two names make a binary task."""
     remark: str = ""
     """What a reader of any figure on this data must know (a subset, other masks, ...)."""
     synthetic: bool = False
     skipped: tuple[str, ...] = ()
-    """What was left out of it, one line each: annotations that are no outline, images without their file, ..."""
+    """What was left out, one line each: annotations that are not outlines, images without their file, ..."""
     mask_values: str = ""
-    """What the numbers in its mask files were taken to mean, if they could mean something else."""
+    """What the numbers in the mask files were taken to mean, if they could mean something else."""
     warnings: tuple[str, ...] = ()
-    """What a person should look at before a study, one line each. Not part of a pack's key, as `remark` is."""
+    """What a person should look at before a study, one line each. Unlike `remark`, it is not part of a pack's key."""
 
     @property
     def classes(self) -> int:
         return len(self.class_names)
 
     def read(self, sample: Sample, least: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Image (H, W, 3) and mask (H, W) of one of the samples, native size, checked; the image smaller where its
-        sides need to be `least` pixels only.
+        """Return the checked image (H, W, 3) and mask (H, W) of one of the samples, at native size.
 
-        DataError where a file is unreadable or the mask holds a value that is no class."""
+        With `least`, the image may be smaller: see Sample.image. Raises DataError if a file is unreadable or the mask
+        holds a value that is not a class.
+        """
         image_HW3, mask_HW = sample.image(least), sample.mask()
         stray = np.setdiff1d(mask_HW, [*range(self.classes), IGNORED])
         if stray.size:

@@ -1,4 +1,4 @@
-"""DeepLabV3 (Chen et al. 2017, arXiv:1706.05587) as torchvision has it, without its auxiliary head (system R2)."""
+"""DeepLabV3 (Chen et al. 2017, arXiv:1706.05587) as in torchvision, without its auxiliary head (system R2)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,21 +7,20 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor
 
-from seg import weights
-from seg.models.segmenter import Segmenter
-from seg.models.single_norm import allow_single_values
+from seg.models import weights
+from seg.models.segmenter import Segmenter, allow_single_values
 
 
 class DeepLabV3(Segmenter):
-    """A dilated backbone as encoder, atrous spatial pyramid pooling as decoder, logits resized to the image.
+    """A DeepLabV3 with a dilated backbone as encoder and atrous spatial pyramid pooling as decoder.
 
-    `smallest` aside any size can be taken.
+    Its logits are resized to the image. It takes images of any size from `Architecture.smallest` on.
     """
 
     prefix: ClassVar[str] = ""
-    """Of the encoder's tensors in torchvision's file of weights."""
+    """The prefix of the encoder's tensors in torchvision's file of weights."""
     in_torchvision: ClassVar[str]
-    """Its name there."""
+    """The model's name in torchvision."""
 
     def __init__(self, channels: int):
         from torchvision.models import get_model  # see seg.models.mobilenetv2
@@ -45,13 +44,16 @@ class DeepLabV3(Segmenter):
 
 
 class DeepLabV3MobileNetV3(DeepLabV3):
-    """MobileNetV3-Large (Howard et al. 2019, arXiv:1905.02244): 11,021,622 parameters with six classes."""
+    """A DeepLabV3 with MobileNetV3-Large (Howard et al. 2019, arXiv:1905.02244).
+
+    It has 11,021,622 parameters with six classes.
+    """
 
     prefix = "features."
     in_torchvision = "deeplabv3_mobilenet_v3_large"
 
 
 class DeepLabV3ResNet50(DeepLabV3):
-    """ResNet50 (He et al. 2016, arXiv:1512.03385)."""
+    """A DeepLabV3 with ResNet50 (He et al. 2016, arXiv:1512.03385)."""
 
     in_torchvision = "deeplabv3_resnet50"

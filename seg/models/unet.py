@@ -13,7 +13,7 @@ UPWARDS = (128, 64, 64)
 
 
 class Encoder(nn.Module):
-    """Stages of two convolutions, each followed by 2x2 max-pooling; then the bottleneck."""
+    """The stages of two convolutions, each followed by 2x2 max-pooling; then the bottleneck."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -23,7 +23,7 @@ class Encoder(nn.Module):
         self.bottleneck = _two_convolutions(STAGES[-1], BOTTLENECK)
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The deepest features, and those of each stage, widest first."""
+        """Return the deepest features, and those of each stage, widest first."""
         skips = []
         for stage in self.stages:
             skips.append(stage(x))
@@ -32,7 +32,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Each step: nearest x2 upsampling, the encoder's stage concatenated, two convolutions; at the end a 1x1 one."""
+    """The steps of nearest x2 upsampling, concatenation of the encoder's stage and two convolutions; then a 1x1 one."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -50,7 +50,7 @@ class Decoder(nn.Module):
 
 
 class UNet(Segmenter):
-    """The encoder is the way down with the bottleneck; there are no pretrained weights for it."""
+    """A U-Net whose encoder is the downward path with the bottleneck; there are no pretrained weights for it."""
 
     multiple = 2 ** len(STAGES)
 

@@ -1,0 +1,1 @@
+"""Simulated studies: only the search runs, on recorded or modelled learning curves, and nothing is trained."""

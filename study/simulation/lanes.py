@@ -5,23 +5,60 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
 from seg.experiment import Experiment
-from study.messages import Started
-from study.objective import Objective
-from study.proposal import Proposal
-from study.recorder import Recorder
-from study.schedulers import Decision
-from study.search import Search
-from study.simulation.clock import VirtualClock
-from study.simulation.course import Course, Curves, row
-from study.simulation.faults import LANES_A_NODE, REPAIR_SECONDS, Faults
+from study.ranking.objective import Objective
+from study.search.schedulers import Decision
+from study.search.search import Search
+from study.search.searcher import Proposal
+from study.simulation.course import Curves, LearningCurve, row
+from study.trials.messages import EpochDone, Report, Started
+from study.trials.recorder import Recorder
+
+BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class VirtualClock:
+    """The clock of simulated lanes: it stands still while the study decides, and jumps to the next event."""
+
+    seconds = 0.0
+    """Seconds since the study began."""
+
+    def now(self) -> str:
+        """Return the time in the format of study.store.records.now."""
+        return (BEGINNING + timedelta(seconds=self.seconds)).isoformat(timespec="seconds")
+
+
+LANES_A_NODE = 8
+REPAIR_SECONDS = 300.0
+"""Seconds until a lost node is replaced."""
+SLOW = 3.0
+"""The factor by which a straggler is slower."""
+DAY = 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class Faults:
+    """The frequency of faults of lanes and nodes. A trial's failure is part of its curve (study.simulation.course)."""
+
+    stragglers: float = 0.0
+    """The share of lanes that take SLOW times as long."""
+    node_losses: float = 0.0
+    """Losses of each node per day, at random moments."""
+
+    def paces(self, lanes: int, chance: np.random.Generator) -> np.ndarray:
+        """Return how many seconds each lane takes for one second of work."""
+        return np.where(chance.random(lanes) < self.stragglers, SLOW, chance.lognormal(0, 0.03, lanes))
+
+    def seconds_to_loss(self, chance: np.random.Generator) -> float:
+        return chance.exponential(DAY / self.node_losses) if self.node_losses else np.inf
+
 
 BEGIN_SECONDS = 0.2
-"""From the command to the first step, on a warm lane: see tests/benchmarks/bench_lanes.py."""
+"""Seconds from the command to the first step on a warm lane; see tests/benchmarks/bench_lanes.py."""
 
 
 @dataclass
@@ -30,11 +67,11 @@ class Run:
 
     trial: int
     experiment: Experiment
-    course: Course
+    course: LearningCurve
     epochs: int
-    """Behind it, as its checkpoint has them."""
+    """The number of epochs that its checkpoint has already completed."""
     begun: bool = False
-    """Whether this lane has reported of it."""
+    """Whether this lane has already reported a result of the trial."""
 
 
 @dataclass
@@ -43,7 +80,7 @@ class Lane:
     pace: float
     run: Run | None = None
     life: int = 0
-    """Counts the losses of its node: what was to happen before one does not happen any more."""
+    """How often its node was lost. An event planned before a loss does not happen after it."""
 
 
 @dataclass(order=True)
@@ -54,7 +91,10 @@ class Event:
 
 
 class Lanes:
-    """Runs a search to its end, as study.tune_loop does on real lanes: the same questions in the same order."""
+    """Simulated lanes that run a search to its end.
+
+    They ask the search the same questions, in the same order, as study.lanes.tune does on real lanes.
+    """
 
     def __init__(
         self,
@@ -72,7 +112,7 @@ class Lanes:
         self._lanes = [Lane(number, float(pace)) for number, pace in enumerate(faults.paces(lanes, self._chance))]
         self.free = deque(self._lanes)
         self.lost: deque[Run] = deque()
-        """Trials whose node went: the next free lanes go on with them, as Tune's do."""
+        """Trials whose node was lost. The next free lanes go on with them, as in Tune."""
         self._events: list[Event] = []
         self._happened = 0
         self._running = 0
@@ -82,7 +122,7 @@ class Lanes:
             self._plan_loss(self._lanes[first : first + LANES_A_NODE])
 
     def events(self) -> Iterator[None]:
-        """All that happens, until no trial is left. After each event every free lane has been offered a trial."""
+        """Run all events until no trial is left. Before each yield, every free lane has been offered a trial."""
         self._fill()
         while self._running or self.lost:
             event = heapq.heappop(self._events)
@@ -114,7 +154,7 @@ class Lanes:
         return Run(proposal.trial, proposal.experiment, self._curves.course(proposal.experiment), behind)
 
     def _train(self, lane: Lane, run: Run, more_seconds: float = 0.0) -> None:
-        """Its next epoch."""
+        """Plan the report of the trial's next epoch."""
         seconds, life = float(run.course.seconds_E[run.epochs]) * lane.pace, lane.life
 
         def report() -> None:
@@ -127,26 +167,22 @@ class Lanes:
         self.results += 1
         self.busy_seconds += seconds
         epoch, course = run.epochs + 1, run.course
-        result: dict[str, Any] = {} if run.begun else self._started(lane, run)
         failure = course.failure if course.fails_in == epoch else None
-        if failure:
-            result |= {"failure": failure, "done": True}
-        else:
-            epochs = row(course, epoch, seconds, run.experiment, self._objective)
-            result |= {"row": epochs, "files": {}, "done": epoch == run.experiment.epochs}
+        outcome = failure or EpochDone(row(course, epoch, seconds, run.experiment, self._objective))
+        done = failure is not None or epoch == run.experiment.epochs
+        started, name = (None, "") if run.begun else (self._started(lane, run), f"lane-{lane.number}")
         run.begun, run.epochs = True, epoch
-        if self._recorder.result(run.trial, result) is Decision.GO_ON:
+        if self._recorder.result(run.trial, Report(outcome, done, started, name)) is Decision.GO_ON:
             self._train(lane, run)
         else:
             self._recorder.left(run.trial, failure)
             self._leave(lane)
             self.free.append(lane)
 
-    def _started(self, lane: Lane, run: Run) -> dict[str, Any]:
+    def _started(self, lane: Lane, run: Run) -> Started:
         rows = self._recorder.records[run.trial].epochs[: run.epochs]
         node = f"node-{lane.number // LANES_A_NODE}"
-        started = Started("simulated", 0, 0, build_seconds=0.0, sampling={}, rows=rows, nodes=(node,))
-        return {"started": started, "lane": f"lane-{lane.number}"}
+        return Started("simulated", 0, 0, build_seconds=0.0, sampling={}, rows=rows, nodes=(node,))
 
     def _leave(self, lane: Lane) -> None:
         lane.run = None
@@ -158,7 +194,11 @@ class Lanes:
             self._in(seconds, lambda: self._lose(node))
 
     def _lose(self, node: list[Lane]) -> None:
-        """Its trials go on from their last epochs; of every second one that epoch's checkpoint was still on its way."""
+        """Take the node's lanes away for REPAIR_SECONDS.
+
+        Its trials go on from their last epoch. On every second lane, that epoch's checkpoint had not been sent yet, so
+        the trial goes on from the epoch before.
+        """
         self.losses += 1
         for lane in node:
             lane.life += 1

@@ -1,33 +1,33 @@
-"""A simulated study from its spec to its checks."""
+"""A simulated study, from its spec to the checks of its records."""
 
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from importlib.metadata import version
 from typing import Any
 
-from study import leaders, replicates
-from study.messages import LaneSettings
-from study.progress import Tally, duration
-from study.proposal import Proposal
-from study.recorder import Recorder
-from study.records import FORMAT, now, read_records
-from study.search import Search
-from study.simulation.clock import VirtualClock
+from seg.cli import duration
+from study.ranking import leaders
+from study.search import replicates
+from study.search.search import Search
+from study.search.searcher import Proposal
 from study.simulation.course import Curves
-from study.simulation.faults import Faults
-from study.simulation.invariants import Watch, violations
-from study.simulation.lanes import Lanes
+from study.simulation.lanes import Faults, Lanes, VirtualClock
 from study.spec import Spec
 from study.store import Store, encode_json
+from study.store.records import FORMAT, Record, State, now, read_records
+from study.trials.messages import LaneSettings
+from study.trials.recorder import Recorder
+from study.trials.tally import Tally
 
 MARKS = 20
-"""Parts of a study, by trials ended, whose time is told apart."""
+"""The number of parts of a study, by ended trials, whose time is measured separately."""
 
 
 class SimulatedStudy:
-    """`events` runs it, one event at a time; `finish` writes the rest and checks what is there."""
+    """A simulated study: `events` runs it, one event at a time; `finish` writes the rest and checks the records."""
 
     def __init__(self, spec: Spec, store: Store, curves: Curves, lanes: int, faults: Faults, source: str = "model"):
         self._spec, self.store, self._count, self._source = spec, store, lanes, source
@@ -41,7 +41,7 @@ class SimulatedStudy:
         self.recorder = Recorder(store, settings, [], search, contenders, self._changed, now=self._clock.now)
         self.lanes = Lanes(search, self.recorder, curves, objective, lanes, self._clock, faults, spec.seed)
         self.marks: list[tuple[int, float]] = [(0, time.perf_counter())]
-        """Results, and the time by then, whenever so many more trials have ended."""
+        """The number of results and the time at the end of each part, beginning with 0 results."""
 
     def _replicates(self, left: Sequence[Proposal]) -> None:
         for each in (self.tally, self._watch):
@@ -52,7 +52,7 @@ class SimulatedStudy:
         self._watch.change(record)
 
     def create(self) -> bool:
-        """study.json. False where there is a study of this name."""
+        """Write study.json. Return False if a study of this name exists."""
         return self.store.create("study.json", encode_json(self._describe(created=now())))
 
     def events(self) -> Iterator[None]:
@@ -63,7 +63,7 @@ class SimulatedStudy:
             yield
 
     def finish(self) -> list[str]:
-        """What is wrong, a line each."""
+        """Write the rest of the study, and return each violation as a line."""
         self.recorder.close()
         study = self.store.read_json("study.json")
         self.store.write_json("study.json", self._describe(study["created"], finished=now()))
@@ -73,7 +73,7 @@ class SimulatedStudy:
         return f"{self.tally.summary()}; {duration(self._clock.seconds)} on {self._count} lanes"
 
     def costs(self) -> str:
-        """Of the lanes, and of this process for each result."""
+        """Return how busy the lanes were, and how long this process took for each result."""
         used = self.lanes.busy_seconds / max(self._clock.seconds * self._count, 1e-9)
         text = f"lanes trained {used:.0%} of the time; {self.lanes.losses} nodes were lost"
         seconds = self.marks[-1][1] - self.marks[0][1]
@@ -83,12 +83,12 @@ class SimulatedStudy:
         return text + (f" (first {parts[0]:.2f}, last {parts[-1]:.2f})" if len(parts) > 1 else "")
 
     def milliseconds(self) -> list[float]:
-        """Of this process a result, in each part of the study."""
+        """Return this process's milliseconds per result, for each part of the study."""
         pairs = zip(self.marks, self.marks[1:], strict=False)
         return [1000 * (b[1] - a[1]) / (b[0] - a[0]) for a, b in pairs if b[0] > a[0]]
 
     def _describe(self, created: str, finished: str = "") -> dict[str, Any]:
-        """As study.session.describe has it of a real study, but for what there is none of."""
+        """Return study.json as study.driver.session.describe does for a real study, without what a simulation lacks."""
         return {
             "format": FORMAT,
             "name": self.store.uri.rpartition("/")[2],
@@ -109,3 +109,60 @@ class SimulatedStudy:
             "places": {"data": "", "weights": None},
             "software": {name: version(name) for name in ("optuna", "numpy")} | {"python": platform.python_version()},
         }
+
+
+class Watch:
+    """An independent count of ended trials and idle lanes, from record changes and lanes, not from the search."""
+
+    def __init__(self, spec: Spec):
+        self._trials = set(range(spec.trials))
+        """The trials of the search, and once it has ended the replicates too."""
+        self._begun: set[int] = set()
+        self._ended: Counter[int] = Counter()
+        self._idle: list[float] = []
+
+    def change(self, record: Record) -> None:
+        self._begun.add(record.trial)
+        self._ended[record.trial] += record.state.ended
+
+    def replicates(self, trials: Iterable[int]) -> None:
+        """Add the replicates, which follow once the search has ended."""
+        self._trials.update(trials)
+
+    def look(self, lanes: Lanes, seconds: float) -> None:
+        """Note an idle lane; call this after each event.
+
+        A free lane is idle if a trial waits that has not begun or whose node was lost.
+        """
+        if lanes.free and (lanes.lost or len(self._begun) < len(self._trials)):
+            self._idle.append(seconds)
+
+    def violations(self) -> Iterator[str]:
+        for trial in sorted(self._trials):
+            if (times := self._ended[trial]) != 1:
+                yield f"trial {trial} came to an end {times} times"
+        for seconds in self._idle:
+            yield f"a lane was idle at {seconds:.0f} s while trials waited"
+
+
+def violations(records: list[Record], spec: Spec) -> Iterator[str]:
+    """Yield each violation in the records of a study that has ended."""
+    again = replicates.left(spec, [record for record in records if record.replicate_of is None])
+    expected = [*range(spec.trials), *sorted(proposal.trial for proposal in again)]
+    if (found := [record.trial for record in records]) != expected:
+        yield f"{len(found)} records, not one of each of {len(expected)} trials"
+    for record in records:
+        yield from _of_one(record)
+
+
+def _of_one(record: Record) -> Iterator[str]:
+    epochs = [row["epoch"] for row in record.epochs]
+    if epochs != list(range(1, len(epochs) + 1)):
+        yield f"trial {record.trial} has epochs {epochs}: each must be there once, in order"
+    if not record.state.ended or record.paused_at or not record.finished:
+        yield f"trial {record.trial} has not ended: {record.standing}"
+    whole = len(epochs) == record.experiment["epochs"]
+    if whole != (record.state is State.COMPLETE) and record.state in (State.COMPLETE, State.PRUNED):
+        yield f"trial {record.trial} is {record.state} with {len(epochs)} of {record.experiment['epochs']} epochs"
+    if record.state in (State.FAILED, State.INFEASIBLE) and not record.reason:
+        yield f"trial {record.trial} is {record.state} without a reason"

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from generated import BASELINES, epoch_row, experiment, study_json, write_parquet
 
-from study.records import FIRST_NAMES, Record, State, write_record
 from study.store import Store
+from study.store.records import FIRST_NAMES, Record, State, write_record
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYGBgAAAABQABpfZFQAAAAABJRU5ErkJggg=="
@@ -89,7 +89,7 @@ def study(begun: Path) -> Path:
 @pytest.fixture
 def change(study: Path) -> Callable[..., None]:
     """Change fields of a trial's record."""
-    from study.records import read_record
+    from study.store.records import read_record
 
     def changed(trial: int, **fields: Any) -> None:
         store = Store(str(study))

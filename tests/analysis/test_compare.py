@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from generated import trials as random_trials
 
-from analysis import advice, compare, effects, importance, load
+from analysis import load, ranking
+from analysis.hyperparameters import advice, effects, importance
 
 
 @pytest.fixture
@@ -24,25 +25,25 @@ def aimed(trials: pd.DataFrame, metric: str, mode: str) -> pd.DataFrame:
 
 def test_a_trial_leads_only_when_complete(trials: pd.DataFrame) -> None:
     trials.loc[trials["trial"] == 3, "val_iou"] = 0.99
-    leader = compare.best(trials)
+    leader = ranking.best(trials)
     assert leader is not None and leader["trial"] == 9
-    assert compare.ranked(trials)["trial"].iloc[0] == 3
+    assert ranking.ranked(trials)["trial"].iloc[0] == 3
 
 
 def test_ranked_puts_trials_without_a_score_last(trials: pd.DataFrame) -> None:
-    order = compare.ranked(trials)
+    order = ranking.ranked(trials)
     assert order["trial"].tolist()[-2:] == [7, 10]
     assert order["val_iou"].dropna().is_monotonic_decreasing
-    assert compare.ranked(aimed(trials, "val_loss", "min"))["val_loss"].dropna().is_monotonic_increasing
+    assert ranking.ranked(aimed(trials, "val_loss", "min"))["val_loss"].dropna().is_monotonic_increasing
 
 
 def test_nothing_leads_before_a_trial_is_complete(trials: pd.DataFrame) -> None:
-    assert compare.best(trials[trials["state"] != "COMPLETE"]) is None
+    assert ranking.best(trials[trials["state"] != "COMPLETE"]) is None
 
 
 def test_history_is_in_the_order_that_trials_ended(trials: pd.DataFrame) -> None:
     trials.loc[trials["trial"] == 8, "finished"] = "2025-01-01T00:00:00+00:00"
-    steps = compare.history(trials)
+    steps = ranking.history(trials)
     assert steps["trial"].tolist() == [8, 0, 1, 2, 3, 4, 5, 6, 9]
     assert steps["ended"].tolist() == list(range(1, 10))
     assert steps["seconds"].tolist() == [8, 16, 24, 32, 36, 44, 52, 54, 62]
@@ -51,21 +52,21 @@ def test_history_is_in_the_order_that_trials_ended(trials: pd.DataFrame) -> None
 
 def test_a_trial_stopped_early_is_in_the_history_but_never_its_best(trials: pd.DataFrame) -> None:
     trials.loc[trials["trial"] == 3, "val_iou"] = 0.99
-    assert compare.history(trials)["best"].max() == compare.best(trials)["val_iou"]  # type: ignore[index]
+    assert ranking.history(trials)["best"].max() == ranking.best(trials)["val_iou"]  # type: ignore[index]
 
 
 def test_history_of_a_loss_falls(trials: pd.DataFrame) -> None:
-    assert compare.history(aimed(trials, "val_loss", "min"))["best"].is_monotonic_decreasing
+    assert ranking.history(aimed(trials, "val_loss", "min"))["best"].is_monotonic_decreasing
 
 
 def test_varied_choices(trials: pd.DataFrame) -> None:
     varied = ["model", "loss", "encoder_freeze", "encoder_lr", "decoder_lr", "loss_dice_weight"]
-    assert compare.varied(trials) == varied
+    assert ranking.varied(trials) == varied
 
 
 def test_a_choice_that_only_some_trials_have_is_varied(trials: pd.DataFrame) -> None:
     trials["loss_dice_weight"] = trials["loss_dice_weight"].where(trials["loss_dice_weight"].isna(), 0.5)
-    assert "loss_dice_weight" in compare.varied(trials)
+    assert "loss_dice_weight" in ranking.varied(trials)
 
 
 WRITTEN = [
@@ -81,35 +82,26 @@ WRITTEN = [
 
 @pytest.mark.parametrize(("value", "text"), WRITTEN)
 def test_values_as_people_write_them(value: Any, text: str) -> None:
-    assert compare.text(value) == text
+    assert ranking.text(value) == text
 
 
 def test_image_iou_by_hand(study: Path) -> None:
     counts = load.counts(str(study), 9)
     assert counts is not None
-    assert compare.image_iou(counts).to_dict() == {"a": 1.0, "b": 0.5, "c": 0.25, "d": 0.0}
+    assert ranking.image_iou(counts).to_dict() == {"a": 1.0, "b": 0.5, "c": 0.25, "d": 0.0}
 
 
 def test_image_iou_of_several_classes_leaves_absent_ones_out() -> None:
     tp, fp, fn = [5, 2, 0], [0, 1, 0], [0, 1, 0]
     counts = pd.DataFrame({"id": ["a"] * 3, "class": [0, 1, 2], "tp": tp, "fp": fp, "fn": fn, "tn": [0] * 3})
-    assert compare.image_iou(counts).to_dict() == {"a": 0.75}
-
-
-def test_interval_agrees_with_the_normal_one_and_repeats() -> None:
-    values = pd.Series(np.random.default_rng(1).normal(0.7, 0.1, 400))
-    low, high = compare.interval(values)
-    assert (low, high) == compare.interval(values)
-    half = 1.96 * values.std() / 20
-    assert low == pytest.approx(values.mean() - half, abs=0.001)
-    assert high == pytest.approx(values.mean() + half, abs=0.001)
+    assert ranking.image_iou(counts).to_dict() == {"a": 0.75}
 
 
 def test_radar_takes_the_test_split_where_all_were_scored(trials: pd.DataFrame) -> None:
-    scores = compare.radar_scores(trials)
+    scores = ranking.radar_scores(trials)
     assert scores.attrs["split"] == "test" and scores.index.tolist() == [0, 1, 9]
     trials.loc[trials["trial"] == 9, "test_iou"] = np.nan
-    assert compare.radar_scores(trials).attrs["split"] == "val"
+    assert ranking.radar_scores(trials).attrs["split"] == "val"
 
 
 def test_seed_replicates_change_no_comparison_of_choices() -> None:
@@ -120,11 +112,11 @@ def test_seed_replicates_change_no_comparison_of_choices() -> None:
     both.attrs = table.attrs
     epochs = both[["trial", "source", "state", "val_iou"]].assign(epoch=4, train_loss=1.0, val_loss=1.0)
     epochs.attrs = table.attrs
-    alone = compare.originals(epochs)
+    alone = ranking.originals(epochs)
 
-    assert compare.best(both)["trial"] == compare.best(table)["trial"]
-    assert compare.history(both).equals(compare.history(table))
-    assert compare.baselines(both).empty and len(compare.originals(both)) == 60
+    assert ranking.best(both)["trial"] == ranking.best(table)["trial"]
+    assert ranking.history(both).equals(ranking.history(table))
+    assert ranking.baselines(both).empty and len(ranking.originals(both)) == 60
     assert importance.importance(both).equals(importance.importance(table))
     mine, theirs = (effects.effects(effects.comparable(t, e)[0]) for t, e in ((both, epochs), (table, alone)))
     assert mine == theirs

@@ -6,7 +6,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis import load
+from analysis import columns, load
+from seg.cli import UserError
+from study.spec.spec import Search
 from study.store import Store
 
 TRIAL_TEXT = """
@@ -23,11 +25,11 @@ TRIAL_COLUMNS, EPOCH_COLUMNS = list(TRIAL_TEXT.split()), list(EPOCH_TEXT.split()
 
 
 def test_trials_have_the_promised_columns_in_order(study: Path) -> None:
-    columns = load.trials(str(study)).columns.tolist()
-    assert columns[: len(TRIAL_COLUMNS)] == TRIAL_COLUMNS
-    rest = columns[len(TRIAL_COLUMNS) :]
+    found = load.trials(str(study)).columns.tolist()
+    assert found[: len(TRIAL_COLUMNS)] == TRIAL_COLUMNS
+    rest = found[len(TRIAL_COLUMNS) :]
     assert {"val_sensitivity", "epochs_planned", "dataset", "image_size", "started", "finished"} <= set(rest)
-    assert len(set(columns)) == len(columns)
+    assert len(set(found)) == len(found)
 
 
 def test_epochs_have_the_promised_columns_in_order(study: Path) -> None:
@@ -101,11 +103,11 @@ def test_counts_of_a_trial(study: Path) -> None:
     assert load.counts(str(study), 8) is None
 
 
-@pytest.mark.parametrize("content", [None, b"{", b"[]", b'{"format": 99}'])
+@pytest.mark.parametrize("content", [None, b"{", b"[]", b"{}", b'{"format": 99}'])
 def test_what_is_no_study_is_refused_in_one_line(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         Store(str(tmp_path)).write("study.json", content)
-    with pytest.raises(load.StudyNotFound, match=r"study\.json") as caught:
+    with pytest.raises(UserError, match=r"study\.json") as caught:
         load.trials(str(tmp_path))
     assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
 
@@ -113,13 +115,18 @@ def test_what_is_no_study_is_refused_in_one_line(tmp_path: Path, content: bytes 
 @pytest.mark.parametrize("content", [b"{", b'{"format": 99}', b'{"format": 1}'])
 def test_a_damaged_record_is_refused_in_one_line(study: Path, content: bytes) -> None:
     (study / "trials" / "00004" / "record.json").write_bytes(content)
-    with pytest.raises(load.StudyNotFound) as caught:
+    with pytest.raises(UserError) as caught:
         load.trials(str(study))
     assert "\n" not in str(caught.value)
 
 
+def test_a_home_that_nobody_has_is_refused_in_one_line() -> None:
+    with pytest.raises(UserError, match="no study here"):
+        load.trials("~nosuchuser/study")
+
+
 def test_an_address_of_an_unknown_kind_is_refused() -> None:
-    with pytest.raises(load.StudyNotFound, match="nowhere://x"):
+    with pytest.raises(UserError, match="nowhere://x"):
         load.study_info("nowhere://x")
 
 
@@ -167,3 +174,9 @@ def test_a_trial_is_on_a_lane_as_often_as_it_goes_on(study: Path, change: Callab
     assert found[found["trial"] == 8][["lane", "started", "finished"]].to_dict("records") == [first, then]
     assert found[found["trial"] == 9]["started"].tolist() == ["2026-11-05T09:39:52+00:00"]  # 8 s before its end
     assert 7 not in set(found["trial"]) and found.attrs == load.trials(str(study)).attrs
+
+
+def test_every_choice_of_a_search_is_a_hyperparameter_of_the_table() -> None:
+    """The precision is that which the device has; it is a column by itself."""
+    known = {"model", "loss", "precision", *columns.HYPERPARAMETERS, *columns.OTHER_HYPERPARAMETERS}
+    assert set(Search.model_fields) <= known

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 from generated import written
 
-from analysis import load, report
-from study.records import read_records
+from analysis import load
+from analysis.report import __main__ as report_command
 from study.store import Store
+from study.store.records import read_records
 
 
 def page(study: Path, capsys: pytest.CaptureFixture[str]) -> str:
-    assert report.main([str(study), "--out", str(study.parent / "page.html")]) == 0
+    assert report_command.main([str(study), "--out", str(study.parent / "page.html")]) == 0
     assert capsys.readouterr().err == ""
     return (study.parent / "page.html").read_text()
 
@@ -80,6 +81,6 @@ def test_pictures_are_just_being_replaced(study: Path, missing: str, capsys: pyt
 def test_what_is_torn_is_named_in_one_line(study: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing that is written here is ever torn: a disk was full, or somebody was at it."""
     (study / name).write_bytes((study / name).read_bytes()[:100])
-    assert report.main([str(study)]) == 2
+    assert report_command.main([str(study)]) == 2
     out, err = capsys.readouterr()
     assert out == "" and err.startswith("error: ") and err.count("\n") == 1 and Path(name).name in err

@@ -5,10 +5,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis import load, report, table
+from analysis import load, table
+from analysis.report import __main__ as report_command
 from study import ls
-from study.records import read_records
 from study.store import Store
+from study.store.records import read_records
 
 STUDIES = sorted((Path(__file__).parents[1] / "assets" / "studies").iterdir())
 
@@ -36,7 +37,7 @@ def test_every_command_reads_them(old: str, tmp_path: Path, capsys: pytest.Captu
     assert "4 trials (" in capsys.readouterr().out
     assert table.main([old, "--format", "csv"]) in (0, None)
     assert len(capsys.readouterr().out.strip().splitlines()) == 5
-    assert report.main([old, "--out", str(tmp_path / "report.html")]) in (0, None)
+    assert report_command.main([old, "--out", str(tmp_path / "report.html")]) in (0, None)
     assert (tmp_path / "report.html").stat().st_size > 100_000
 
 

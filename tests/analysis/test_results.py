@@ -8,9 +8,9 @@ from debian import not_installed
 from generated import written
 
 import analysis.results.__main__ as results
-from analysis import images
-from study.records import read_records
+from analysis.report import browser
 from study.store import Store
+from study.store.records import read_records
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.mark.skipif(not any(map(shutil.which, images.BROWSERS)), reason=not_installed("chromium"))
+@pytest.mark.skipif(not any(map(shutil.which, browser.BROWSERS)), reason=not_installed("chromium"))
 def test_a_page_is_made_from_the_records_that_were_kept(here: Path, tmp_path: Path) -> None:
     study = written(tmp_path / "studies/known", [0.8, 0.7], created="2026-01-01T00:00:00+00:00", **ENDED)
     (study / "trials/00000/best.safetensors").write_bytes(b"weights")

@@ -20,7 +20,7 @@ from torchmetrics.classification import (
 
 from analysis import rosetta
 from seg import metrics
-from study.counts import to_table
+from study.store.counts import to_table
 
 # The official scorer reads ZIP files with a package that has no wheels; it scores folders here.
 sys.modules.setdefault("zipfile_deflate64", zipfile)

@@ -8,10 +8,13 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
-from analysis import load, serve
+from analysis import serve
 from analysis.serve import HOST, Page
-from study.records import State
+from seg.cli import UserError
+from study.store import Store
+from study.store.records import State
 
 
 @pytest.fixture
@@ -66,7 +69,25 @@ def test_a_study_that_cannot_be_read_for_a_while_leaves_the_page(study: Path) ->
     page = Page([str(study)])
     page.renew()
     (study / "study.json").rename(study / "away.json")
-    with pytest.raises(load.StudyNotFound):
+    with pytest.raises(UserError):
+        page.renew()
+    assert b"Trial 9" in page.read()[0]
+
+
+def test_a_store_that_fails_while_the_page_is_built_leaves_it(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Page([str(study)])
+    page.renew()
+    page._told = ""
+
+    names = Store.names
+
+    def fail(store: Store, folder: str) -> list[str]:
+        if folder == "trials":
+            return names(store, folder)
+        raise EndpointConnectionError(endpoint_url="http://s3")
+
+    monkeypatch.setattr(Store, "names", fail)
+    with pytest.raises(UserError, match="cannot be used"):
         page.renew()
     assert b"Trial 9" in page.read()[0]
 

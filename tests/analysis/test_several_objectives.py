@@ -8,7 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis import compare, figures, leaderboard, load, report, sealed, table
+from analysis import figures, load, ranking, table
+from analysis.finalists import sealed
+from analysis.report import page, tables
 from study import ls
 from study.store import Store
 
@@ -56,7 +58,7 @@ def test_of_equals_by_the_first_objective_the_one_that_is_better_by_the_second_l
 ) -> None:
     opened = load.open_study(str(two))
     change(4, epochs=opened.records[9].epochs)
-    leader = compare.best(load.trials(str(two)))
+    leader = ranking.best(load.trials(str(two)))
     assert leader is not None and leader["trial"] == 4
     assert load.trials(str(two)).set_index("trial")["pareto"][[4, 9]].tolist() == [True, False]
 
@@ -72,17 +74,17 @@ def test_a_second_score_that_is_to_be_large_has_its_panel(two: Path) -> None:
     objectives = [OBJECTIVES[0], {"metric": "val_sensitivity", "mode": "max"}]
     trials.attrs["study"]["spec"]["objective"] = objectives
     trials["val_sensitivity"] = [0.9, 0.9, 0.8, 0.9, 0.8, 0.9, 0.8, 0.8, 0.7, 0.6, 0.8, 0.9]
-    found = compare.costs(trials).set_index("trial")
+    found = ranking.costs(trials).set_index("trial")
     assert found.index[found["val_sensitivity_efficient"]].tolist() == [5, 8, 9]
-    assert compare.on_front(trials)[lambda on: on].index.tolist() == [5, 8, 9]
+    assert ranking.on_front(trials)[lambda on: on].index.tolist() == [5, 8, 9]
     assert figures.pareto(trials).layout.xaxis2.title.text == "val sensitivity"
 
 
 def test_the_report_says_it(two: Path) -> None:
-    board = leaderboard.leaderboard(load.trials(str(two)))
+    board = tables.leaderboard(load.trials(str(two)))
     assert [heading.text for heading in board.headings[:3]] == ["val IoU", "latency", "Pareto set"]
     assert [row.cells[1:3] for row in board.rows if row.trial in (5, 8)] == [["8.0 ms", "no"], ["1.5 ms", "yes"]]
-    html = report.build([load.open_study(str(two))])
+    html = page.build([load.open_study(str(two))])
     assert "The Pareto set of max val IoU, min latency_ms: trials 9, 5, 0." in html
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from seg.models.mobilenetv2_skip import MobileNetV2Skip
+from seg.models.mobilenetv2 import MobileNetV2Skip
 from seg.models.segmenter import Segmenter
 
 

@@ -36,11 +36,12 @@ def one_side(trial: str, keep: bool, threads: int) -> None:
     """Prints the median seconds of an epoch, and the most memory that the process held, in GB."""
     import torch
 
-    from seg import allocator, data, loop, pack
+    from seg import data, loop, pack
+    from seg.device import memory
     from seg.experiment import Experiment
 
     if not keep:
-        allocator.keep_freed_memory = lambda: False  # type: ignore[assignment]
+        memory.keep_freed_memory = lambda: False  # type: ignore[assignment]
     torch.set_num_threads(threads)
     packed = pack.build(data.load("phantom", Path("nowhere")), 128, pack.default_root(), progress=False)
     chosen = Experiment("phantom", 128, "mobilenetv2_skip", "bce", 1000, 1e-3, encoder_weights="none", **TRIALS[trial])

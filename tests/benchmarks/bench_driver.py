@@ -20,15 +20,15 @@ from typing import Any
 import figures
 from ray import cloudpickle, tune
 
-from study import conduct
-from study.cluster import ray_session
-from study.messages import Started
-from study.plan import Plan
-from study.preparation import Prepared
-from study.records import Record
-from study.resources import Allotment, Cluster, Machine
+from study.driver import conduct
+from study.driver.plan import Plan
+from study.driver.preparation import Prepared
+from study.lanes.cluster import ray_session
+from study.lanes.resources import Allotment, Cluster, Machine
 from study.spec import load_spec
 from study.store import Store
+from study.store.records import Record
+from study.trials.messages import EpochDone, Report, Started
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # Ray's processes do not import benchmarks
 
@@ -54,10 +54,9 @@ class IdleLane(tune.Trainable):
         self._epoch += 1
         row = {"epoch": self._epoch, "val_iou": 1 - 1 / (1 + self._epoch), **ROW}
         row |= {"seconds": 1.0, "images_per_second": 1.0, "encoder_lr": 1e-4, "decoder_lr": 1e-3}
-        result = {"row": row, "files": {}, "done": self._epoch >= self._epochs}
-        if self._epoch == 1:
-            result |= {"started": Started("cpu", 1, 1, 0.0, {}), "lane": f"lane-{os.getpid()}"}
-        return result
+        done = self._epoch >= self._epochs
+        started = Started("cpu", 1, 1, 0.0, {}) if self._epoch == 1 else None
+        return {"report": Report(EpochDone(row), done, started, f"lane-{os.getpid()}"), "done": done}
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
         return {}

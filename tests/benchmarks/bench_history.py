@@ -15,12 +15,11 @@ import time
 import figures
 from bench_search import CURVES
 
-from study.records import Record, State
-from study.samplers.tpe import SHOWN, Tpe
-from study.searcher import Searcher
-from study.simulation.recorded import RecordedCurves
-from study.simulation.source import load
+from study.search.samplers.tpe import MAX_FITTED_TRIALS, Tpe
+from study.search.searcher import Searcher
+from study.simulation.recorded import RecordedCurves, load
 from study.spec import load_spec
+from study.store.records import Record, State
 
 DRAWS = 10_000
 
@@ -58,12 +57,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--processes", type=int, default=2)
     given = parser.parse_args()
-    jobs = [(seed, given.trials, most) for seed in range(given.seeds) for most in (SHOWN, given.trials)]
+    jobs = [(seed, given.trials, most) for seed in range(given.seeds) for most in (MAX_FITTED_TRIALS, given.trials)]
     with multiprocessing.get_context("forkserver").Pool(given.processes) as pool:
         found = pool.map(search, jobs, chunksize=1)
     part, whole = found[::2], found[1::2]
     differences = [one[0] - other[0] for one, other in zip(part, whole, strict=True)]
-    what = f"TPE shown {SHOWN} of {given.trials} trials: "
+    what = f"TPE shown {MAX_FITTED_TRIALS} of {given.trials} trials: "
     figures.save(
         {
             f"{what}val_iou found, less what all of them find": {

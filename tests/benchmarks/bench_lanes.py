@@ -22,13 +22,14 @@ import ray.train
 import ray.train.torch
 import torch
 
-from seg import batches, data, loop, optim, pack, precision
+from seg import batches, data, loop, optim, pack
+from seg.device import precision
 from seg.experiment import Experiment
-from study.cluster import ray_session
-from study.messages import LaneSettings, StartTrial, TrainEpoch
-from study.objective import Objective
-from study.resources import Cluster, Machine
-from study.worker_group import WorkerGroup
+from study.lanes.cluster import ray_session
+from study.lanes.resources import Cluster, Machine
+from study.lanes.worker_group import WorkerGroup
+from study.ranking.objective import Objective
+from study.trials.messages import LaneSettings, StartTrial, TrainEpoch
 
 
 def experiment(image_size: int, epochs: int) -> Experiment:
@@ -122,7 +123,7 @@ def images_per_second_of_one_batch(run: loop.Run) -> float:
 
 
 def main() -> None:
-    if "MALLOC_ARENA_MAX" not in os.environ:  # as in a study's workers, see study.cluster.ray_session
+    if "MALLOC_ARENA_MAX" not in os.environ:  # as in a study's workers, see study.lanes.cluster.ray_session
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {"MALLOC_ARENA_MAX": "1"})
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--trials", type=int, default=3, help="starts of each kind")

@@ -30,13 +30,14 @@ import peers
 import torch
 from as_published import published
 
-from seg import augment, batches, data, features, loop, metrics, models, pack
-from seg.augmentations import AUGMENTATIONS
+from seg import augment, batches, data, loop, metrics, models, pack
+from seg.device import features
 from seg.experiment import Experiment
+from seg.options import AUGMENTATIONS
 
 ROOT = Path(__file__).parents[2]
 STUDYS = {"MALLOC_ARENA_MAX": "1"}
-"""What a study's workers have in their environment, see study.cluster."""
+"""What a study's workers have in their environment, see study.lanes.cluster."""
 IMAGE_SIZE = 128
 TRIALS = {
     "fine-tuned": {"encoder_freeze": False, "encoder_lr": 1e-4},

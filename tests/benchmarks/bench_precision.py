@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seg import allocator, models, optim, precision
+from seg import models, optim
+from seg.device import memory, precision
 
 WARM_UPS = 2
 
@@ -74,7 +75,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--image-size", type=int, default=128)
     given = parser.parse_args()
-    allocator.keep_freed_memory()  # as in a study's workers
+    memory.keep_freed_memory()  # as in a study's workers
     for name in given.models or list(models.MODELS):
         for frozen in (False, True) if name != "unet" else (False,):
             how = "frozen" if frozen else "fine-tuned"

@@ -29,15 +29,15 @@ from seg import data, loop, metrics, pack
 from seg.data import Dataset
 from seg.experiment import Experiment
 from seg.models.segmenter import Segmenter
-from seg.native import count_native
-from seg.predict import Predictor
-from study import space
+from seg.predict import Predictor, count_native
+from study.search import space
 from study.spec import load_spec
 
 ROOT = Path(__file__).parents[2]
 OUT = ROOT / "analysis" / "results" / "recipe" / "experiments.csv"
 PHOTOS, VALIDATING, LEFT_OUT = 60, 10, 9
 EPOCHS = {"pets60": 60, "dsb2018": 30, "camvid": 50}
+COLUMNS = OUT.read_text().partition("\n")[0].split(",")
 PET = (1, 3)
 """Trimap values that count as pet: the animal and its outline."""
 
@@ -87,9 +87,8 @@ def run(name: str, experiment: Experiment, split: int) -> dict[str, object]:
         packed = pack.build(images, experiment.image_size, Path(folder) / "packs", progress=False)
         device = figures.device()
         run = loop.start(experiment, loop.load(packed, device), device, data_dir() / "weights")
-        best, seconds = Kept(), 0.0
+        best = Kept()
         for result in loop.epochs(run):
-            seconds += result.seconds
             last = metrics.scores(result.validation.counts)["iou"]
             if last > best.score:
                 weights = {key: value.clone() for key, value in run.model.state_dict().items()}
@@ -100,7 +99,8 @@ def run(name: str, experiment: Experiment, split: int) -> dict[str, object]:
             predictor = Predictor(model.eval(), run.experiment, images.class_names, device)
             return round(metrics.scores(count_native([predictor], images, test))["iou"], 4)
 
-        found: dict[str, object] = {"seconds": round(seconds, 1), "best_epoch": best.epoch, "val_iou": round(last, 4)}
+        steps = experiment.epochs * -(-len(packed.indices("train")) // experiment.batch_size)
+        found: dict[str, object] = {"steps": steps, "best_epoch": best.epoch, "val_iou": round(last, 4)}
         found["test_last"] = score(run.model)
         found["test_average"] = score(run.average.model) if run.average else ""
         run.model.load_state_dict(best.weights)
@@ -120,15 +120,10 @@ def main() -> None:
         chosen = dataclasses.replace(recipe, epochs=EPOCHS.get(given.data, 20), seed=seed)
         chosen = dataclasses.replace(chosen, **changes)
         row = {"data": given.data, "split": split, "seed": seed, "model": chosen.model, "image_size": chosen.image_size}
-        row |= {"epochs": chosen.epochs, "changes": " ".join(given.set), "device": figures.device_name()}
-        row |= run(given.data, chosen, split)
+        row |= {"epochs": chosen.epochs, "changes": " ".join(given.set)} | run(given.data, chosen, split)
         print(row, flush=True)
-        OUT.parent.mkdir(parents=True, exist_ok=True)
-        new = not OUT.exists()
         with OUT.open("a", newline="") as file:
-            writer = csv.DictWriter(file, row)
-            writer.writeheader() if new else None
-            writer.writerow(row)
+            csv.DictWriter(file, COLUMNS).writerow(row)
 
 
 if __name__ == "__main__":

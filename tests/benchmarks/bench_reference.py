@@ -14,7 +14,8 @@ from pathlib import Path
 
 import torch
 
-from seg import checkpoint, data, loop, metrics, native, pack, pixels, predict
+from seg import checkpoint, data, loop, metrics, pack, predict
+from seg.device import pixels
 from seg.evaluate import evaluate
 from seg.experiment import Experiment
 
@@ -63,7 +64,7 @@ def main() -> int:
     small = evaluate(run.model, test, run.experiment, packed.classes, run.ranks, device).counts
     predictor = predict.from_bytes(checkpoint.snapshot(run).weights(run).to_bytes(), device)
     by_id = {sample.id: sample for sample in dataset.samples}
-    large = native.count_native([predictor], dataset, [by_id[i] for i in test.ids])
+    large = predict.count_native([predictor], dataset, [by_id[i] for i in test.ids])
     for size, counts in (("training", small), ("native", large)):
         scores = metrics.scores(counts)
         print(f"test at {size:8s} size: " + "  ".join(f"{n} {scores[n]:.4f}" for n in SHOWN))

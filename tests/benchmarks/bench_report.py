@@ -27,8 +27,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from generated import BASELINES, SPACE, study_json
 from s3_server import BUCKET, S3Server
 
-from study.records import Record, State, write_record
 from study.store import Store
+from study.store.records import Record, State, write_record
 
 GOALS = {("table", 1000): 3.0, ("report", 1000): 10.0, ("table", 10_000): 30.0, ("report", 10_000): 60.0}
 LIMIT_GIB, LIMIT_MB = 2.0, 8.0

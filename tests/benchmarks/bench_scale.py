@@ -16,15 +16,15 @@ from pathlib import Path
 
 import figures
 
-from study.objective import Objective
-from study.progress import Tally
-from study.records import read_records
-from study.search import Search
-from study.simulation.faults import Faults
-from study.simulation.model import ModelCurves
+from study.ranking.objective import Objective
+from study.search.search import Search
+from study.simulation.course import ModelCurves
+from study.simulation.lanes import Faults
 from study.simulation.study import SimulatedStudy
 from study.spec import load_spec
 from study.store import Store
+from study.store.records import read_records
+from study.trials.tally import Tally
 
 SPEC = Path(__file__).parents[1] / "assets" / "specs" / "with-baselines.yaml"
 ASKED = 20

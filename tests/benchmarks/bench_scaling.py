@@ -25,11 +25,13 @@ import torch.distributed as dist
 import torch.multiprocessing
 from PIL import Image
 
-from seg import allocator, data, loop, pack, packing
+from seg import data, loop, pack
 from seg.data.image_file import read_image
+from seg.device import memory
 from seg.experiment import Experiment
+from seg.pack import build
+from seg.pack.packing import resize_image
 from seg.ranks import Ranks
-from seg.resample import resize_image
 
 CPU = torch.device("cpu")
 EPOCHS = 3
@@ -63,7 +65,7 @@ def chosen() -> Experiment:
 
 def train(rank: int, world: int, folder: str, out: str) -> None:
     torch.set_num_threads(2 // world)
-    allocator.keep_freed_memory()
+    memory.keep_freed_memory()
     if world > 1:
         dist.init_process_group("gloo", init_method=f"file://{out}/group", rank=rank, world_size=world)
     results = loop.epochs(
@@ -123,7 +125,7 @@ def reduced_errors(folder: Path, size: int) -> np.ndarray:
     return np.array(
         [
             np.abs(
-                resize_image(read_image(path, least=packing.REDUCED * size), size).astype(int)
+                resize_image(read_image(path, least=build.REDUCED * size), size).astype(int)
                 - resize_image(read_image(path), size)
             ).mean()
             for path in sorted(folder.rglob("*.jpg"))

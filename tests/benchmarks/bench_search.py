@@ -28,8 +28,8 @@ from typing import Any
 import figures
 from fsspec.implementations.memory import MemoryFileSystem
 
-from study.simulation.faults import Faults
-from study.simulation.source import curves, of_study, save
+from study.simulation.lanes import Faults
+from study.simulation.recorded import curves, of_study, save
 from study.simulation.study import SimulatedStudy
 from study.spec import Spec, load_spec
 from study.store import Store

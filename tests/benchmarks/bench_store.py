@@ -27,11 +27,11 @@ from seg import data, loop, models, pack
 from seg.experiment import Experiment
 from seg.pack import Pack
 from seg.ranks import Ranks
-from study.attempt import CHECKPOINT
-from study.messages import EpochDone, LaneSettings, StartTrial, TrainEpoch
-from study.objective import Objective
+from study.lanes.worker import Worker
+from study.ranking.objective import Objective
 from study.store import Store
-from study.worker import Worker
+from study.trials.attempt import CHECKPOINT
+from study.trials.messages import EpochDone, LaneSettings, StartTrial, TrainEpoch
 
 sys.path.append(str(Path(__file__).parents[1]))
 from s3_server import BUCKET, S3Server, pin_threads  # the server of the tests
@@ -146,7 +146,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> None:
-    if "MALLOC_ARENA_MAX" not in os.environ:  # as in a study's workers, see study.cluster.ray_session
+    if "MALLOC_ARENA_MAX" not in os.environ:  # as in a study's workers, see study.lanes.cluster.ray_session
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {"MALLOC_ARENA_MAX": "1"})
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=24)

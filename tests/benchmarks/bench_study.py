@@ -19,8 +19,8 @@ from pathlib import Path
 import figures
 
 from seg import data, pack
-from study.records import read_records
 from study.store import Store
+from study.store.records import read_records
 
 SPEC = """
 dataset: phantom

@@ -20,7 +20,8 @@ from typing import Any
 
 import torch
 
-from seg import data, loop, metrics, oversample, pack, pixels
+from seg import batches, data, loop, metrics, pack
+from seg.device import pixels
 from seg.evaluate import evaluate
 from seg.experiment import Experiment
 from seg.pack import Pack
@@ -48,7 +49,7 @@ def main() -> int:
     packed = pack.build(data.load(DATASET, Path(".")), given.image_size)
     weights_dir = _weights_dir()
     training = torch.from_numpy(packed.class_pixels_NC[packed.indices("train")])
-    images, pixels = oversample.shares(training, torch.ones(len(training), dtype=torch.float64))
+    images, pixels = batches.shares(training, torch.ones(len(training), dtype=torch.float64))
     rarest = min(range(packed.classes), key=images.__getitem__)
     print(f"{len(training)} training images; class: of images, of pixels")
     for name, of_images, of_pixels in zip(packed.class_names, images, pixels, strict=True):

@@ -16,12 +16,13 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from seg import optim, split
+from seg import optim
 from seg.batches import IMAGENET_MEAN, IMAGENET_STD
-from seg.data.file_sample import FileSample
+from seg.data import split
+from seg.data.image_file import FileSample
+from seg.device.precision import autocast
 from seg.experiment import Experiment
 from seg.models.segmenter import Segmenter
-from seg.precision import autocast
 
 
 class Files(Dataset[tuple[Tensor, Tensor]]):

@@ -27,9 +27,8 @@ from own_specs import SEARCHED
 from s3_server import BUCKET, S3Server
 
 from seg import checkpoint
-from study import counts
-from study.records import Record, State, read_records, record_name
-from study.store import Store
+from study.store import Store, counts
+from study.store.records import Record, State, read_records, record_name
 
 ROOT = Path(__file__).parents[2]
 STORE_GONE_SECONDS = 20.0

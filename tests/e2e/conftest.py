@@ -19,7 +19,7 @@ def ray_address(s3_server: S3Server) -> Iterator[str]:
     """Its workers are Ray's children, not the studies': they know the S3 server from the environment here."""
     import ray
 
-    from study.cluster import LOCAL
+    from study.lanes.cluster import LOCAL
 
     context = ray.init(num_cpus=2, **LOCAL)
     yield context.address_info["gcs_address"]

@@ -8,8 +8,8 @@ from chaos import KINDS, Chaos, check_whole, compare
 from own_specs import SEARCHED
 from s3_server import BUCKET, S3Server
 
-from study.records import read_records
 from study.store import Store
+from study.store.records import read_records
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 

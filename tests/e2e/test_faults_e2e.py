@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from test_study_e2e import NEVER_STOPPED, ONE_MODEL, SMALL, train_workers, wait_for
 
-from study.records import State, read_records
 from study.store import Store
+from study.store.records import State, read_records
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -75,9 +75,9 @@ def metrics() -> str:
 
 
 def test_workers_that_find_no_room_are_not_dead(ray_address: str, tmp_path: Path) -> None:
-    from study.messages import LaneSettings, StartTrial
-    from study.objective import Objective
-    from study.worker_group import NoRoom, WorkerGroup
+    from study.lanes.worker_group import NoRoom, WorkerGroup
+    from study.ranking.objective import Objective
+    from study.trials.messages import LaneSettings, StartTrial
 
     more_than_there_is = LaneSettings(
         str(tmp_path), "", None, Objective("val_iou", "max"), 1, 0.0, 1, cores=99, room_seconds=2.0, study="crowded"
@@ -93,14 +93,14 @@ def test_a_worker_that_is_told_to_end_saves_first(ray_address: str, tmp_path: Pa
     """As on a spot instance that is taken away: SIGTERM to a worker of Ray Train, in the middle of its work."""
     import ray.train.torch
 
-    from study.sigterm import SavingTorchConfig
+    from study.lanes.sigterm import SavingTorchConfig
 
     def work(config: dict[str, Any]) -> None:
         import os
         import time
         from pathlib import Path
 
-        from study import sigterm
+        from study.lanes import sigterm
 
         def save() -> None:
             time.sleep(2)

@@ -11,11 +11,10 @@ import pytest
 from own_specs import SEARCHED
 from test_study_e2e import wait_for
 
-from study.leaders import on_front
-from study.meter import read_used
-from study.objective import Objective
-from study.records import State, read_records
+from study.ranking.leaders import on_front
+from study.ranking.objective import Objective
 from study.store import Store
+from study.store.records import State, read_records, read_used
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 

@@ -10,14 +10,14 @@ import pytest
 from own_specs import SEARCHED
 from ray import cloudpickle, tune
 
-from study.messages import LaneSettings
-from study.objective import Objective
-from study.recorder import Recorder
-from study.records import read_records
-from study.search import Search
+from study.lanes.tune import Events, OneTrialPerLaneScheduler, Results, Trials
+from study.ranking.objective import Objective
+from study.search.search import Search
 from study.spec import load_spec
 from study.store import Store
-from study.tune_loop import EachItsLane, Events, Results, Trials
+from study.store.records import read_records
+from study.trials.messages import EpochDone, LaneSettings, Report
+from study.trials.recorder import Recorder
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # Ray's processes do not import tests
 
@@ -48,7 +48,8 @@ class LaneOfNothing(tune.Trainable):
         time.sleep(STEP_SECONDS)
         self._epoch += 1
         row = {"epoch": self._epoch, "val_iou": 0.5, "seconds": STEP_SECONDS, "images_per_second": 1.0}
-        return {"row": row, "files": {}, "process": os.getpid(), "done": self._epoch == 3}
+        done = self._epoch == 3
+        return {"report": Report(EpochDone(row), done), "process": os.getpid(), "done": done}
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
         return {}
@@ -64,7 +65,11 @@ def test_a_lane_that_is_added_comes_though_trials_end_faster_than_it_starts(ray_
     results = tune.Tuner(
         LaneOfNothing,
         tune_config=tune.TuneConfig(
-            search_alg=trials, scheduler=EachItsLane(), num_samples=-1, max_concurrent_trials=3, reuse_actors=True
+            search_alg=trials,
+            scheduler=OneTrialPerLaneScheduler(),
+            num_samples=-1,
+            max_concurrent_trials=3,
+            reuse_actors=True,
         ),
         run_config=tune.RunConfig(
             storage_path=str(tmp_path),

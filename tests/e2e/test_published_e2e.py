@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from study.records import Record, State, read_records
 from study.spec import bundled, load_spec
 from study.store import Store
+from study.store.records import Record, State, read_records
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 

@@ -8,9 +8,9 @@ import pytest
 from test_study_e2e import NEVER_STOPPED, ONE_MODEL, SMALL, wait_for
 
 from analysis import load
-from analysis.ensembles import ensembles
-from study.records import Record, State, read_records
+from analysis.finalists.sealed import ensembles
 from study.store import Store
+from study.store.records import Record, State, read_records
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 

@@ -16,8 +16,8 @@ import pytest
 from own_specs import SEARCHED
 from PIL import Image
 
-from study.records import Record, State, read_record, read_records
 from study.store import Store
+from study.store.records import Record, State, read_record, read_records
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 

@@ -26,5 +26,5 @@ def nothing_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("a study was about to start")
 
-    monkeypatch.setattr("study.preparation.prepare", refuse)
+    monkeypatch.setattr("study.driver.preparation.prepare", refuse)
     monkeypatch.setattr("ray.init", refuse)

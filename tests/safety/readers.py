@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from analysis import published, report, rosetta, table
+from analysis import rosetta, table
+from analysis.published import __main__ as published_command
+from analysis.report import __main__ as report_command
 from seg import predict
 from study import ensemble, export, ls, replay
 
@@ -16,8 +18,8 @@ READERS: dict[str, Callable[[str, Path], Any]] = {
     "analysis.table": lambda study, out: table.main([study]),
     "analysis.table --epochs": lambda study, out: table.main([study, "--epochs", "--format", "json"]),
     "analysis.rosetta": lambda study, out: rosetta.main([study]),
-    "analysis.published": lambda study, out: published.main([study]),
-    "analysis.report": lambda study, out: report.main([study, "--out", str(out / "report.html")]),
+    "analysis.published": lambda study, out: published_command.main([study]),
+    "analysis.report": lambda study, out: report_command.main([study, "--out", str(out / "report.html")]),
     "study.export --to csv": lambda study, out: export.main([study, "--to", "csv", "--out", str(out / "c")]),
     "study.export --to tensorboard": lambda study, out: export.main(
         [study, "--to", "tensorboard", "--out", str(out / "t")]

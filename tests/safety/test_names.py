@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 from readers import READERS
 
-from analysis import report
+from analysis.report import __main__ as report_command
 from seg.data.folder import load as load_folder
 from study import replay, run
-from study.names import LONGEST, file_part, is_file_name, is_study_name, study_name
-from study.records import FormatError, read_records
 from study.store import Store
+from study.store.names import LONGEST, file_part, is_file_name, is_study_name, study_name
+from study.store.records import FormatError, read_records
 
 
 @pytest.mark.parametrize("name", ["a", "isic-20260101-120000", "A.b_c-9", "-x", "a" * LONGEST])
@@ -88,7 +88,7 @@ def test_a_gallery_that_names_a_file_elsewhere_is_refused(
     listed = json.loads((study / "gallery/gallery.json").read_text())
     listed["images"][0]["file"] = file
     (study / "gallery/gallery.json").write_text(json.dumps(listed))
-    assert report.main([str(study)]) == 2
+    assert report_command.main([str(study)]) == 2
     error = capsys.readouterr().err
     assert "gallery.json: names a file outside its folder" in error and error.count("\n") == 1
     assert not (study / "report.html").exists()

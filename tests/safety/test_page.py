@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis import report
+from analysis.report import __main__ as report_command
 
 MARK = "31337"
 HOSTILE = f"</script><script>alert({MARK})</script><img src=x onerror=alert({MARK})>\"'><b onclick='alert({MARK})'>"
@@ -40,7 +40,7 @@ def test_the_page_reader_finds() -> None:
 
 def test_text_from_records_is_shown_and_not_run(study: Path) -> None:
     change_all(study)
-    assert report.main([str(study)]) == 0
+    assert report_command.main([str(study)]) == 0
     page = (study / "report.html").read_text()
     assert Page(page).ran == []
     assert page.count("&lt;script&gt;alert") >= 5, "it is not shown at all"

@@ -8,13 +8,14 @@ import pytest
 from readers import READERS
 
 from seg import pack
-from study import run, session
-from study.plan import Plan
-from study.preparation import Prepared
-from study.records import State, read_records, write_record
-from study.resources import Allotment, Cluster, Machine
+from study import run
+from study.driver import session, start
+from study.driver.plan import Plan
+from study.driver.preparation import Prepared
+from study.lanes.resources import Allotment, Cluster, Machine
 from study.spec import load_spec
 from study.store import Store, StoreError
+from study.store.records import State, read_records, write_record
 
 PASSWORD, KEY, SIGNATURE = "hush+hush/hush", "very/Secret+Key0123456789", "5ca1ab1e5ca1ab1e"
 PLANTED = f"https://me:{PASSWORD}@host/x?X-Amz-Signature={SIGNATURE} with {KEY}"
@@ -56,7 +57,7 @@ def test_no_secret_in_study_json(
     words = ["--storage", f"s3://me:{PASSWORD}@b", f"--optuna-storage=postgresql://me:{PASSWORD}@h/d", "--set", KEY]
     monkeypatch.setattr(sys, "argv", ["run", "phantom", *words])
     store = Store(str(tmp_path / "study"))
-    session.begin(Plan("study", load_spec("phantom"), store, run._typed(), prepared), store)
+    session.begin(Plan("study", load_spec("phantom"), store, start._typed(), prepared), store)
     study = store.read_json("study.json")
     assert leaks(json.dumps(study)) == []
     assert study["command"] == (
@@ -121,7 +122,7 @@ def test_no_secret_in_study_runs_errors(tmp_path: Path, key: None, capsys: pytes
 
 def test_no_secret_in_the_line_that_resumes(key: None) -> None:
     given = run.parser().parse_args(["phantom", "--storage", f"s3://me:{PASSWORD}@b", "--weights", KEY])
-    assert leaks(run._resume_line(given, "name")) == []
+    assert leaks(start._resume_line(given, "name")) == []
 
 
 def test_no_secret_in_what_a_store_says(tmp_path: Path, key: None) -> None:

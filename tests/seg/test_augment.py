@@ -6,7 +6,7 @@ from torch import Tensor
 
 from seg import augment
 from seg.augment import DRAWS, apply, draw
-from seg.augmentations import AUGMENTATIONS, Augmentation
+from seg.options import AUGMENTATIONS, Augmentation
 
 
 def pairs(images: int = 6, height: int = 32, width: int = 32) -> tuple[Tensor, Tensor]:

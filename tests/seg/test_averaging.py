@@ -9,11 +9,11 @@ import torch
 from run_state import row, same, weights
 from torch import nn
 
-from seg import averaging, checkpoint, loop
-from seg.averaging import Average
+from seg import checkpoint, loop, optim
 from seg.evaluate import evaluate
 from seg.loop import Data, Run
 from seg.models import build
+from seg.optim import Average
 from seg.ranks import Ranks
 
 CPU = torch.device("cpu")
@@ -83,7 +83,7 @@ def test_from_some_step_on_it_looks_back_equally_far() -> None:
         set_to(tiny, 1.0)
         average.update()
         assert of(average)[0] == pytest.approx(1 - decay, rel=1e-4)
-    assert averaging.DECAY == 0.99 and averaging.WARM_UP_STEPS == 9
+    assert optim.DECAY == 0.99 and optim.WARM_UP_STEPS == 9
 
 
 def test_it_learns_nothing_itself(tiny: Data, make_experiment: Any) -> None:

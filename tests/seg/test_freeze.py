@@ -8,7 +8,7 @@ import torch
 from run_state import row, same, weights
 
 from seg import checkpoint, loop
-from seg.features import FeatureStore
+from seg.device.features import FeatureStore
 from seg.loop import Data
 
 CPU = torch.device("cpu")

@@ -7,18 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seg.loss_parameters import DEFAULTS, RANGES
-from seg.losses import (
-    LOSSES,
-    bce,
-    bind,
-    ce,
-    class_weights,
-    dice,
-    dice_bce,
-    focal_tversky,
-    weighted_ce,
-)
+from seg.losses import LOSSES, bce, bind, ce, class_weights, dice, dice_bce, focal_tversky, weighted_ce
+from seg.options import DEFAULTS, RANGES
 
 NAMES = list(LOSSES)
 

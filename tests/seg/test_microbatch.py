@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from seg import batches, loop, optim
-from seg.augmentations import AUGMENTATIONS
 from seg.evaluate import evaluate
 from seg.loop import Data, Run
+from seg.options import AUGMENTATIONS
 
 CPU = torch.device("cpu")
 

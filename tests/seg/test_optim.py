@@ -8,7 +8,7 @@ from run_state import same, weights
 from seg import batches, loop
 from seg.loop import Data
 from seg.losses import bce
-from seg.schedules import SCHEDULES
+from seg.options import SCHEDULES
 
 CPU = torch.device("cpu")
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from seg.oversample import draw, report, weights
+from seg.batches import draw, report, weights
 
 # Ten images: all hold background, five class 1, two class 2, one of them both.
 PIXELS = torch.tensor([[90, 10, 0]] * 4 + [[80, 10, 10]] + [[95, 0, 5]] + [[100, 0, 0]] * 4)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from seg import checkpoint, data, loop, native, predict
+from seg import checkpoint, data, loop, predict
 from seg.data import Dataset
 from seg.evaluate import evaluate
 from seg.loop import Data
@@ -128,7 +128,7 @@ def test_predictions_at_training_size_are_the_evaluations(tiny: Data, weights: P
             return images[sample.place].numpy(), masks[sample.place].numpy()
 
     samples: list[Any] = [InMemory(place) for place in range(len(images))]
-    counts = native.count_native([predictor], Small("phantom", samples, tiny.class_names), samples)
+    counts = predict.count_native([predictor], Small("phantom", samples, tiny.class_names), samples)
     ranks = loop.Ranks()
     evaluated = evaluate(predictor.model, tiny.val, predictor.experiment, 2, ranks, CPU)
     assert (counts.hard - evaluated.counts.hard).abs().max() <= 2  # batches of another size: the last digit of a logit

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from seg.schedules import SCHEDULES
+from seg.options import SCHEDULES
 
 
 def test_factors_by_hand() -> None:

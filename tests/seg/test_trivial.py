@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from seg import metrics
+from seg.evaluate import IMAGES_AT_ONCE, Trivial, trivial_predictions
 from seg.pack import Pack
-from seg.trivial import BATCH, Trivial, predictions
 
 NAMES = {2: ("background", "lesion"), 3: ("background", "cat", "dog")}
 
@@ -34,7 +34,7 @@ def packed(classes: int, **splits: list[list[int]]) -> Pack:
 
 
 def scores(pack: Pack, which: int, split: str = "val") -> dict[str, float]:
-    return metrics.scores(predictions(pack)[which].counts(pack, split))
+    return metrics.scores(trivial_predictions(pack)[which].counts(pack, split))
 
 
 BINARY = packed(
@@ -46,7 +46,7 @@ BINARY = packed(
 
 
 def test_they_are_named_as_in_a_sentence() -> None:
-    assert [one.name for one in predictions(BINARY)] == [
+    assert [one.name for one in trivial_predictions(BINARY)] == [
         "every pixel background",
         "every pixel foreground",
         "the mean training mask",
@@ -71,7 +71,7 @@ def test_all_foreground_has_the_object_s_share() -> None:
 
 def test_the_mean_mask_has_what_half_of_the_training_masks_have() -> None:
     """Places are object in 0, 3, 2 and 1 of four training masks: two of four are enough."""
-    mean = predictions(BINARY)[2]
+    mean = trivial_predictions(BINARY)[2]
     assert mean.mask_SS.tolist() == [[0, 1], [1, 0]] and mean.mask_SS.dtype == np.uint8
     found = scores(BINARY, 2)
     assert found["iou"] == pytest.approx((1 / 3 + 2 / 4) / 2)
@@ -86,7 +86,7 @@ def test_of_more_classes_the_most_frequent_other_one_and_each_place_s_own() -> N
         val=[[0, 1, 2, 2], [0, 1, 1, 1]],
         test=[[1, 1, 1, 1]] * 9,
     )
-    background, dogs, places = predictions(pack)
+    background, dogs, places = trivial_predictions(pack)
     assert dogs.name == "every pixel dog" and (dogs.mask_SS == 2).all()
     assert places.name == "the most frequent class of each place"
     assert places.mask_SS.tolist() == [[0, 1], [2, 2]]
@@ -102,16 +102,16 @@ def test_of_more_classes_the_most_frequent_other_one_and_each_place_s_own() -> N
 def test_ignored_pixels_count_for_nothing() -> None:
     """Neither in what is frequent nor in what is right."""
     pack = packed(2, train=[[255, 255, 1, 0], [255, 1, 0, 0]], val=[[1, 255, 255, 0]], test=[[255] * 4])
-    mean = predictions(pack)[2]
+    mean = trivial_predictions(pack)[2]
     assert mean.mask_SS.tolist() == [[1, 1], [1, 0]], "a place of no class, and one of both, is taken for the object"
     assert scores(pack, 2) == scores(pack, 2) | {"iou": 1, "pixel_accuracy": 1}
     assert scores(pack, 1)["iou"] == 0.5 and scores(pack, 0)["pixel_accuracy"] == 0.5
-    everything_ignored = predictions(pack)[1].counts(pack, "test")
+    everything_ignored = trivial_predictions(pack)[1].counts(pack, "test")
     assert everything_ignored.hard.sum() == 0 and everything_ignored.soft[..., 2].sum() == 0
 
 
 def test_soft_counts_are_those_of_certain_probabilities() -> None:
-    mean = predictions(BINARY)[2].counts(BINARY, "val")
+    mean = trivial_predictions(BINARY)[2].counts(BINARY, "val")
     expected = [[[1, 2, 2], [1, 2, 2]], [[0, 2, 0], [2, 2, 4]]]
     assert mean.soft.tolist() == expected and mean.soft.dtype == torch.float64
 
@@ -125,16 +125,16 @@ def test_a_mask_is_brought_to_an_image_s_own_size() -> None:
 
 
 def test_many_images_are_counted_in_parts(monkeypatch: Any) -> None:
-    many = packed(2, train=[[0, 1, 1, 0]] * (BATCH + 7), val=[[0, 1, 1, 1]] * (2 * BATCH + 3))
-    whole = [one.counts(many, "val") for one in predictions(many)]
-    monkeypatch.setattr("seg.trivial.BATCH", 10)
-    for one, found in zip(predictions(many), whole, strict=True):
+    many = packed(2, train=[[0, 1, 1, 0]] * (IMAGES_AT_ONCE + 7), val=[[0, 1, 1, 1]] * (2 * IMAGES_AT_ONCE + 3))
+    whole = [one.counts(many, "val") for one in trivial_predictions(many)]
+    monkeypatch.setattr("seg.evaluate.IMAGES_AT_ONCE", 10)
+    for one, found in zip(trivial_predictions(many), whole, strict=True):
         again = one.counts(many, "val")
         assert torch.equal(again.hard, found.hard) and torch.equal(again.soft, found.soft)
-        assert len(found.hard) == 2 * BATCH + 3
+        assert len(found.hard) == 2 * IMAGES_AT_ONCE + 3
 
 
 def test_a_real_pack_s_are_of_its_size(tiny_pack: Pack) -> None:
-    for one in predictions(tiny_pack):
+    for one in trivial_predictions(tiny_pack):
         assert one.mask_SS.shape == (64, 64)
         assert len(one.counts(tiny_pack, "test").hard) == len(tiny_pack.indices("test"))

@@ -9,11 +9,11 @@ from own_specs import WITH_BASELINES
 from postgres_server import PostgresServer
 
 from seg.experiment import Experiment
-from study import optuna_mirror
-from study.objective import Objective
-from study.optuna_mirror import OptunaMirror
-from study.records import REPLICATE, Record, State
+from study.mirror import optuna_mirror
+from study.mirror.optuna_mirror import OptunaMirror
+from study.ranking.objective import Objective
 from study.spec import Spec, load_spec
+from study.store.records import REPLICATE, Record, State
 
 MakeRecord = Callable[..., Record]
 

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from seg import picture
-from seg.contact_sheet import Panel, contact_sheet
 from seg.data import load
 from seg.data.coco import CATEGORIES
+from seg.data.doctor import examine, examples, lines
+from seg.picture import Panel, contact_sheet
 from study import check
-from study.doctor import examine, examples, lines
 
 TRAINING = Path("isic2016/ISBI2016_ISIC_Part1_Training_Data")
 TRAINING_MASKS = Path("isic2016/ISBI2016_ISIC_Part1_Training_GroundTruth")

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from own_specs import SEARCHED
 
+from seg.errors import UserError
 from study import ensemble
-from study.records import Record, State, write_record
 from study.spec import Spec, load_spec
 from study.store import Store
+from study.store.records import Record, State, write_record
 
 
 def scored(record: Record) -> Record:
@@ -53,12 +54,12 @@ def test_others_that_were_scored_are_named(store: Store, spec: Spec) -> None:
 
 
 def test_one_that_was_not_scored_is_refused(store: Store, spec: Spec) -> None:
-    with pytest.raises(ensemble.EnsembleError, match="--trials 2: is no finalist; choose from 0, 1, 3, 100001"):
+    with pytest.raises(UserError, match="--trials 2: is no finalist; choose from 0, 1, 3, 100001"):
         members(store, spec, [1, 2])
 
 
 def test_a_study_without_finalists_has_no_ensemble(tmp_path: Path, make_record: Any, spec: Spec) -> None:
     store = Store(str(tmp_path))
     write_record(store, make_record(0))
-    with pytest.raises(ensemble.EnsembleError, match="no finalist was scored on the sealed test split yet"):
+    with pytest.raises(UserError, match="no finalist was scored on the sealed test split yet"):
         members(store, spec, None)

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ import pytest
 
 from seg.experiment import Experiment
 from study import ls
-from study.objective import Objective
-from study.records import Record, State, write_record
+from study.driver import leaderboard
+from study.ranking.objective import Objective
 from study.store import Store
+from study.store.records import Record, State, write_record
 
 FROZEN = Experiment(
     "phantom", 64, "mobilenetv2_plain", "dice_bce", 9, decoder_lr=1e-3, encoder_freeze=True, augment="hflip_rotate"
@@ -35,6 +37,7 @@ def study(tmp_path: Path, records: list[Record]) -> Path:
     folder = tmp_path / "my study"
     store = Store(str(folder))
     about = {
+        "format": 1,
         "name": "my study",
         "spec": {"objective": {"metric": "val_iou", "mode": "max"}},
         "dataset": {"name": "phantom", "synthetic": True},
@@ -154,7 +157,7 @@ def test_a_terminal_wraps_the_verdict_and_keeps_the_mark(
     study: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
 ) -> None:
     described(study, TRIVIAL, verdict=VERDICT)
-    monkeypatch.setattr(ls.sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("COLUMNS", str(width))
     assert ls.main([str(study)]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -177,13 +180,13 @@ def test_of_many_that_went_wrong_the_first_are_named(
         write_record(Store(str(study)), dataclasses.replace(records[3], trial=trial))
     assert ls.main([str(study)]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if "FAILED: " in line or "more that" in line]
-    assert len(lines) == ls.WRONG + 1 and lines[-1] == "and 7 more that went wrong"
+    assert len(lines) == leaderboard.MAX_FAILURES_SHOWN + 1 and lines[-1] == "and 7 more that went wrong"
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 160])
 def test_a_terminal_shows_whole_columns_that_fit(records: list[Record], objective: Objective, width: int) -> None:
     ranked = [record for record in records if record.epochs]
-    whole, narrow = (ls.leaderboard(ranked, [objective], columns) for columns in (None, width))
+    whole, narrow = (leaderboard.leaderboard(ranked, [objective], columns) for columns in (None, width))
     assert all(len(line) <= width for line in narrow)
     assert not any("…" in line for line in narrow)
     shown = narrow[0].split()
@@ -195,7 +198,7 @@ def test_a_terminal_shows_whole_columns_that_fit(records: list[Record], objectiv
 def test_on_a_terminal_its_width_is_asked(
     study: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ls.sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("COLUMNS", "70")
     assert ls.main([str(study)]) == 0
     assert (

@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from seg.errors import UserError
 from seg.models import MODELS
-from study import cluster, run
-from study.resources import Cluster, Machine
+from study import run
+from study.driver import start
+from study.lanes import cluster
+from study.lanes.resources import Cluster, Machine
 from study.spec import bundled, load_spec
 from study.store import Store
 
@@ -26,7 +29,7 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("STUDY_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr("study.preparation.this_machine", lambda: Cluster((Machine(cpus=2, gpus=0),)))
+    monkeypatch.setattr("study.driver.preparation.this_machine", lambda: Cluster((Machine(cpus=2, gpus=0),)))
 
 
 @pytest.fixture(autouse=True)
@@ -96,7 +99,7 @@ def test_a_crash_is_no_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
     def crash(*_: object) -> None:
         raise RuntimeError("a bug of ours")
 
-    monkeypatch.setattr(run, "load_spec", crash)
+    monkeypatch.setattr(start, "load_spec", crash)
     with pytest.raises(RuntimeError, match="a bug of ours"):
         run.main(["phantom"])
 
@@ -107,7 +110,7 @@ def test_interrupted_before_the_study_has_begun(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("study.preparation.prepare", interrupt)
+    monkeypatch.setattr("study.driver.preparation.prepare", interrupt)
     assert run.main(["phantom"]) == 130
     assert capsys.readouterr().err.strip() == "interrupted"
 
@@ -145,7 +148,9 @@ def test_bad_specs(refused: Refused, arguments: tuple[object, ...], message: str
 
 
 def test_flags_win_over_set(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("study.dry_run.show", lambda spec, *_: print(spec.trials, spec.epochs, spec.resources.lanes))
+    monkeypatch.setattr(
+        "study.driver.dry_run.show", lambda spec, *_: print(spec.trials, spec.epochs, spec.resources.lanes)
+    )
     assert (
         run.main(["phantom", "--dry-run", "--set", "trials=3", "--trials", "4", "--epochs", "8", "--lanes", "2"]) == 0
     )
@@ -192,7 +197,9 @@ def test_a_study_that_has_begun_keeps_its_spec(refused: Refused, begun: Path, ar
 def test_resume_takes_the_stored_spec_and_what_may_change(
     begun: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("study.dry_run.show", lambda spec, *_: print(spec.trials, spec.epochs, spec.resources.lanes))
+    monkeypatch.setattr(
+        "study.driver.dry_run.show", lambda spec, *_: print(spec.trials, spec.epochs, spec.resources.lanes)
+    )
     arguments = ["phantom", "--resume", "--name", "mine", "--dry-run"]
     assert run.main(arguments) == 0
     assert run.main([*arguments, "--trials", "7", "--lanes", "2"]) == 0
@@ -318,7 +325,7 @@ def test_a_budget_that_cannot_be_kept(refused: Refused) -> None:
 def test_a_study_that_has_begun_may_get_another_budget(
     begun: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("study.dry_run.show", lambda spec, *_: print(spec.budget))
+    monkeypatch.setattr("study.driver.dry_run.show", lambda spec, *_: print(spec.budget))
     stored = json.loads((begun / "study.json").read_text())
     stored["spec"]["budget"] = "2h"
     (begun / "study.json").write_text(json.dumps(stored))
@@ -340,7 +347,7 @@ def test_the_list_needs_no_torch() -> None:
 
 def test_the_line_that_resumes_can_be_typed(tmp_path: Path) -> None:
     typed = ["my spec.yaml", "--data", "d", "--storage", "s3://b/p", "--weights", "w", "--address", "host:1"]
-    line = run._resume_line(run.parser().parse_args(typed), "n")
+    line = start._resume_line(run.parser().parse_args(typed), "n")
     assert line == (
         "python -m study.run 'my spec.yaml' --data d --storage s3://b/p --weights w --address host:1 --name n --resume"
     )
@@ -356,6 +363,6 @@ def test_a_stored_spec_from_elsewhere_is_checked(refused: Refused, begun: Path) 
 def test_resuming_on_other_data_is_refused(tmp_path: Path) -> None:
     store = Store(str(tmp_path / "s"))
     store.write_json("study.json", {"format": 1, "dataset": {"pack": "one"}})
-    run._check_same_data(store, "one")
-    with pytest.raises(run.InputError, match="not those it began with"):
-        run._check_same_data(store, "other")
+    start._check_same_data(store, "one")
+    with pytest.raises(UserError, match="not those it began with"):
+        start._check_same_data(store, "other")

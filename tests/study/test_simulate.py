@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 from own_specs import SEARCHED, WITH_BASELINES
 
-from analysis import report, table
+from analysis import table
+from analysis.report import __main__ as report_command
 from study import ls, simulate
-from study.records import State, read_records
 from study.store import Store
+from study.store.records import State, read_records
 
 PROMOTING = "early_stopping={scheduler: promoting_asha, min_epochs: 1, reduction_factor: 3}"
 CHECKED = "checked: every trial ended once, no epoch twice, no lane idle while trials waited"
@@ -76,7 +77,7 @@ def test_it_is_read_like_any_other_study_and_called_simulated(
     assert len(rows) == 40 and set(rows["device"]) <= {"simulated"} | {float("nan")}
     assert {"COMPLETE", "PRUNED", "INFEASIBLE"} <= set(rows["state"])
     page = tmp_path / "report.html"
-    assert report.main([str(study), "--out", str(page)]) == 0
+    assert report_command.main([str(study), "--out", str(page)]) == 0
     assert "simulated phantom" in page.read_text()
 
 

@@ -88,15 +88,15 @@ def test_elsewhere_it_ends(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     waits: list[float] = []
     with pytest.raises(NotOnAws):
         wait_for_notice(Metadata("http://127.0.0.1:9"), waits.append)
-    assert len(waits) == spot_notice.MOST_SILENT
-    monkeypatch.setattr(spot_notice, "MOST_SILENT", 0)
+    assert len(waits) == spot_notice.MAX_SILENT_CALLS
+    monkeypatch.setattr(spot_notice, "MAX_SILENT_CALLS", 0)
     assert spot_notice.main([]) == 2
     assert "is it one of AWS?" in capsys.readouterr().err
 
 
 def test_where_it_has_once_been_answered_it_never_ends() -> None:
     class Failing(Metadata):
-        answers = [None, *[OSError("timed out")] * 3 * spot_notice.MOST_SILENT, WHEN]  # noqa: RUF012 # of one test
+        answers = [None, *[OSError("timed out")] * 3 * spot_notice.MAX_SILENT_CALLS, WHEN]  # noqa: RUF012 # of one test
 
         def notice(self) -> datetime | None:
             answer = self.answers.pop(0)

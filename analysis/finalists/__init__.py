@@ -1,0 +1,1 @@
+"""The finalists on the test split: which one leads, and whether the lead is significant."""

@@ -1,0 +1,1 @@
+"""The scores: what each is, and how certain it is."""

@@ -1,0 +1,139 @@
+"""The display of a running study: a live panel on a terminal, plain lines if output is piped, gauges in Ray."""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from ray.util.metrics import Gauge
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from study.store.records import Record, State
+from study.trials.tally import Tally, score_text
+
+if TYPE_CHECKING:
+    from study.search.searcher import Proposal
+
+
+PLAIN_INTERVAL_SECONDS = 30.0
+PANEL_LINES = 6
+"""The lines of a terminal that are not for running trials."""
+
+
+def choices_text(record: Record) -> str:
+    """Describe a trial in a few words: `mobilenetv2_skip, dice_bce, encoder 2.1e-04, decoder 1.0e-03, flips`."""
+    e = record.experiment
+    encoder = "frozen" if e["encoder_freeze"] else f"{e['encoder_lr']:.1e}"
+    name = "" if record.source == "search" else f"{record.source}: "
+    if record.replicate_of is not None:
+        name = f"trial {record.replicate_of} with seed {e['seed']}: "
+    return f"{name}{e['model']}, {e['loss']}, encoder {encoder}, decoder {e['decoder_lr']:.1e}, {e['augment']}"
+
+
+class Progress:
+    """A context manager. Call `change` at every change of a record, and `say` for a line that stays."""
+
+    def __init__(self, tally: Tally, console: Console | None = None):
+        self.tally = tally
+        self._console = console or Console(file=sys.stdout, soft_wrap=not sys.stdout.isatty(), highlight=False)
+        self._live: Live | None = None
+        if self._console.is_terminal:
+            self._live = Live(get_renderable=self._panel, console=self._console, refresh_per_second=4)
+        self._last_plain = time.monotonic()
+
+    def __enter__(self) -> "Progress":
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def say(self, text: str) -> None:
+        self._console.print(text, markup=False)
+
+    def replicates(self, left: Sequence["Proposal"]) -> None:
+        """Note that the search has ended and that the replicates in `left` follow."""
+        self.tally.replicates(proposal.trial for proposal in left)
+        if new := [proposal.replicate_of for proposal in left if not proposal.record]:
+            again = ", ".join(map(str, dict.fromkeys(new)))
+            self.say(f"the best are trained with other seeds: trials {again}")
+
+    def change(self, record: Record) -> None:
+        self.tally.update(record)
+        if record.state.ended:
+            self.say(self._ended_line(record))
+        if not self._live and (record.state.ended or self._plain_is_due()):
+            self._last_plain = time.monotonic()
+            self.say(f"  {self.tally.summary()}")
+
+    def _plain_is_due(self) -> bool:
+        return time.monotonic() - self._last_plain > PLAIN_INTERVAL_SECONDS
+
+    def _ended_line(self, record: Record) -> str:
+        score = score_text(record, self.tally.objective)
+        reason = f"  {record.reason}" if record.state in (State.FAILED, State.INFEASIBLE) else ""
+        epochs = f"{len(record.epochs):3d}/{record.experiment['epochs']} epochs"
+        return f"trial {record.trial:4d}  {record.state:10s} {epochs}  {score}  {choices_text(record)}{reason}"
+
+    def _panel(self) -> Group:
+        tally, running = self.tally, self.tally.running
+        shown = running[: max(self._console.height - PANEL_LINES, 1)]
+        # In a grid, because a bar narrower than the terminal would not end its line.
+        bar = Table.grid()
+        bar.add_row(ProgressBar(total=tally.trials, completed=tally.ended, width=min(60, self._console.width)))
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for title in ("trial", "epoch", tally.objective.metric, "images/s"):
+            table.add_column(title, no_wrap=True, min_width=len(title), justify="right")
+        table.add_column("what")
+        for record in shown:
+            table.add_row(*self._running_row(record))
+        if len(running) > len(shown):
+            table.add_row("", "", "", "", f"and {len(running) - len(shown)} more")
+        return Group(Text(tally.summary(), style="bold"), bar, table if running else Text(""))
+
+    def _running_row(self, record: Record) -> tuple[str, ...]:
+        best, objective = record.best, self.tally.objective
+        score = f"{best[objective.metric]:.4f}" if objective.scored(best) else "-"
+        speed = f"{record.epochs[-1]['images_per_second']:.0f}" if record.epochs else ""
+        epoch = f"{len(record.epochs)}/{record.experiment['epochs']}"
+        return str(record.trial), epoch, score, speed, choices_text(record)
+
+
+class Gauges:
+    """What Ray's dashboard and Prometheus show of a running study, by its name: best score, trials, lanes, pace.
+
+    Call `change` at every change of a record. Ray exports the values from every node, see `ray metrics`.
+    """
+
+    def __init__(self, study: str, tally: Tally, lanes: Callable[[], int]):
+        self._study, self._tally, self._lanes = {"study": study}, tally, lanes
+        self._best = Gauge("segstudy_best_score", f"best {tally.objective.metric} so far", ("study", "metric"))
+        self._trials = Gauge("segstudy_trials", "trials in each state", ("study", "state"))
+        self._room = Gauge("segstudy_lanes", "lanes that the machines hold now", ("study",))
+        self._trial = Gauge("segstudy_lane_trial", "number of the trial that a lane is at", ("study", "lane"))
+        self._pace = Gauge("segstudy_images_per_second", "of a lane, in training", ("study", "lane"))
+        self._memory = Gauge("segstudy_gpu_memory_gib", "most that a lane's trial has held", ("study", "lane"))
+
+    def change(self, record: Record) -> None:
+        for state in (*State, "paused"):
+            self._trials.set(self._tally.states[state], self._study | {"state": str(state)})
+        self._room.set(self._lanes(), self._study)
+        metric = self._tally.objective.metric
+        if (best := self._tally.best) is not None:
+            self._best.set(best.best[metric], self._study | {"metric": metric})
+        if lane := record.extra.get("lane"):
+            tags = self._study | {"lane": lane}
+            self._trial.set(record.trial, tags)
+            going = not record.state.ended  # else a lane that is gone would seem to train for ever
+            self._memory.set(record.extra.get("gpu_memory_gib", 0.0) * going, tags)
+            if record.epochs:
+                self._pace.set(record.epochs[-1]["images_per_second"] * going, tags)

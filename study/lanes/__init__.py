@@ -1,0 +1,1 @@
+"""Everything that uses Ray: clusters, worker groups, and the trials that run on them."""

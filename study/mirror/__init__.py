@@ -1,0 +1,1 @@
+"""A live copy of a study in a database for optuna-dashboard."""

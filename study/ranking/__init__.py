@@ -1,0 +1,1 @@
+"""The comparison of trials: which one is better."""

@@ -1,0 +1,1 @@
+"""The course of one trial, from its first message to its record."""
