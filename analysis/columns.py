@@ -5,20 +5,13 @@ from typing import Any
 
 import pandas as pd
 
+from seg.options import HYPERPARAMETERS
+
 IDENTITY = ("trial", "id", "state", "reason", "source", "model", "loss")
-HYPERPARAMETERS = ("encoder_freeze", "encoder_lr", "decoder_lr", "loss_*", "oversample", "batch_size")
+FIRST = ("encoder_freeze", "encoder_lr", "decoder_lr", "loss_*", "oversample", "batch_size")
 """The hyperparameters that every table has, besides model and loss; `loss_*` stands for the losses' parameters."""
-OTHER_HYPERPARAMETERS = (
-    "optimizer",
-    "weight_decay",
-    "schedule",
-    "augment",
-    "normalize",
-    "encoder_weights",
-    "encoder_frozen_epochs",
-    "keep",
-)
-"""The hyperparameters that a table has if its trials do."""
+OTHERS = tuple(name for name in HYPERPARAMETERS if name not in (*FIRST, "precision"))
+"""The hyperparameters that a table has if its trials do. `precision` is the one that was used: see LAST."""
 SCORES = ("val_loss", "val_iou", "val_dice", "val_pixel_accuracy")
 COSTS = ("params_trainable", "params_frozen", "train_seconds", "gpu_seconds", "images_per_second", "device")
 LAST = ("precision", "epochs_planned", "dataset", "image_size", "started", "finished")
@@ -49,7 +42,7 @@ NO_HYPERPARAMETERS = frozenset({"dataset", "image_size", "model", "loss", "loss_
 def trial_columns(rows: list[dict[str, Any]]) -> list[str]:
     present = {name for row in rows for name in row}
     # `keep` is newer than the documented order, which stays: it comes after it.
-    searched = [name for name in hyperparameters(present | set(HYPERPARAMETERS)) if name != "keep"]
+    searched = [name for name in hyperparameters(present | set(FIRST)) if name != "keep"]
     scored = _names(rows, "test_")
     fixed = [*IDENTITY, *searched, "seed", "epochs", *SCORES, "best_epoch", *COSTS, *scored, *LAST]
     return with_rest(fixed, rows)
@@ -59,10 +52,7 @@ def hyperparameters(present: Collection[str]) -> list[str]:
     """Return those columns of `present` that are hyperparameters, besides model and loss, in the order of the table."""
     losses = sorted(name for name in present if name.startswith("loss_") and name != "loss_*")
     return [
-        name
-        for known in (*HYPERPARAMETERS, *OTHER_HYPERPARAMETERS)
-        for name in (losses if known == "loss_*" else [known])
-        if name in present
+        name for known in (*FIRST, *OTHERS) for name in (losses if known == "loss_*" else [known]) if name in present
     ]
 
 

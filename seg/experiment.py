@@ -1,29 +1,17 @@
 """An experiment: one fully determined training run. Every choice is a field, including the seed."""
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeGuard
+from typing import Any
 
 from seg import models
-from seg.options import AUGMENTATIONS, DEFAULTS, RANGES, SCHEDULES
-
-CHOICES: dict[str, tuple[str, ...]] = {
-    "loss": tuple(DEFAULTS),
-    "augment": tuple(AUGMENTATIONS),
-    "encoder_weights": ("imagenet", "none"),
-    "normalize": ("imagenet", "unit"),
-    "optimizer": ("adam", "adamw"),
-    "schedule": tuple(SCHEDULES),
-    "precision": ("auto", "bf16", "fp32"),
-    "keep": ("best", "last", "average"),
-}
+from seg.options import DEFAULTS, HYPERPARAMETERS, LOSS_PARAMETERS, TRAINED, Hyperparameter
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """The choices of one training run, checked on construction.
+    """The choices of one training run, checked on construction against seg.options.HYPERPARAMETERS.
 
     Raises ValueError with the field, the value, and what is allowed.
     """
@@ -69,41 +57,30 @@ class Experiment:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, allowed in CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name}: {getattr(self, name)!r} is not known; choose from {', '.join(allowed)}")
+        if self.loss not in DEFAULTS:
+            raise ValueError(f"loss: {self.loss!r} is not known; choose from {', '.join(DEFAULTS)}")
         models.check(self.model)
         if self.encoder_weights != "none" and not models.pretrained(self.model):
             raise ValueError(f"encoder_weights: {self.encoder_weights!r} must be none: {self.model} has no others")
-        for name in ("image_size", "epochs", "batch_size"):
+        for name in ("image_size", "epochs"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise ValueError(f"{name}: {getattr(self, name)!r} must be a whole number of at least 1")
-        self._check_rates()
-        self._check_frozen_epochs()
-        if not (_finite(self.weight_decay) and self.weight_decay >= 0):
-            raise ValueError(f"weight_decay: {self.weight_decay!r} must be 0 or more")
-        if not (_finite(self.oversample) and 0 <= self.oversample <= 1):
-            raise ValueError(f"oversample: {self.oversample!r} must be between 0 and 1")
+        for name, of in HYPERPARAMETERS.items():
+            self._check(name, of)
         self._check_loss_parameters()
-
-    def _check_rates(self) -> None:
-        if not (_finite(self.decoder_lr) and self.decoder_lr > 0):
-            raise ValueError(f"decoder_lr: {self.decoder_lr!r} must be above 0")
-        if self.encoder_freeze and self.encoder_lr is not None:
-            raise ValueError(f"encoder_lr: {self.encoder_lr!r} is given, but encoder_freeze is true; leave it out")
-        if not self.encoder_freeze and not (_finite(self.encoder_lr) and self.encoder_lr > 0):
-            raise ValueError(f"encoder_lr: {self.encoder_lr!r} must be above 0 where the encoder is not frozen")
-
-    def _check_frozen_epochs(self) -> None:
-        epochs = self.encoder_frozen_epochs
-        if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 0:
-            raise ValueError(f"encoder_frozen_epochs: {epochs!r} must be a whole number of at least 0")
-        if epochs and self.encoder_freeze:
-            raise ValueError(f"encoder_frozen_epochs: {epochs} is given, but encoder_freeze is true; leave it out")
 
     def frozen_in(self, epoch: int) -> bool:
         """Whether the encoder is frozen in `epoch`, counted from 1."""
         return self.encoder_freeze or epoch <= self.encoder_frozen_epochs
+
+    def _check(self, name: str, of: Hyperparameter) -> None:
+        value = getattr(self, name)
+        needs_training = of.where == TRAINED
+        if needs_training and self.encoder_freeze:
+            if value != getattr(Experiment, name):
+                raise ValueError(f"{name}: {value!r} is given, but encoder_freeze is true; leave it out")
+        elif problem := of.problem(value):
+            raise ValueError(f"{name}: {problem}{f' where {of.where}' if needs_training else ''}")
 
     def _check_loss_parameters(self) -> None:
         allowed = DEFAULTS[self.loss]
@@ -112,11 +89,8 @@ class Experiment:
                 raise ValueError(
                     f"loss_{name}: the loss {self.loss} has no such parameter; it has {', '.join(allowed) or 'none'}"
                 )
-            if not _finite(value):
-                raise ValueError(f"loss_{name}: {value!r} must be a finite number")
-            low, high = RANGES[name]
-            if not low <= value <= high:
-                raise ValueError(f"loss_{name}: {value!r} must be {_between(low, high)}")
+            if problem := LOSS_PARAMETERS[name].problem(value):
+                raise ValueError(f"loss_{name}: {problem}")
         object.__setattr__(self, "loss_parameters", {**allowed, **self.loss_parameters})
 
     def to_json(self) -> dict[str, Any]:
@@ -132,11 +106,3 @@ class Experiment:
         if missing := sorted(required - set(raw)):
             raise ValueError(f"{missing[0]}: missing")
         return cls(**raw)
-
-
-def _between(low: float, high: float) -> str:
-    return f"between {low:g} and {high:g}" if math.isfinite(high) else f"{low:g} or more"
-
-
-def _finite(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and math.isfinite(value)

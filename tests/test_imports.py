@@ -34,7 +34,7 @@ RULES = {
     "study": Rule(frozenset({"plotly", "analysis"}), {}),
     "analysis": Rule(
         frozenset({"ray", "torch", "torchvision", "segmentation_models_pytorch"}),
-        {"seg": frozenset({"seg.cli"}), "study": frozenset({"study.ranking", "study.store"})},
+        {"seg": frozenset({"seg.cli", "seg.options"}), "study": frozenset({"study.ranking", "study.store"})},
     ),
 }
 

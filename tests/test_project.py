@@ -1,6 +1,7 @@
 """README, Makefile and dependencies say what is so."""
 
 import ast
+import dataclasses
 import importlib.util
 import re
 import tomllib
@@ -14,6 +15,9 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+
+from seg.experiment import Experiment
+from seg.options import DEFAULTS, HYPERPARAMETERS, LOSS_PARAMETERS, Hyperparameter
 
 PROJECT = Path(__file__).parents[1]
 README = (PROJECT / "README.md").read_text()
@@ -102,6 +106,46 @@ def test_the_map_is_of_today() -> None:
     assert (PROJECT / "docs" / "map.md").read_text() == module_map(), "run: python tests/test_project.py"
 
 
+def hyperparameter_tables() -> str:
+    """docs/hyperparameters.md: what a spec may have under `search` and `fixed`, and the parameters of the losses."""
+    defaults = {field.name: field.default for field in dataclasses.fields(Experiment)}
+    searched = [name for name, of in HYPERPARAMETERS.items() if of.searched]
+    of_losses = [(loss, name, value) for loss, parameters in DEFAULTS.items() for name, value in parameters.items()]
+    return "\n".join(
+        [
+            "# The hyperparameters",
+            "",
+            "Made from seg/options.py by `python tests/test_project.py`. A spec has them under `search`, as lists or",
+            "as ranges (`low`, `high`, `log`), or under `fixed`, as one value.",
+            "",
+            "| name | values | default | what it is |",
+            "|---|---|---|---|",
+            *(row(name, HYPERPARAMETERS[name], in_yaml(defaults[name])) for name in searched),
+            "",
+            "A loss's parameters are below it: `search: {loss: {focal_tversky: {alpha: {low: 0.3, high: 0.8}}}}`.",
+            "",
+            "| loss and parameter | values | default | what it is |",
+            "|---|---|---|---|",
+            *(row(f"{loss}: {name}", LOSS_PARAMETERS[name], f"{value:g}") for loss, name, value in of_losses),
+            "",
+        ]
+    )
+
+
+def row(name: str, of: Hyperparameter, default: str) -> str:
+    condition = f" It exists where {of.where}." if of.where else ""
+    return f"| `{name}` | {of.allowed} | {default} | {of.meaning}{condition} |"
+
+
+def in_yaml(value: object) -> str:
+    return "to be given" if value in (None, dataclasses.MISSING) else str(value).lower()
+
+
+def test_the_table_of_hyperparameters_is_of_today() -> None:
+    text = (PROJECT / "docs" / "hyperparameters.md").read_text()
+    assert text == hyperparameter_tables(), "run: python tests/test_project.py"
+
+
 def docstrings() -> Iterator[tuple[str, str]]:
     """Place and text of every docstring, those below constants and fields included."""
     for name in MODULES:
@@ -185,3 +229,4 @@ def test_set_up_names_no_package_index(file: str) -> None:
 
 if __name__ == "__main__":
     (PROJECT / "docs" / "map.md").write_text(module_map())
+    (PROJECT / "docs" / "hyperparameters.md").write_text(hyperparameter_tables())

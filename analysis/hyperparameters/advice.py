@@ -10,6 +10,7 @@ import pandas as pd
 from analysis import ranking
 from analysis.hyperparameters.importance import Dimension, dimensions
 from analysis.ranking import text
+from seg.options import hyperparameter
 
 MIN_TRIALS = 10
 """The fewest searched trials with a score that say more than chance does."""
@@ -28,14 +29,6 @@ LATE_SHARE = 0.95
 
 By chance alone, one random search in 20 has that.
 """
-LIMITS = {
-    "oversample": (0.0, 1.0),
-    "batch_size": (1.0, math.inf),
-    "loss_power": (0.0, 2.0),
-    "loss_alpha": (0.01, 0.99),
-    "loss_gamma": (1.0, 3.0),
-}
-"""The lowest and highest values that a spec may have; all other numbers may be anything from 0 on."""
 RISE = 1.1
 """The ratio to its lowest value at which a validation loss counts as rising."""
 
@@ -138,8 +131,8 @@ def _beyond(name: str, dimension: Dimension, side: int) -> float:
     """Return a bound half a range further out (a decade if logarithmic), within what a spec allows."""
     bound = dimension.high if side > 0 else dimension.low
     further = bound * 10.0**side if dimension.log else bound + side * (dimension.high - dimension.low) / 2
-    low, high = LIMITS.get(name, (0.0, math.inf))
-    clipped = min(max(further, low), high)
+    allowed = hyperparameter(name)
+    clipped = min(max(further, allowed.low), allowed.high) if allowed else further
     return float(round(clipped)) if dimension.step and dimension.step >= 1 else clipped
 
 

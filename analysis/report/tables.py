@@ -14,6 +14,7 @@ from analysis.finalists.standings import ONCE, PLACES, Standing, every_score, pa
 from analysis.scores.definitions import definitions
 from analysis.scores.labels import explain, label, labels
 from seg.cli import redact
+from seg.options import hyperparameter
 
 VISIBLE_ROWS = 15
 """The number of rows that are visible at first; the others unfold."""
@@ -28,12 +29,6 @@ HEADINGS = {
     "params_total": "parameters",
     "latency_ms": "latency",
     "pareto": "Pareto set",
-    "encoder_freeze": "frozen",
-    "loss_dice_weight": "Dice weight",
-    "loss_power": "weight power",
-    "loss_alpha": "Tversky α",
-    "loss_gamma": "focal γ",
-    "batch_size": "batch",
 }
 UNITS = {
     "train_seconds": "{:.0f} s",
@@ -53,16 +48,6 @@ HINTS = {
     "pareto": "No other finished trial is as good in every objective of the study and better in one.",
     "model": "Architecture of the network.",
     "loss": "What training minimises.",
-    "encoder_frozen_epochs": "For so many epochs the encoder is frozen, then fine-tuned.",
-    "encoder_freeze": "The encoder gets no gradients and keeps its BatchNorm statistics.",
-    "encoder_lr": "Learning rate of the encoder at the start; empty where it is frozen.",
-    "decoder_lr": "Learning rate of the decoder at the start.",
-    "loss_dice_weight": "Weight of the Dice loss beside binary cross-entropy.",
-    "loss_power": "A class weighs its share of the training pixels to the minus this.",
-    "loss_alpha": "Weight of missed pixels in the Tversky index; false ones weigh the rest to 1.",
-    "loss_gamma": "The focal Tversky loss is (1 − Tversky index) to the power 1/γ.",
-    "oversample": "Rare classes come up more often: 0 draws every image once an epoch.",
-    "batch_size": "Images in one optimiser step.",
 }
 
 
@@ -147,8 +132,9 @@ def _scores(trials: pd.DataFrame) -> list[str]:
 
 
 def _heading(name: str, said: Callable[[str], str], number: bool) -> Heading:
-    text = HEADINGS.get(name) or said(name).replace("_", " ")
-    return Heading(name, text, HINTS.get(name) or explain(name), number)
+    of = hyperparameter(name)
+    text = HEADINGS.get(name) or (of and of.label) or said(name).replace("_", " ")
+    return Heading(name, text, HINTS.get(name) or (of.meaning if of else explain(name)), number)
 
 
 def _cell(row: Mapping[Any, Any], name: str, scores: list[str]) -> str:

@@ -9,19 +9,13 @@ from optuna.study import StudyDirection
 from optuna.trial import BaseTrial
 
 from seg.experiment import Experiment
+from seg.options import HYPERPARAMETERS
 from study.spec import Spec
 from study.spec.conditions import by_field, determine, parameter, published
 from study.spec.dimension import Dimension, Range, Value, fixed_value
 
 OptunaValues = tuple[dict[str, Value], dict[str, BaseDistribution]]
 """Parameters and their distributions, in the form that optuna.trial.create_trial takes."""
-
-
-CONDITIONS = {
-    "encoder_lr": " (where the encoder is not frozen)",
-    "encoder_frozen_epochs": " (where the encoder is not frozen)",
-    "encoder_freeze": " (where the model has pretrained weights)",
-}
 
 
 class _OutsideError(Exception):
@@ -93,7 +87,8 @@ def describe(spec: Spec) -> list[str]:
         return ["none: baselines only"]
     searched, fixed = [], []
     for name, dimension in by_field(spec).items():
-        condition = CONDITIONS.get(name, "")
+        where = HYPERPARAMETERS[name].where if name in HYPERPARAMETERS else ""
+        condition = f" (where {where})" if where else ""
         value = fixed_value(dimension)
         if value is None:
             searched.append(f"{name}: {_text(dimension)}{condition}")

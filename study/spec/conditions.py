@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 
 from seg import models
 from seg.experiment import Experiment
+from seg.options import HYPERPARAMETERS, TRAINED
 from study.spec.dimension import Dimension, Range, Value, ends, fixed_value
-from study.spec.spec import Baseline, Spec
+from study.spec.spec import SEARCHED, Baseline, Spec
 
-WHERE_TRAINED = ("encoder_lr", "encoder_frozen_epochs")
-"""Choices that exist only if the encoder is trained."""
+WHERE_TRAINED = tuple(name for name, of in HYPERPARAMETERS.items() if of.where == TRAINED)
 Choose = Callable[[str, Dimension], Value]
 """A function that takes (name, dimension) and returns one value of the dimension."""
 
@@ -55,7 +55,7 @@ def by_field(spec: Spec) -> dict[str, Dimension]:
     if spec.search is None:
         return {}
     found: dict[str, Dimension] = {"model": spec.search.model, "loss": tuple(spec.search.loss)}
-    for name in type(spec.fixed).model_fields:
+    for name in SEARCHED:
         searched, fixed = getattr(spec.search, name), getattr(spec.fixed, name)
         if searched is not None:
             found[name] = searched
@@ -105,7 +105,7 @@ def _common(spec: Spec, model: str) -> dict[str, object]:
 
 def comparable(spec: Spec) -> dict[str, tuple[Value, ...]]:
     """Return the values of each choice that can be compared: every trial makes it, from a list of several."""
-    sometimes = {"encoder_lr", "encoder_frozen_epochs"}
+    sometimes = {*WHERE_TRAINED}
     if not all(models.pretrained(model) for model in (spec.search.model if spec.search else ())):
         sometimes.add("encoder_freeze")  # a model without pretrained weights is not frozen
     return {

@@ -3,11 +3,12 @@
 It is read from YAML, validated, and immutable.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, create_model, model_validator
 
+from seg.options import HYPERPARAMETERS
 from study.ranking import objective
 from study.spec import budget
 from study.spec.dimension import Counts, Dimension, Flags, Names, Numbers, Strict
@@ -133,22 +134,19 @@ class Resources(Strict):
         return self
 
 
-class Fixed(Strict):
-    """Choices common to all searched trials: fields of seg.experiment.Experiment, whose defaults apply to the rest."""
+SEARCHED = {name: of for name, of in HYPERPARAMETERS.items() if of.searched}
+UNSTATED = {"encoder_frozen_epochs", "oversample", "precision", "keep"}
+"""Hyperparameters that a baseline need not state: no publication has them."""
+DIMENSIONS: dict[type, Any] = {bool: Flags, int: Counts, float: Numbers, str: Names}
 
-    encoder_freeze: bool | None = None
-    encoder_frozen_epochs: int | None = None
-    encoder_lr: float | None = None
-    decoder_lr: float | None = None
-    batch_size: int | None = None
-    optimizer: str | None = None
-    weight_decay: float | None = None
-    schedule: str | None = None
-    augment: str | None = None
-    normalize: str | None = None
-    oversample: float | None = None
-    precision: str | None = None
-    keep: str | None = None
+
+def _fields(form: Callable[[type], Any]) -> dict[str, Any]:
+    """Return an optional field for each hyperparameter, in the form that create_model takes."""
+    return {name: (form(of.kind) | None, None) for name, of in SEARCHED.items()}
+
+
+class Fixed(create_model("Fixed", __base__=Strict, **_fields(lambda kind: kind))):  # type: ignore[misc]
+    """Choices common to all searched trials; one that is neither fixed nor searched has Experiment's default."""
 
 
 def _parameters_of_losses(value: object) -> object:
@@ -159,26 +157,12 @@ def _parameters_of_losses(value: object) -> object:
     return {name: {} if of is None else of for name, of in value.items()} if isinstance(value, dict) else value
 
 
-class Search(Strict):
+class Search(create_model("Search", __base__=Strict, **_fields(DIMENSIONS.__getitem__))):  # type: ignore[misc]
     """Dimensions of the search space, named like the fields of seg.experiment.Experiment. A single value is fixed."""
 
     model: Names
     loss: Annotated[dict[str, dict[str, Numbers]], BeforeValidator(_parameters_of_losses), Field(min_length=1)]
     """The losses, each with the dimensions of its own parameters. A parameter left out keeps its default."""
-    encoder_freeze: Flags | None = None
-    encoder_frozen_epochs: Counts | None = None
-    encoder_lr: Numbers | None = None
-    """The encoder's learning rate. Like the field before it, it is searched only if the encoder is not frozen."""
-    decoder_lr: Numbers | None = None
-    batch_size: Counts | None = None
-    optimizer: Names | None = None
-    weight_decay: Numbers | None = None
-    schedule: Names | None = None
-    augment: Names | None = None
-    normalize: Names | None = None
-    oversample: Numbers | None = None
-    precision: Names | None = None
-    keep: Names | None = None
 
 
 class Baseline(Fixed):
@@ -213,10 +197,8 @@ class Baseline(Fixed):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        optional = {"oversample", "precision", "encoder_frozen_epochs", "keep"} | (
-            {"encoder_lr"} if self.encoder_freeze else set()
-        )
-        missing = [name for name in Fixed.model_fields if getattr(self, name) is None and name not in optional]
+        optional = UNSTATED | ({"encoder_lr"} if self.encoder_freeze else set())
+        missing = [name for name in SEARCHED if getattr(self, name) is None and name not in optional]
         if missing:
             raise refusal([(name, "missing; a baseline states every choice") for name in missing])
         return self

@@ -178,5 +178,5 @@ def test_a_trial_is_on_a_lane_as_often_as_it_goes_on(study: Path, change: Callab
 
 def test_every_choice_of_a_search_is_a_hyperparameter_of_the_table() -> None:
     """The precision is that which the device has; it is a column by itself."""
-    known = {"model", "loss", "precision", *columns.HYPERPARAMETERS, *columns.OTHER_HYPERPARAMETERS}
+    known = {"model", "loss", "precision", *columns.FIRST, *columns.OTHERS}
     assert set(Search.model_fields) <= known

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 from typing import Any
@@ -5,6 +6,7 @@ from typing import Any
 import pytest
 
 from seg.experiment import Experiment
+from seg.options import HYPERPARAMETERS
 
 
 def test_json_round_trip(make_experiment: Any) -> None:
@@ -49,7 +51,7 @@ def test_a_losss_parameters_have_defaults(make_experiment: Any) -> None:
         ({"epochs": "ten"}, "epochs: 'ten' must be a whole number"),
         (
             {"loss": "dice_bce", "loss_parameters": {"dice_weight": float("nan")}},
-            "loss_dice_weight: nan must be a finite number",
+            "loss_dice_weight: nan must be 0 or more",
         ),
         ({"oversample": 1.5}, "oversample: 1.5 must be between 0 and 1"),
         ({"loss": "focal_tversky", "loss_parameters": {"alpha": 1.1}}, "loss_alpha: 1.1 must be between 0.01 and 0.99"),
@@ -73,3 +75,12 @@ def test_unknown_and_missing_fields_are_named(make_experiment: Any) -> None:
     del raw["epochs"]
     with pytest.raises(ValueError, match="epochs: missing"):
         Experiment.from_json(raw)
+
+
+def test_every_hyperparameter_is_a_field_and_its_default_is_allowed() -> None:
+    defaults = {field.name: field.default for field in dataclasses.fields(Experiment)}
+    assert set(HYPERPARAMETERS) <= set(defaults)
+    stated = [name for name in HYPERPARAMETERS if defaults[name] not in (dataclasses.MISSING, None)]
+    assert len(stated) == len(HYPERPARAMETERS) - 2  # the two learning rates
+    for name in stated:
+        assert HYPERPARAMETERS[name].problem(defaults[name]) == ""

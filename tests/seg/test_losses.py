@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seg.losses import LOSSES, bce, bind, ce, class_weights, dice, dice_bce, focal_tversky, weighted_ce
-from seg.options import DEFAULTS, RANGES
+from seg.options import DEFAULTS, LOSS_PARAMETERS
 
 NAMES = list(LOSSES)
 
@@ -264,4 +264,4 @@ def test_every_loss_has_its_parameters_named() -> None:
 def test_every_parameter_has_a_default_within_its_range() -> None:
     for parameters in DEFAULTS.values():
         for name, value in parameters.items():
-            assert RANGES[name][0] <= value <= RANGES[name][1]
+            assert not LOSS_PARAMETERS[name].problem(value)
