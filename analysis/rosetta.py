@@ -14,7 +14,7 @@ import pandas as pd
 from analysis import load, ranking, table
 from analysis.scores.definitions import definitions
 from analysis.scores.ratios import sums
-from seg.cli import STUDY_HELP, ArgumentParser, UserError, status_of
+from seg.cli import STUDY_HELP, ArgumentParser, UserError, aligned, status_of
 
 WIDTH = 100
 """The characters in a line if the output is not a terminal."""
@@ -25,13 +25,13 @@ def to_text(rows: pd.DataFrame) -> str:
     return "\n".join([*_numbers(rows), "", *_definitions(rows, width)]) + "\n"
 
 
-def _numbers(rows: pd.DataFrame) -> Iterator[str]:
-    columns = [name for name in rows if name not in ("name", "definition", "used_by")]
-    first = max(len(name) for name in rows["name"])
-    yield "  ".join(["".ljust(first), *(str(name).rjust(11) for name in columns), "used by"])
+def _numbers(rows: pd.DataFrame) -> list[str]:
+    scores = [name for name in rows if name not in ("name", "definition", "used_by")]
+    lines = [["", *map(str, scores), "used by"]]
     for row in rows.to_dict("records"):
-        cells = [("" if pd.isna(row[name]) else f"{row[name]:.4f}").rjust(11) for name in columns]
-        yield "  ".join([row["name"].ljust(first), *cells, row["used_by"]]).rstrip()
+        cells = ["" if pd.isna(row[name]) else f"{row[name]:.4f}" for name in scores]
+        lines.append([row["name"], *cells, row["used_by"]])
+    return aligned(lines, right=range(1, len(scores) + 1))
 
 
 def _definitions(rows: pd.DataFrame, width: int) -> Iterator[str]:

@@ -3,7 +3,8 @@
 import argparse
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from io import StringIO
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
@@ -20,6 +21,7 @@ __all__ = [
     "STUDY_HELP",
     "ArgumentParser",
     "UserError",
+    "aligned",
     "at_least_one",
     "byte_progress",
     "complain",
@@ -31,6 +33,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+WIDEST = 10_000
+"""More characters than any line of a table has."""
 
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 """The exit codes of all commands."""
@@ -87,6 +92,21 @@ def byte_progress() -> "Progress":
     columns = (progress.DownloadColumn(), progress.TransferSpeedColumn(), progress.TimeRemainingColumn())
     named = (progress.TextColumn("{task.description}"), progress.BarColumn())
     return progress.Progress(*named, *columns, console=console, transient=True, disable=not sys.stderr.isatty())
+
+
+def aligned(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[str]:
+    """Return rows of cells as lines, with columns two spaces apart. `right`: the columns that are aligned right."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for place in range(len(rows[0])):
+        grid.add_column(no_wrap=True, justify="right" if place in right else "left")
+    for row in rows:
+        grid.add_row(*map(Text, row))
+    lines = Console(file=StringIO(), width=WIDEST).render_lines(grid, pad=False)
+    return ["".join(part.text for part in line).rstrip() for line in lines]
 
 
 def at_least_one(text: str) -> int:

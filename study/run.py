@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from seg.cli import OK, ArgumentParser, status_of
+from seg.cli import OK, ArgumentParser, aligned, status_of
 from study.driver import start
 from study.driver.start import Command
 from study.spec import bundled
@@ -64,10 +64,7 @@ def parser() -> ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     given = parser().parse_args(arguments)
     if given.list:
-        found = bundled()
-        width = max(map(len, found))
-        for name, description in found.items():
-            print(f"{name:{width}s}  {description}")
+        print("\n".join(aligned([*bundled().items()])))
         return OK
     asked = {name: value for name, value in vars(given).items() if name not in ("list", "dry_run")}
     return status_of(lambda: start.run(Command(**asked), given.dry_run))

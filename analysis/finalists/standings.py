@@ -12,6 +12,7 @@ from analysis.finalists.sealed import SCORE, Finalist, place, score_of
 from analysis.scores.definitions import definitions
 from analysis.scores.ratios import Additive, Mean, Sums
 from analysis.scores.uncertainty import ALPHA, difference, holm, interval, intervals, letters, value
+from seg.cli import aligned
 
 NOT_KNOWN = float("nan")
 
@@ -228,15 +229,16 @@ def title(score: str, size: str, images: int) -> str:
 
 
 def _standings(name: str, standing: Sequence[Standing], several: bool) -> Iterator[str]:
-    first = max(5, *(len(_who(row.study, row.trial, several)) for row in standing))
     again = any(row.seeds > 1 for row in standing)
-    title = f"  {'over its seeds':14s}" if again else ""
-    yield f"{'trial':{first}s}  ties  {name:>7.7s}  {'interval':13s}  val - test{title}  source"
+    rows = [("trial", "ties", name, "interval", "val - test", *(["over its seeds"] if again else []), "source")]
     for row in standing:
         drop = "" if math.isnan(row.drop) else f"{row.drop:+.4f}"
-        score = f"{row.score:7.4f}  {row.low:.4f}-{row.high:.4f}  {drop:>10s}"
-        seeds = f"  {over_seeds(row):14s}" if again else ""
-        yield f"{_who(row.study, row.trial, several):{first}s}  {row.ties:4s}  {score}{seeds}  {row.source}"
+        seeds = [over_seeds(row)] if again else []
+        interval = f"{row.low:.4f}-{row.high:.4f}"
+        rows.append(
+            (_who(row.study, row.trial, several), row.ties, f"{row.score:.4f}", interval, drop, *seeds, row.source)
+        )
+    yield from aligned(rows, right=(2, 4))
     if len(standing) > 1:
         yield "two that share a letter under `ties` are not told apart (paired permutation test, Holm, 5 %)"
         if not again:

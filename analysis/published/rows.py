@@ -13,6 +13,7 @@ from analysis import columns, load, ranking, rosetta
 from analysis.published import references
 from analysis.published.references import REFERENCES
 from analysis.scores.labels import label
+from seg.cli import aligned
 from study.store.records import Record
 
 THRESHOLDED = {"soft_iou": "iou", "soft_dice": "dice"}
@@ -242,11 +243,7 @@ def to_text(rows: pd.DataFrame) -> str:
 
 def _text(block: Block, width: int) -> Iterator[str]:
     yield from textwrap.wrap(f"{block.title} (study {block.study})", width, subsequent_indent="  ")
-    lines = [TITLES, *block.lines]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(TITLES))]
-    for first, *numbers in lines:
-        right = [cell.rjust(size) for cell, size in zip(numbers, widths[1:], strict=True)]
-        yield "  ".join(["", first.ljust(widths[0]), *right]).rstrip()
+    yield from (f"  {line}" for line in aligned([TITLES, *block.lines], right=range(1, len(TITLES))))
     reasons = [f"blank: {reason}" for reason in block.missing] + [f"differs: {reason}" for reason in block.differs]
     for reason in reasons:
         yield from textwrap.wrap(reason, width, initial_indent="  ", subsequent_indent="    ")

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from statistics import mean, stdev
 from typing import Any
 
-from seg.cli import duration, plural
+from seg.cli import aligned, duration, plural
 from seg.errors import redact
 from study.ranking.expected_best import Standing, standings
 from study.ranking.leaders import ended_by_value, on_front, ranked, replicates
@@ -112,7 +112,7 @@ def leaderboard(
     rows += [_row(record, aims, record.trial in front, record.trial == choice) for record in order]
     widths = {name: max(len(row[name]) for row in rows) for name in columns}
     names = _fitting(widths, columns, width)
-    return ["  ".join(row[name].ljust(widths[name]) for name in names).rstrip() for row in rows]
+    return aligned([[row[name] for name in names] for row in rows])
 
 
 def _columns(aims: Sequence[Objective]) -> dict[str, int]:
@@ -172,11 +172,9 @@ def _compared(records: list[Record], compare: str, by: Objective) -> list[str]:
     draws = plural(found[0].draws, "trial")
     title = compare, "trials", by.metric, "trial", "expected", "95 %", "luck"
     rows = [title, *(_standing(one) for one in found)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return [
         f"the best of each {compare}; expected: of {draws}; luck: the chance of such a lead, were both alike",
-        *table,
+        *aligned(rows),
     ]
 
 
