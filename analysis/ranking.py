@@ -137,6 +137,37 @@ def best(trials: pd.DataFrame) -> pd.Series | None:
     return None if finished.empty else finished.iloc[0]
 
 
+@dataclass(frozen=True)
+class Results:
+    """A study's trials with their order, its best trial, and its choice: made once for all parts of a report."""
+
+    trials: pd.DataFrame
+    """All trials, seed replicates included, as `analysis.load.trials` returns them."""
+    objectives: list[Objective]
+    ranked: pd.DataFrame
+    """The trials without seed replicates, best first."""
+    best: pd.Series | None
+    """The leading COMPLETE trial; None if no trial has finished."""
+    choice: pd.Series | None
+    """The trial that the study chose; None if it has not chosen yet."""
+
+    @property
+    def objective(self) -> Objective:
+        return self.objectives[0]
+
+    @property
+    def shown(self) -> pd.Series | None:
+        """The choice, or the best trial if there is no choice yet."""
+        return self.best if self.choice is None else self.choice
+
+
+def results(trials: pd.DataFrame) -> Results:
+    choice = trials[trials["trial"] == chosen(trials)]
+    return Results(
+        trials, objectives(trials), ranked(originals(trials)), best(trials), choice.iloc[0] if len(choice) else None
+    )
+
+
 MAX_LINES = 200
 """The most trials that a figure draws as lines; more are unreadable, and no browser opens the page."""
 

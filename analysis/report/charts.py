@@ -13,6 +13,7 @@ from analysis.finalists.sealed import Finalist
 from analysis.finalists.standings import PLACES, image_scores, seed_scores
 from analysis.hyperparameters import comparison, effects, fanova
 from analysis.hyperparameters import importance as importances
+from analysis.ranking import Results
 from analysis.scores import classes
 
 SPLITS = {"val": "validation split", "test": "sealed test split"}
@@ -123,23 +124,24 @@ def _of_choices(trials: pd.DataFrame, epochs: pd.DataFrame) -> Iterator[Chart]:
 
 def of_scores(
     opened: load.Study,
-    trials: pd.DataFrame,
-    shown: int | None,
+    results: Results,
     counts: pd.DataFrame | None,
     found: Sequence[Finalist],
     score: str,
 ) -> Iterator[Chart]:
     """Yield the charts on how good the best trial is, beside the baselines and class by class.
 
-    Then come charts of the pixels and images of trial `shown` (`counts`: its validation counts), and of the finalists
-    `found`, ranked by `score`.
+    Then come charts of the pixels and images of the trial `results.shown` (`counts`: its validation counts), and of
+    the finalists `found`, ranked by `score`.
     """
-    leader, radar, ious = ranking.best(trials), ranking.radar_scores(trials), classes.ious(trials)
+    trials, leader = results.trials, results.best
+    radar, ious = ranking.radar_scores(trials), classes.ious(trials)
     if len(radar) > 1:
         how = f"All measured in the same way, on the {SPLITS[radar.attrs['split']]}."
         yield _chart("radar", trials, "All scores of the best trial and the baselines", how)
-    if leader is None or shown is None:
+    if leader is None or results.shown is None:
         return
+    shown = int(results.shown["trial"])
     if not ious.empty:
         how = (
             f"Trial {leader['trial']} as bars, other finalists and baselines as symbols; {SPLITS[ious.attrs['split']]}."

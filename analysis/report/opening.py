@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from analysis import ranking
+from analysis.ranking import Results
 from analysis.scores import classes
 from analysis.scores.definitions import IMAGE_IOU
 from analysis.scores.labels import label, labels
@@ -54,17 +55,16 @@ class Verdict:
     """The choice or the best trial first, the score without training last."""
 
 
-def verdict(info: dict[str, Any], trials: pd.DataFrame, counts: pd.DataFrame | None) -> Verdict:
+def verdict(info: dict[str, Any], results: Results, counts: pd.DataFrame | None) -> Verdict:
     """Return the study's final verdict, or a preliminary one on the best trial so far.
 
-    `info`: study.json. `trials`: all trials. `counts`: the validation counts of the choice or the best trial
-    so far, None if they are not kept.
+    `info`: study.json. `counts`: the validation counts of the trial `results.shown`, None if they are not kept.
     """
     given = info.get("verdict")
+    found = _so_far(info, results, counts)
     if given is None:
-        return _so_far(info, trials, counts)
+        return found
     tested = "score" in given
-    found = _so_far(info, trials, counts)
     if tested:
         images = info["dataset"]["images"]["test"]
         found = replace(
@@ -72,14 +72,14 @@ def verdict(info: dict[str, Any], trials: pd.DataFrame, counts: pd.DataFrame | N
             doubtful=given["over_trivial"]["low"] <= 0,
             metric=label(f"test_{given['metric']}"),
             where=f"the {images} sealed test images, at their own size",
-            marks=_tested(given, trials),
+            marks=_tested(given, results),
         )
     return replace(
         found,
         trial=given["trial"],
         final=True,
         headline=given["sentences"][0],
-        sentences=[*given["sentences"][1:], *_leader(given, trials), *_details(trials, given["trial"])],
+        sentences=[*given["sentences"][1:], *_leader(given, results), *_details(results, given["trial"])],
         warnings=[*given["warnings"], *_outdated(info)],
     )
 
@@ -89,22 +89,21 @@ def _outdated(info: dict[str, Any]) -> Iterator[str]:
         yield "this is the verdict before the study went on; there will be another one at its end"
 
 
-def _leader(given: dict[str, Any], trials: pd.DataFrame) -> Iterator[str]:
+def _leader(given: dict[str, Any], results: Results) -> Iterator[str]:
     """Yield a sentence if another trial than the choice has the best validation score."""
-    leader = ranking.best(trials)
+    leader, metric = results.best, results.objective.metric
     if leader is not None and leader["trial"] != given["trial"]:
-        metric = ranking.objective(trials).metric
-        yield f"Trial {leader['trial']} has the best {labels(trials)(metric)}, {leader[metric]:.4f}."
+        yield f"Trial {leader['trial']} has the best {labels(results.trials)(metric)}, {leader[metric]:.4f}."
 
 
-def _tested(given: dict[str, Any], trials: pd.DataFrame) -> list[Mark]:
+def _tested(given: dict[str, Any], results: Results) -> list[Mark]:
     """Return the marks measured on the test images, at their own size."""
     column = f"test_native_{given['metric']}"
     name = f"the recipe, trial {given['trial']}" if given["recipe"] else f"trial {given['trial']}, the choice"
     first = Mark(name, SHOWN, given["score"], given["low"], given["high"])
-    others = trials[trials["trial"] != given["trial"]]
+    others = results.trials[results.trials["trial"] != given["trial"]]
     others = others[others[column].notna()] if column in others else others[:0]
-    others = [*_baselines(others, column), *_best_by_validation(others, trials, column)]
+    others = [*_baselines(others, column), *_best_by_validation(others, results.best, column)]
     last = Mark(f"no training: {given['trivial']}", UNTRAINED, given["trivial_score"])
     return [first, *_best_first(others), last]
 
@@ -119,15 +118,14 @@ def _baselines(trials: pd.DataFrame, column: str) -> Iterator[Mark]:
         yield Mark(names[row["source"]], kinds[row["source"]], float(row[column]))
 
 
-def _best_by_validation(others: pd.DataFrame, trials: pd.DataFrame, column: str) -> Iterator[Mark]:
-    leader = ranking.best(trials)
+def _best_by_validation(others: pd.DataFrame, leader: pd.Series | None, column: str) -> Iterator[Mark]:
     if leader is not None and leader["source"] == ranking.SEARCH:
         for score in others.loc[others["trial"] == leader["trial"], column]:
             yield Mark(f"trial {leader['trial']}, the best in validation", ranking.SEARCH, float(score))
 
 
-def _so_far(info: dict[str, Any], trials: pd.DataFrame, counts: pd.DataFrame | None) -> Verdict:
-    leader, aim = _shown(trials), ranking.objective(trials)
+def _so_far(info: dict[str, Any], results: Results, counts: pd.DataFrame | None) -> Verdict:
+    trials, leader, aim = results.trials, results.shown, results.objective
     none = Verdict(None, False, "No trial has begun yet.", [], [], False, labels(trials)(aim.metric), "", [])
     if leader is None:
         return replace(none, headline="No trial has finished yet.") if len(trials) else none
@@ -145,18 +143,12 @@ def _so_far(info: dict[str, Any], trials: pd.DataFrame, counts: pd.DataFrame | N
         none,
         trial=int(leader["trial"]),
         headline=_headline(trials, leader),
-        sentences=[*_scores(trials, leader, bounds, counts), *_beside(trials, leader, metric, trivial)],
+        sentences=[*_scores(results, leader, bounds, counts), *_beside(results, leader, metric, trivial)],
         doubtful=trivial is not None and (bounds[0] if bounds else float(leader[metric])) <= trivial[1],
         metric=labels(trials)(metric),
         where=f"the {info['dataset']['images']['val']} validation images, at training size",
         marks=marks if len(marks) > 1 else [],
     )
-
-
-def _shown(trials: pd.DataFrame) -> pd.Series | None:
-    """Return the row of the study's choice, or of the best trial if there is no choice yet."""
-    choice = trials[trials["trial"] == ranking.chosen(trials)]
-    return choice.iloc[0] if len(choice) else ranking.best(trials)
 
 
 def _headline(trials: pd.DataFrame, leader: pd.Series) -> str:
@@ -172,9 +164,9 @@ def _interval(counts: pd.DataFrame | None) -> tuple[float, float] | None:
 
 
 def _scores(
-    trials: pd.DataFrame, leader: pd.Series, bounds: tuple[float, float] | None, counts: pd.DataFrame | None
+    results: Results, leader: pd.Series, bounds: tuple[float, float] | None, counts: pd.DataFrame | None
 ) -> Iterator[str]:
-    said, metric = labels(trials), ranking.objective(trials).metric
+    trials, said, metric = results.trials, labels(results.trials), results.objective.metric
     spread = ""
     if bounds and counts is not None:
         low, high = bounds
@@ -186,7 +178,7 @@ def _scores(
         yield f"On the sealed test split: IoU {leader['test_iou']:.4f} at training size{native}."
 
 
-def _beside(trials: pd.DataFrame, leader: pd.Series, metric: str, trivial: tuple[str, float] | None) -> Iterator[str]:
+def _beside(results: Results, leader: pd.Series, metric: str, trivial: tuple[str, float] | None) -> Iterator[str]:
     """Yield the sentences that compare the leader with the score without training and with baselines.
 
     The baselines are the best of each kind: the recipe, published configurations, and the user's own. The sentences of
@@ -195,15 +187,15 @@ def _beside(trials: pd.DataFrame, leader: pd.Series, metric: str, trivial: tuple
     if trivial:
         more = float(leader[metric]) - trivial[1]
         than = f"{more:.4f} less" if more > 0 else "which is no worse"
-        yield f"Without any training: {labels(trials)(metric)} {trivial[1]:.4f} ({trivial[0]}), {than}."
-    objective = ranking.objective(trials).metric
-    rivals = ranking.ranked(ranking.baselines(trials).dropna(subset=[objective]))
-    kinds = ranking.kinds(trials)
+        yield f"Without any training: {labels(results.trials)(metric)} {trivial[1]:.4f} ({trivial[0]}), {than}."
+    objective = results.objective.metric
+    rivals = ranking.baselines(results.ranked).dropna(subset=[objective])
+    kinds = ranking.kinds(results.trials)
     rivals = rivals[rivals["trial"] != leader["trial"]]
     for kind, words in WORDS.items():
         for row in rivals[rivals["source"].map(kinds) == kind].head(1).to_dict("records"):
             yield f"{words.format(row['source'])} {row[objective]:.4f} in this study."
-    yield from _details(trials, int(leader["trial"]))
+    yield from _details(results, int(leader["trial"]))
 
 
 WORDS = {
@@ -213,11 +205,11 @@ WORDS = {
 }
 
 
-def _details(trials: pd.DataFrame, trial: int) -> Iterator[str]:
-    said = labels(trials)
-    if "pareto" in trials:
-        front = ", ".join(map(str, ranking.ranked(trials[trials["pareto"]])["trial"]))
-        aims = ", ".join(f"{aim.mode} {said(aim.metric)}" for aim in ranking.objectives(trials))
+def _details(results: Results, trial: int) -> Iterator[str]:
+    said, ranked = labels(results.trials), results.ranked
+    if "pareto" in ranked:
+        front = ", ".join(map(str, ranked.loc[ranked["pareto"], "trial"]))
+        aims = ", ".join(f"{aim.mode} {said(aim.metric)}" for aim in results.objectives)
         yield f"The Pareto set of {aims}: trials {front}."
-    if hardest := classes.worst(trials, trial):
+    if hardest := classes.worst(results.trials, trial):
         yield f"The hardest class is {hardest[0]}, val IoU {hardest[1]:.4f}."

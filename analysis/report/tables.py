@@ -11,6 +11,7 @@ from analysis import load, ranking
 from analysis.figures import theme
 from analysis.finalists.sealed import Finalist, place
 from analysis.finalists.standings import ONCE, PLACES, Standing, every_score, pairs, standings
+from analysis.ranking import Objective, Results
 from analysis.scores.definitions import definitions
 from analysis.scores.labels import explain, label, labels
 from seg.cli import redact
@@ -92,19 +93,21 @@ class Board:
         return len(self.top) < len(self.rows)
 
 
-def leaderboard(trials: pd.DataFrame) -> Board:
+def leaderboard(results: Results) -> Board:
     """Return all trials except seed replicates, best first; trials without a score come last."""
-    trials = ranking.originals(trials)
-    scores = _scores(trials)
+    trials, aims = results.ranked, results.objectives
+    scores = _scores(trials, aims)
     varied = ranking.varied(trials)
     first = [name for name in ("model", "loss") if name in varied]
     rest = [name for name in varied if name not in first]
-    other = [aim.metric for aim in ranking.objectives(trials)[1:] if aim.metric not in scores]
+    other = [aim.metric for aim in aims[1:] if aim.metric not in scores]
     front = ["pareto"] if "pareto" in trials else []
     names = [*scores[:1], *other, *front, "source", *first, *scores[1:], "state", "best_epoch", *rest, "train_seconds"]
     names = list(dict.fromkeys(names))
-    looks, leader = theme.looks(trials), ranking.best(trials)
-    best, choice = None if leader is None else int(leader["trial"]), ranking.chosen(trials)
+    looks = theme.looks(trials)
+    best, choice, shown = (
+        None if one is None else one["trial"] for one in (results.best, results.choice, results.shown)
+    )
     rows = [
         Row(
             trial=int(row["trial"]),
@@ -112,12 +115,12 @@ def leaderboard(trials: pd.DataFrame) -> Board:
             baseline=row["source"] != ranking.SEARCH,
             leads=row["trial"] == best,
             chosen=row["trial"] == choice,
-            shown=row["trial"] == (best if choice is None else choice),
+            shown=row["trial"] == shown,
             colour=looks[int(row["trial"])].colour,
             glyph=looks[int(row["trial"])].glyph,
             cells=[_cell(row, name, scores) for name in names],
         )
-        for row in ranking.ranked(trials).to_dict("records")
+        for row in trials.to_dict("records")
     ]
     numeric = {*scores, *other, "best_epoch", "train_seconds"}
     said = labels(trials)
@@ -125,9 +128,8 @@ def leaderboard(trials: pd.DataFrame) -> Board:
     return Board(headings, rows, scores)
 
 
-def _scores(trials: pd.DataFrame) -> list[str]:
-    aims = [aim.metric for aim in ranking.objectives(trials) if aim.metric.startswith("val_")]
-    wanted = [*aims, "val_iou", "val_dice", *TESTS]
+def _scores(trials: pd.DataFrame, aims: Sequence[Objective]) -> list[str]:
+    wanted = [*(aim.metric for aim in aims if aim.metric.startswith("val_")), "val_iou", "val_dice", *TESTS]
     return [name for name in dict.fromkeys(wanted) if name in trials]
 
 

@@ -74,10 +74,11 @@ def _view(opened: load.Study) -> View:
     trials, epochs, info = load.trials(opened), load.epochs(opened), opened.info
     found = sealed.finalists([opened])
     score = sealed.default_score(opened, found)
-    trial = _shown(trials)
+    results = ranking.results(trials)
+    trial = None if results.shown is None else int(results.shown["trial"])
     counts = None if trial is None else load.counts(opened, trial)
     sides = pd.DataFrame() if trial is None else rosetta.side_by_side(opened, trial)
-    board, said = leaderboard(trials), labels(trials)
+    board, said = leaderboard(results), labels(trials)
     return View(
         name=info["name"],
         address=redact(_address(opened.address)),
@@ -85,8 +86,8 @@ def _view(opened: load.Study) -> View:
         synthetic=info["dataset"]["synthetic"],
         running=not info["finished"],
         about=_about(info),
-        verdict=verdict(info, trials, counts),
-        metric=said(ranking.objective(trials).metric),
+        verdict=verdict(info, results, counts),
+        metric=said(results.objective.metric),
         tags={name: kind for name, kind in ranking.kinds(trials).items() if kind != name},
         facts=list(_facts(info, trials)),
         board=board,
@@ -95,7 +96,7 @@ def _view(opened: load.Study) -> View:
         published=blocks(published([opened])),
         legend=sorted(set(theme.looks(trials).values()), key=lambda look: (-look.rank, look.group)),
         search=charts.laid_out(charts.of_search(trials, epochs, load.stints(opened))),
-        scores=charts.laid_out(charts.of_scores(opened, trials, trial, counts, found, score)),
+        scores=charts.laid_out(charts.of_scores(opened, results, counts, found, score)),
         side_by_side=list(_side_by_side(sides)),
         splits=[name for name in SIDES if name in sides],
         gallery=pictures.gallery(opened),
@@ -106,14 +107,6 @@ def _view(opened: load.Study) -> View:
         details=details(opened, trials),
         software=", ".join(f"{name} {version}" for name, version in sorted(info["software"].items())),
     )
-
-
-def _shown(trials: pd.DataFrame) -> int | None:
-    """Return the study's choice, or the best trial if there is no choice yet."""
-    leader, choice = ranking.best(trials), ranking.chosen(trials)
-    if choice is not None and (trials["trial"] == choice).any():
-        return choice
-    return None if leader is None else int(leader["trial"])
 
 
 def _address(address: str) -> str:

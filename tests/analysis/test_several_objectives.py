@@ -81,7 +81,7 @@ def test_a_second_score_that_is_to_be_large_has_its_panel(two: Path) -> None:
 
 
 def test_the_report_says_it(two: Path) -> None:
-    board = tables.leaderboard(load.trials(str(two)))
+    board = tables.leaderboard(ranking.results(load.trials(str(two))))
     assert [heading.text for heading in board.headings[:3]] == ["val IoU", "latency", "Pareto set"]
     assert [row.cells[1:3] for row in board.rows if row.trial in (5, 8)] == [["8.0 ms", "no"], ["1.5 ms", "yes"]]
     html = page.build([load.open_study(str(two))])

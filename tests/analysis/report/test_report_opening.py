@@ -19,7 +19,7 @@ def of(study: Path) -> Verdict:
     trials = load.trials(opened)
     leader = ranking.best(trials)
     counts = None if leader is None else load.counts(opened, int(leader["trial"]))
-    return verdict(opened.info, trials, counts)
+    return verdict(opened.info, ranking.results(trials), counts)
 
 
 def page(study: Path) -> str:
