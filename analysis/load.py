@@ -6,7 +6,6 @@ keeps its study in `table.attrs["study"]`; figures read the objective and the se
 
 import io
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
 
 import pandas as pd
@@ -18,8 +17,6 @@ from study.store.names import is_file_name
 from study.store.records import Record, read_records, read_study, read_used
 
 STINT = ("lane", "started", "finished")
-PAUSE_SECONDS = 300
-"""Seconds, added to twice a trial's training time, after which the trial counts as resumed."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +93,7 @@ def stints(study: str | Study) -> pd.DataFrame:
     rows = [
         {"trial": record.trial} | {name: stint[name] for name in STINT}
         for record in opened.records
-        for stint in _stints(record)
+        for stint in record.extra.get("stints", [])
         if stint["lane"] and stint["finished"]
     ]
     table = trials(opened)
@@ -261,23 +258,6 @@ def _costs(record: Record) -> dict[str, Any]:
         "idle_seconds": record.extra.get("idle_seconds"),
         **{name: getattr(record, name) for name in ("workers", "gpus", "threads", "started", "finished")},
     }
-
-
-def _stints(record: Record) -> list[dict[str, str]]:
-    """Return the times that a trial was on a lane.
-
-    A record of an older version has only the last lane, and when the trial ended there. If that trial was resumed, its
-    start there is taken to be its training time before its end.
-    """
-    if "stints" in record.extra:
-        return list(record.extra["stints"])
-    lane, started = str(record.extra.get("lane") or ""), record.started
-    if not (lane and started and record.finished):
-        return []
-    ended = datetime.fromisoformat(record.finished)
-    if (ended - datetime.fromisoformat(started)).total_seconds() > 2 * record.train_seconds + PAUSE_SECONDS:
-        started = (ended - timedelta(seconds=record.train_seconds)).isoformat(timespec="seconds")
-    return [{"lane": lane, "started": started, "finished": record.finished}]
 
 
 def _usd(opened: Study) -> float | None:

@@ -71,12 +71,9 @@ def _run(rank: int, record: Record, pack_folder: Path, weights_dir: Path | None,
 
 
 def experiment_of(record: Record) -> Experiment:
-    """Return the record's experiment, in the precision that the trial was trained in.
-
-    Older records do not state it: it was bf16 on GPUs and fp32 on CPUs.
-    """
-    trained_in = record.extra.get("precision") or ("bf16" if record.gpus else "fp32")
-    return replace(Experiment.from_json(record.experiment), precision=trained_in)
+    """Return the record's experiment, in the precision that the trial was trained in."""
+    experiment = Experiment.from_json(record.experiment)
+    return replace(experiment, precision=record.extra.get("precision") or experiment.precision)
 
 
 def differences(recorded: pd.DataFrame, again: pd.DataFrame) -> int:

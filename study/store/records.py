@@ -32,6 +32,7 @@ from typing import Any
 from seg.errors import UserError, redact, secrets
 from study.store.errors import NotStored
 from study.store.names import is_file_name
+from study.store.old_formats import brought_up
 from study.store.store import Store
 
 FORMAT = 1
@@ -42,14 +43,6 @@ RECIPE = "recipe"
 ENSEMBLES = "ensembles"
 """The folder of study.ensemble's results: for each ensemble, NAME.json and its counts in NAME.parquet."""
 
-FIRST_NAMES = {
-    "best": "best.safetensors",
-    "val_counts": "val_counts.parquet",
-    "val_confusion": "val_confusion.parquet",
-    "test_counts": "test_counts.parquet",
-    "test_confusion": "test_confusion.parquet",
-}
-"""The files of a record that does not name them. The first version had a fixed name for each."""
 
 SPENT = "spent.json"
 OTHER_KINDS = "default"
@@ -262,9 +255,8 @@ def _decode(store: Store, name: str, content: bytes) -> Record:
         )
     known = {f.name for f in dataclasses.fields(Record)}
     try:
-        record = Record(**{key: value for key, value in raw.items() if key in known} | {"state": State(raw["state"])})
-        if "files" not in raw:
-            record.files = dict(FIRST_NAMES)
+        today = brought_up(raw)
+        record = Record(**{key: value for key, value in today.items() if key in known} | {"state": State(raw["state"])})
         strange = [file for file in record.files.values() if not is_file_name(file)]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FormatError(f"{store.uri}/{name}: is no record ({error}); restore the file, or remove it") from error

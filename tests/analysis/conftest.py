@@ -12,7 +12,8 @@ import pytest
 from generated import BASELINES, epoch_row, experiment, study_json, write_parquet
 
 from study.store import Store
-from study.store.records import FIRST_NAMES, Record, State, write_record
+from study.store.old_formats import FIRST_NAMES
+from study.store.records import Record, State, write_record
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYGBgAAAABQABpfZFQAAAAABJRU5ErkJggg=="

@@ -7,6 +7,7 @@ import uuid
 import pytest
 
 from study.store import Store
+from study.store.old_formats import FIRST_NAMES
 from study.store.records import (
     FORMAT,
     FormatError,
@@ -15,6 +16,7 @@ from study.store.records import (
     encode_record,
     read_record,
     read_records,
+    record_name,
     write_record,
 )
 
@@ -31,7 +33,7 @@ def full_record() -> Record:
         id="0a1b2c3d",
         state=State.COMPLETE,
         source="R1 model 1",
-        experiment={"model": "mobilenetv2_skip", "loss_parameters": {"dice_weight": 0.1}, "encoder_lr": None},
+        experiment={"model": "unet", "loss_parameters": {"dice_weight": 0.1}, "encoder_lr": None, "precision": "auto"},
         replicate_of=1,
         reason="none",
         traceback="line 1\nline 2",
@@ -119,3 +121,15 @@ def test_best_and_times() -> None:
 
 def test_only_running_has_not_ended() -> None:
     assert [state for state in State if not state.ended] == [State.RUNNING]
+
+
+def test_a_record_of_before_0_1_gets_what_it_lacks(store: Store) -> None:
+    raw = json.loads(encode_record(full_record()))
+    del raw["files"], raw["experiment"]["precision"]
+    raw |= {"gpus": 0.0, "extra": {"lane": "lane-1"}}
+    store.write(record_name(3), json.dumps(raw).encode())
+    record = read_record(store, 3)
+    assert record.files == FIRST_NAMES and record.extra["precision"] == "fp32"
+    # The trial lasted ten minutes and trained for 3.5 s: it was interrupted.
+    stint = {"lane": "lane-1", "started": "2026-01-01T00:09:56+00:00", "finished": "2026-01-01T00:10:00+00:00"}
+    assert record.extra["stints"] == [stint]
