@@ -34,7 +34,7 @@ class Page:
         self._studies = studies
         self._lock = threading.Lock()
         self.content, self.version, self.trouble = b"", "", ""
-        self._told = ""
+        self._state = ""
 
     def renew(self) -> None:
         """Rebuild the page if the records have changed.
@@ -42,13 +42,13 @@ class Page:
         Raises UserError if a study cannot be read; the page then stays as it was.
         """
         opened = [load.open_study(study) for study in self._studies]
-        told = repr([(study.info["finished"], study.records) for study in opened])
-        if told == self._told:
+        state = repr([(study.info["finished"], study.records) for study in opened])
+        if state == self._state:
             return
-        version = hashlib.sha256(told.encode()).hexdigest()[:16]
+        version = hashlib.sha256(state.encode()).hexdigest()[:16]
         content = page.build(opened, live=version).encode()
         with self._lock:
-            self.content, self.version, self._told = content, version, told
+            self.content, self.version, self._state = content, version, state
 
     def read(self) -> tuple[bytes, str]:
         with self._lock:

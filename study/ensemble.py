@@ -62,8 +62,8 @@ def _ensemble(store: Store, given: argparse.Namespace) -> int:
     found = count_native(predictors, dataset, track(samples, "images"))
     keep(store, name, members, given.flips, [sample.id for sample in samples], found)
     scores = metrics.scores(found)
-    told = ", ".join(f"{score} {scores[score]:.4f}" for score in ("iou", "dice"))
-    print(f"{name}: {told} at the masks' own size, {len(samples)} test images")
+    shown = ", ".join(f"{score} {scores[score]:.4f}" for score in ("iou", "dice"))
+    print(f"{name}: {shown} at the masks' own size, {len(samples)} test images")
     print(f"against the others: python -m analysis.finalists {given.study}")
     return 0
 
@@ -108,9 +108,9 @@ def keep(store: Store, name: str, members: Sequence[Record], flips: bool, ids: l
     """Write `ensembles/<name>.json` and, before it, the counts in the format of `study.store.counts`."""
     table, file = counts.to_table(ids, found).assign(size="native"), f"{ENSEMBLES}/{name.replace(' ', '-')}"
     store.write(f"{file}.parquet", counts.to_parquet(table))
-    told: dict[str, Any] = {"name": name, "trials": [one.trial for one in members], "flips": flips, "made": now()}
+    content: dict[str, Any] = {"name": name, "trials": [one.trial for one in members], "flips": flips, "made": now()}
     scores = {f"native_{score}": value for score, value in metrics.scores(found).items()}
-    store.write_json(f"{file}.json", told | {"test": scores})
+    store.write_json(f"{file}.json", content | {"test": scores})
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def tell_ray(when: datetime) -> bool:
             subprocess.run(drain(when), check=True, timeout=DRAIN_SECONDS)
             return True
         except (OSError, subprocess.SubprocessError) as error:
-            print(f"Ray was not told: {error}; once more", flush=True)
+            print(f"Ray did not take the notice: {error}; trying again", flush=True)
         time.sleep(AGAIN_SECONDS)
     return False
 

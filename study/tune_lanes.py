@@ -61,12 +61,12 @@ def representative(spec: Spec) -> Experiment:
     return published(spec, spec.baselines[0]) if spec.search is None else determine(spec, first)
 
 
-def measure(lanes: int, threads: int, told: dict[str, Any]) -> Lanes | str:
+def measure(lanes: int, threads: int, job: dict[str, Any]) -> Lanes | str:
     """Measure that many lanes side by side. If that is not possible, return a line that says why."""
     context = multiprocessing.get_context("spawn")
     ready, answers = context.Barrier(lanes), context.Queue()
-    told = told | {"lanes": lanes, "threads": threads}
-    processes = [context.Process(target=work, args=(told, ready, answers), daemon=True) for _ in range(lanes)]
+    job = job | {"lanes": lanes, "threads": threads}
+    processes = [context.Process(target=work, args=(job, ready, answers), daemon=True) for _ in range(lanes)]
     for process in processes:
         process.start()
     found: list[tuple[float, float]] = []
@@ -84,34 +84,34 @@ def measure(lanes: int, threads: int, told: dict[str, Any]) -> Lanes | str:
     return problem or Lanes(lanes, threads, sum(rate for rate, _ in found), max(gib for _, gib in found))
 
 
-def work(told: dict[str, Any], ready: Any, answers: Any) -> None:
+def work(job: dict[str, Any], ready: Any, answers: Any) -> None:
     """Run one lane. Put images/s and GiB into `answers`, or what went wrong."""
     try:
-        answers.put(_train(told, ready))
+        answers.put(_train(job, ready))
     except Exception as error:
         answers.put(f"{type(error).__name__}: {error}".splitlines()[0])
         ready.abort()  # the other lanes end too, and their answers are not read
 
 
-def _train(told: dict[str, Any], ready: Any) -> tuple[float, float]:
-    torch.set_num_threads(told["threads"])
+def _train(job: dict[str, Any], ready: Any) -> tuple[float, float]:
+    torch.set_num_threads(job["threads"])
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    share = 1 / told["lanes"] if device.type == "cuda" else 0.0
-    objective, kept = Objective("val_iou", "max"), told["feature_bytes"]
-    settings = LaneSettings("", "", None, objective, 1, share, told["threads"], feature_bytes=kept)
+    share = 1 / job["lanes"] if device.type == "cuda" else 0.0
+    objective, kept = Objective("val_iou", "max"), job["feature_bytes"]
+    settings = LaneSettings("", "", None, objective, 1, share, job["threads"], feature_bytes=kept)
     limit_memory(device, share)
-    chosen = Experiment.from_json(told["experiment"])
-    packed = pack.open_pack(told["pack"], verify=False)
+    chosen = Experiment.from_json(job["experiment"])
+    packed = pack.open_pack(job["pack"], verify=False)
     resident = loop.load(packed, device, feature_bytes(settings, device))
     images, since = 0, 0.0
 
     def on_step() -> None:
         nonlocal images
         images += chosen.batch_size * run.model.training
-        if since and time.perf_counter() - since > told["seconds"]:
+        if since and time.perf_counter() - since > job["seconds"]:
             raise EnoughError
 
-    run = loop.start(chosen, resident, device, told["weights_dir"] and Path(told["weights_dir"]), on_step=on_step)
+    run = loop.start(chosen, resident, device, job["weights_dir"] and Path(job["weights_dir"]), on_step=on_step)
     results = loop.epochs(run)
     next(results)  # warms up, and caches the features of a frozen encoder
     ready.wait(ANSWER_SECONDS)
@@ -141,7 +141,7 @@ def numbers(most: int, cores: int, on_gpu: bool) -> list[int]:
     return [lanes for lanes in (1, 2, 3, 4, 6, 8, 12, 16) if lanes <= (most if on_gpu else min(most, cores))]
 
 
-def tried(told: dict[str, Any], most: int, cores: int, on_gpu: bool) -> list[Lanes]:
+def tried(job: dict[str, Any], most: int, cores: int, on_gpu: bool) -> list[Lanes]:
     """Measure each number of lanes in turn, and print a line of the table for each.
 
     Stops if two numbers in a row bring nothing, or if that many lanes are not possible.
@@ -149,7 +149,7 @@ def tried(told: dict[str, Any], most: int, cores: int, on_gpu: bool) -> list[Lan
     print("lanes  threads each  images/s  over one lane  GiB each", flush=True)
     found = list[Lanes]()
     for lanes in numbers(most, cores, on_gpu):
-        one = measure(lanes, max(cores // lanes, 1), told)
+        one = measure(lanes, max(cores // lanes, 1), job)
         if isinstance(one, str):
             print(f"{lanes:5d}  not possible: {one}")
             break
@@ -173,7 +173,7 @@ def _tune(options: argparse.Namespace) -> int:
     weights_dir = preparation.encoder_weights(spec, options.data, options.weights)
     packed = pack.build(dataset, spec.image_size, pack.default_root())
     chosen = representative(spec)
-    told = {
+    job = {
         # More epochs than fit into the time.
         "experiment": chosen.to_json() | {"epochs": 10**6, "encoder_frozen_epochs": 0},
         "pack": str(packed.folder),
@@ -186,7 +186,7 @@ def _tune(options: argparse.Namespace) -> int:
     device = torch.cuda.get_device_name() if on_gpu else f"CPU, {cores} cores"
     encoder = "frozen" if chosen.encoder_freeze else "fine-tuned"
     print(f"{chosen.model}, encoder {encoder}, batches of {chosen.batch_size} at {chosen.image_size} px, on {device}")
-    found = tried(told, options.most, cores, on_gpu)
+    found = tried(job, options.most, cores, on_gpu)
     if not found:
         raise UserError("not even one lane could be measured; what stands above is the reason")
     lanes = best(found).lanes

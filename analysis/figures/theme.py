@@ -102,8 +102,8 @@ def looks(trials: pd.DataFrame) -> dict[int, Look]:
     leader = ranking.best(trials)
     named = ranking.names(trials)
     best = None if leader is None else int(leader["trial"])
-    told = zip(trials["trial"], trials["source"], trials["state"], strict=True)
-    return {int(trial): _look(trial, source, state, named, trial == best) for trial, source, state in told}
+    rows = zip(trials["trial"], trials["source"], trials["state"], strict=True)
+    return {int(trial): _look(trial, source, state, named, trial == best) for trial, source, state in rows}
 
 
 def _look(trial: int, source: str, state: str, named: Mapping[str, str], leads: bool) -> Look:

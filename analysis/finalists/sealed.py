@@ -31,9 +31,11 @@ def ensembles(study: str | Study) -> list[Ensemble]:
     found = []
     for file in (f"{ENSEMBLES}/{name}" for name in names):
         try:
-            told = store.read_json(f"{file}.json")
+            content = store.read_json(f"{file}.json")
             counts = pd.read_parquet(io.BytesIO(store.read(f"{file}.parquet")))
-            found.append(Ensemble(str(told["name"]), tuple(map(int, told["trials"])), bool(told["flips"]), counts))
+            found.append(
+                Ensemble(str(content["name"]), tuple(map(int, content["trials"])), bool(content["flips"]), counts)
+            )
         except (OSError, ValueError, KeyError, TypeError) as error:
             reason = " ".join(str(error).split())
             raise UserError(f"{store.uri}/{file}: cannot be read ({reason}); restore it or remove it") from error
@@ -111,10 +113,10 @@ def _replicates(one: Finalist, found: Sequence[Finalist]) -> tuple[Finalist, ...
 def _names(opened: Sequence[load.Study]) -> list[str]:
     """Return each study's name, or its address if another study has the same name."""
     names = [str(study.info["name"]) for study in opened]
-    told = [name if names.count(name) == 1 else study.address for name, study in zip(names, opened, strict=True)]
-    if twice := {name for name in told if told.count(name) > 1}:
+    unique = [name if names.count(name) == 1 else study.address for name, study in zip(names, opened, strict=True)]
+    if twice := {name for name in unique if unique.count(name) > 1}:
         raise NotComparable(f"{twice.pop()}: is given twice; give each study once")
-    return told
+    return unique
 
 
 def _check_sizes(found: Sequence[Finalist]) -> None:

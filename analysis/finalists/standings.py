@@ -40,7 +40,7 @@ class Pair:
     """The p-value adjusted for all pairs by Holm's method."""
 
     @property
-    def told_apart(self) -> bool:
+    def significant(self) -> bool:
         return self.p_adjusted < ALPHA
 
 
@@ -85,7 +85,7 @@ def pairs(found: Sequence[Finalist], name: str = SCORE) -> list[Pair]:
 def standings(found: Sequence[Finalist], name: str, tested: Sequence[Pair]) -> list[Standing]:
     """Return the standings, best first. `tested` is `pairs(found, name)`."""
     size, score, ranked = place(found), score_of(found, name), _ranked(found, name)
-    differ = {((by.study, by.trial), (by.other_study, by.other_trial)): by.told_apart for by in tested}
+    differ = {((by.study, by.trial), (by.other_study, by.other_trial)): by.significant for by in tested}
     ties = letters([(one.study, one.trial) for one in ranked], differ)
     return [
         Standing(
@@ -212,10 +212,10 @@ def lacking(found: Sequence[Finalist], name: str = SCORE) -> str:
     lacks = 1 - images["mean"]
     share = lacks[:count].sum() / lacks.sum() if lacks.sum() else 0.0
     over = "1 training" if trainings == 1 else f"{trainings} trainings"
-    told = f"image by image the mean IoU is {images['mean'].mean():.4f} over {over}; "
-    told += f"the hardest {count} of {len(images)} images hold {share:.0%} of what is lacking to 1"
+    text = f"image by image the mean IoU is {images['mean'].mean():.4f} over {over}; "
+    text += f"the hardest {count} of {len(images)} images hold {share:.0%} of what is lacking to 1"
     best = f", and the best training on each image would have {images['highest'].mean():.4f}"
-    return told + (best if trainings > 1 else "")
+    return text + (best if trainings > 1 else "")
 
 
 def to_text(title: str, score: str, standing: Sequence[Standing], tested: Sequence[Pair], lacking: str) -> str:
@@ -240,7 +240,7 @@ def _standings(name: str, standing: Sequence[Standing], several: bool) -> Iterat
         )
     yield from aligned(rows, right=(2, 4))
     if len(standing) > 1:
-        yield "two that share a letter under `ties` are not told apart (paired permutation test, Holm, 5 %)"
+        yield "two that share a letter under `ties` do not differ significantly (paired permutation test, Holm, 5 %)"
         if not again:
             yield ONCE[0].lower() + ONCE[1:]
 
@@ -254,7 +254,7 @@ def _pairs(tested: Sequence[Pair], several: bool) -> Iterator[str]:
     for pair in tested:
         names = f"{_who(pair.study, pair.trial, several)} - {_who(pair.other_study, pair.other_trial, several)}"
         span = f"{pair.difference:+.4f} ({pair.low:+.4f} to {pair.high:+.4f})"
-        yield f"{names}: {span}, p {pair.p_adjusted:.4f}{'' if pair.told_apart else ', not told apart'}"
+        yield f"{names}: {span}, p {pair.p_adjusted:.4f}{'' if pair.significant else ', not significantly different'}"
 
 
 def _who(study: str, trial: int | str, several: bool) -> str:

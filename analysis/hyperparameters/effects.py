@@ -111,7 +111,7 @@ def sentences(found: Sequence[Effect], ascending: bool, together: Sequence["Inte
             where = "about " if one.scale != "names" else ""
             with_, without = (ranking.text(point.value) for point in (best, worst))
             said.append(f"{one.choice} {where}{with_} is best: {gain} with {where}{without} (p {one.p_adjusted:.3f}).")
-    nothing = "No choice is told apart from chance: more trials, or a choice that matters more, would be needed."
+    nothing = "No choice has a significant effect: more trials, or a choice that matters more, would be needed."
     depends = [both for both in together if both.p_adjusted < ALPHA]
     said += [f"What {b.choices[0]} does depends on {b.choices[1]} (p {b.p_adjusted:.3f})." for b in depends]
     return said or [nothing]

@@ -154,8 +154,8 @@ def _so_far(info: dict[str, Any], results: Results, counts: pd.DataFrame | None)
 def _headline(trials: pd.DataFrame, leader: pd.Series) -> str:
     kind = ranking.kinds(trials).get(leader["source"])
     who = {None: f"Trial {leader['trial']} of the search", RECIPE: f"The recipe (trial {leader['trial']})"}
-    told = who.get(kind) or f"Trial {leader['trial']}, {ranking.names(trials)[leader['source']]},"
-    return f"{told} leads: {leader['model']} trained with {leader['loss']}."
+    subject = who.get(kind) or f"Trial {leader['trial']}, {ranking.names(trials)[leader['source']]},"
+    return f"{subject} leads: {leader['model']} trained with {leader['loss']}."
 
 
 def _interval(counts: pd.DataFrame | None) -> tuple[float, float] | None:

@@ -232,9 +232,9 @@ def _says(rows: list[Standing]) -> str:
     if not tied:
         return f"{_who(best)} is better than every other finalist."
     if len(tied) == len(others):
-        return "No finalist is told apart from the best: these images are too few to say which is better."
+        return "No finalist differs significantly from the best: these images are too few to say which is better."
     rest = len(others) - len(tied)
-    return f"{_who(best)} is not told apart from {', '.join(tied)}; it is better than the other {rest}."
+    return f"{_who(best)} does not differ significantly from {', '.join(tied)}; it is better than the other {rest}."
 
 
 def _who(row: Standing) -> str:

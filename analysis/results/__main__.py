@@ -75,7 +75,7 @@ def _standings(studies: Sequence[load.Study]) -> Iterator[str]:
     yield f"{title(name, place(found), len(found[0].ids)).capitalize()}:\n"
     yield "| study | trial | score | interval | over its seeds | ties | what it is |\n|---|---|---:|---|---|---|---|"
     yield from map(_line, standings(found, name, tested))
-    yield "\nTwo that share a letter under *ties* are not told apart (permutation test over images, Holm, 5 %).\n"
+    yield "\nTwo with a common letter under *ties* do not differ significantly (permutation test, Holm, 5 %).\n"
 
 
 def _line(row: Standing) -> str:

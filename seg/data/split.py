@@ -38,11 +38,11 @@ def fewer(dataset: Dataset, train_images: int) -> Dataset:
     if train_images > len(train):
         raise DataError(f"{dataset.name}: {train_images} training images asked for; it has {len(train)}")
     left_out = set(sorted(train, key=position)[train_images:])
-    told = f"{train_images} of its {len(train)} training images taken"
+    taken = f"{train_images} of its {len(train)} training images taken"
     return replace(
         dataset,
         samples=[sample for sample in dataset.samples if sample.id not in left_out],
-        remark=f"{dataset.remark}; {told}" if dataset.remark else told,
+        remark=f"{dataset.remark}; {taken}" if dataset.remark else taken,
     )
 
 

@@ -244,8 +244,8 @@ class Frozen:
 
 def name_of(*parts: object) -> str:
     """Return a file name that differs if a part, a library's version, or the number of threads differs."""
-    told = [FORMAT, CHUNK, *parts, torch.get_num_threads(), *map(_version, LIBRARIES)]
-    return hashlib.blake2b(repr(told).encode(), digest_size=12).hexdigest()
+    determining = [FORMAT, CHUNK, *parts, torch.get_num_threads(), *map(_version, LIBRARIES)]
+    return hashlib.blake2b(repr(determining).encode(), digest_size=12).hexdigest()
 
 
 def default_root(limit_bytes: float) -> Path:

@@ -87,8 +87,8 @@ class Packing:
         """Return a hash of the files' contents and of everything else the arrays depend on."""
         self.digests = list(read_all(lambda sample: sample.digest(), self.samples, "hashing", self.progress))
         images = [(s.id, self.splits[s.id], digest) for s, digest in zip(self.samples, self.digests, strict=True)]
-        told = [self.dataset.name, self.dataset.class_names, self.dataset.remark]
-        content = [files.FORMAT, *told, self.image_size, images]
+        about = [self.dataset.name, self.dataset.class_names, self.dataset.remark]
+        content = [files.FORMAT, *about, self.image_size, images]
         return hashlib.blake2b(json.dumps(content).encode(), digest_size=8).hexdigest()
 
     def write(self, folder: Path, known: Mapping[str, Row]) -> None:

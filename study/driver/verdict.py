@@ -213,7 +213,8 @@ def _against(one: Mapping[str, float], subject: str, other: str) -> str:
     sure = one["low"] > 0 or one["high"] < 0
     by = f"by {abs(one['value']):.3f} ({one['low']:+.3f} to {one['high']:+.3f})"
     if not sure:
-        return f"{subject} not told apart from {other}: {one['value']:+.3f} ({one['low']:+.3f} to {one['high']:+.3f})."
+        interval = f"{one['value']:+.3f} ({one['low']:+.3f} to {one['high']:+.3f})"
+        return f"{subject} not significantly different from {other}: {interval}."
     return f"{subject} {'better' if one['value'] > 0 else 'WORSE'} than {other} {by}."
 
 

@@ -51,10 +51,10 @@ def fingerprint(record: Record) -> str:
 def parameters(record: Record) -> dict[str, Value]:
     """Return the trial's settings under the table's column names, without those that are not set."""
     experiment = record.experiment
-    told = {name: value for name, value in experiment.items() if name not in ELSEWHERE}
-    told |= {f"loss_{name}": value for name, value in experiment.get("loss_parameters", {}).items()}
-    told |= {"epochs_planned": experiment.get("epochs"), "source": record.source, "replicate_of": record.replicate_of}
-    return {name: value for name, value in told.items() if isinstance(value, bool | int | float | str)}
+    values = {name: value for name, value in experiment.items() if name not in ELSEWHERE}
+    values |= {f"loss_{name}": value for name, value in experiment.get("loss_parameters", {}).items()}
+    values |= {"epochs_planned": experiment.get("epochs"), "source": record.source, "replicate_of": record.replicate_of}
+    return {name: value for name, value in values.items() if isinstance(value, bool | int | float | str)}
 
 
 def final_scores(record: Record) -> dict[str, float]:

@@ -61,10 +61,10 @@ def _column(name: str, values: list[Value]) -> HParamInfo:
 
 
 def start(record: Record) -> Summary.Value:
-    told = SessionStartInfo(group_name=f"trial {record.trial}", start_time_secs=timestamp(record.started))
+    start = SessionStartInfo(group_name=f"trial {record.trial}", start_time_secs=timestamp(record.started))
     for name, value in parameters(record).items():
-        setattr(told.hparams[name], FIELDS.get(type(value), "number_value"), value)
-    return _summary("session_start_info", HParamsPluginData(session_start_info=told))
+        setattr(start.hparams[name], FIELDS.get(type(value), "number_value"), value)
+    return _summary("session_start_info", HParamsPluginData(session_start_info=start))
 
 
 def end(record: Record) -> Summary.Value:

@@ -34,25 +34,25 @@ def as_trial(record: Record, spec: Spec) -> FrozenTrial:
     user attributes.
     """
     experiment = Experiment.from_json(record.experiment)
-    told = space.optuna_values(experiment, spec)
-    params, distributions = told or ({}, {})
+    suggested = space.optuna_values(experiment, spec)
+    params, distributions = suggested or ({}, {})
     values = intermediate_values(record, spec)
     scores = objective.values(record, spec.objectives)
     state = _state(record, scores is not None)
     # The value of a pruned trial is its last intermediate value, as in Study.tell; with several objectives it has none.
     last = list(values.values())[-1:] if len(spec.objectives) == 1 else None
-    told_values = {TrialState.COMPLETE: scores, TrialState.PRUNED: last}
+    values_by_state = {TrialState.COMPLETE: scores, TrialState.PRUNED: last}
     return FrozenTrial(
         number=NEW,
         trial_id=NEW,
         state=state,
         value=None,
-        values=told_values.get(state),
+        values=values_by_state.get(state),
         datetime_start=_local(record.started) or datetime.now(),
         datetime_complete=(_local(record.finished) or datetime.now()) if state.is_finished() else None,
         params=params,
         distributions=distributions,
-        user_attrs=_about(record) | ({} if told else _choices(experiment)),
+        user_attrs=_about(record) | ({} if suggested else _choices(experiment)),
         system_attrs={},
         intermediate_values=values,
     )

@@ -62,7 +62,7 @@ def read(storage: Store, place: str) -> list[Item] | None:
     except FileNotFoundError:
         return None
     try:
-        return [Item(**told) for told in json.loads(content)["files"]]
+        return [Item(**item) for item in json.loads(content)["files"]]
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{NAME} is damaged ({error}); publish it again") from error
 

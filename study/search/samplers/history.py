@@ -48,8 +48,8 @@ class History:
         if trial in self.trials:
             return  # it goes on: keep what is known of it until there is more
         self._seen[_key(experiment)] += 1
-        if (told := space.optuna_values(experiment, self._spec)) is not None:
-            self._put(trial, told, TrialState.RUNNING, [], None)
+        if (given := space.optuna_values(experiment, self._spec)) is not None:
+            self._put(trial, given, TrialState.RUNNING, [], None)
 
     def tell(self, record: Record) -> None:
         """Note that a trial has ended or is paused."""
@@ -104,11 +104,16 @@ class History:
         return found
 
     def _put(
-        self, trial: int, told: space.OptunaValues, state: TrialState, scores: list[float], values: list[float] | None
+        self,
+        trial: int,
+        given: space.OptunaValues,
+        state: TrialState,
+        scores: list[float],
+        values: list[float] | None,
     ) -> None:
         several = len(self._spec.objectives) > 1  # Optuna takes no intermediate values for several objectives
         intermediate = {} if several or not scores else {len(scores): scores[-1]}
-        frozen = _frozen(told, state, values, intermediate)
+        frozen = _frozen(given, state, values, intermediate)
         frozen.number = trial + 1
         self.trials[trial], self.scores[trial] = frozen, scores
         if (old := self._places.pop(trial, None)) is not None:
@@ -120,7 +125,7 @@ class History:
 
 
 def _frozen(
-    told: space.OptunaValues, state: TrialState, values: list[float] | None, intermediate: dict[int, float]
+    given: space.OptunaValues, state: TrialState, values: list[float] | None, intermediate: dict[int, float]
 ) -> FrozenTrial:
     """Return the trial in Optuna's form.
 
@@ -128,7 +133,7 @@ def _frozen(
     would ignore the state FAIL.
     """
     failed = state is TrialState.FAIL
-    params, distributions = told
+    params, distributions = given
     return optuna.trial.create_trial(
         params=params,
         distributions=distributions,

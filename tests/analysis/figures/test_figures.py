@@ -1,4 +1,4 @@
-"""Figures by their traces: what is drawn, how it is told apart, what the pointer shows."""
+"""Figures by their traces: what is drawn, how it is distinguished, what the pointer shows."""
 
 import math
 from collections.abc import Callable

@@ -27,7 +27,7 @@ def test_a_better_model_leads_and_equal_ones_are_tied(tmp_path):
     assert sealed.place(found) == "native"
     assert {row.trial: row.ties for row in standing} == {0: "a", 1: "a", 2: "b"}
     assert {row.trial for row in standing[:2]} == {0, 1} and standing[2].trial == 2
-    assert [row.told_apart for row in tested] == [False, True, True]
+    assert [row.significant for row in tested] == [False, True, True]
     assert all(row.low < row.score < row.high for row in standing)
 
 
@@ -48,7 +48,7 @@ def test_finalists_of_several_studies_compare(tmp_path, capsys):
 
     assert f"test iou at the masks' own size, {IMAGES} images" in said
     assert said.index("good/0  a") < said.index("bad/0   b")
-    assert "good/0 - bad/0: +0." in said and "not told apart" not in said.splitlines()[-2]
+    assert "good/0 - bad/0: +0." in said and "not significantly different" not in said.splitlines()[-2]
     assert said.splitlines()[-1].startswith("image by image the mean IoU is 0.")
 
 
@@ -178,7 +178,7 @@ def test_two_classes_of_models_in_many_studies_are_told_apart_as_rarely_as_promi
     wrong = 0
     for seed in range(40):
         models = [sealed.Finalist("s", i, "search", 64, (), {"train": made(seed * 5 + i)}, None) for i in range(5)]
-        wrong += any(pair.told_apart for pair in standings.pairs(models))
+        wrong += any(pair.significant for pair in standings.pairs(models))
 
     assert wrong <= 6  # P(more than 6 of 40 at 5 %) = 0.3 %
 

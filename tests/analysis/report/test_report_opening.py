@@ -75,7 +75,7 @@ def test_one_of_before_the_study_went_on_says_so(judged: Path) -> None:
 
 
 def test_before_it_the_best_stands_beside_what_no_training_gives(own: Path) -> None:
-    """The interval of four images holds the 0.42: it is not told apart."""
+    """The interval of four images holds the 0.42: no significant difference."""
     found = of(own)
     assert found.trial == 9 and not found.final and found.doubtful and found.warnings == []
     assert found.headline == "Trial 9 of the search leads: mobilenetv2_skip trained with dice_bce."

@@ -159,7 +159,7 @@ def test_letters_say_who_is_not_told_apart():
 
 
 def test_there_are_letters_enough():
-    """Forty models, each told apart from all but its neighbours."""
+    """Forty models, each significantly different from all but its neighbours."""
     models = list(range(40))
     differ = {(i, j): j - i > 1 for i in models for j in models if i < j}
 

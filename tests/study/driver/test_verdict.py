@@ -263,7 +263,7 @@ def test_the_whole_verdict_of_another_trial(store: Store, spec: Spec, scored: An
     )
     assert third.startswith("Why this trial: trial 7 is better than the recipe by 0.2000 (")
     assert fourth == "On the test images it is better than the recipe by 0.040 (+0.040 to +0.040)."
-    assert fifth.startswith(f"It is not told apart from published {PUBLISHED}: +0.020 (-0.0")
+    assert fifth.startswith(f"It is not significantly different from published {PUBLISHED}: +0.020 (-0.0")
     assert json.loads(json.dumps(found)) == found
 
 
