@@ -38,7 +38,7 @@ class Objective:
 def objectives(table: pd.DataFrame) -> list[Objective]:
     """Return the study's objectives in the order of the spec.
 
-    The result is validation IoU if the table has no study, as when read from CSV.
+    If the table has no study, because it was read from a CSV file, the only objective is validation IoU.
     """
     spec = table.attrs.get("study", {}).get("spec", {})
     given = spec.get("objective", {"metric": "val_iou", "mode": "max"})

@@ -22,7 +22,7 @@ from seg.errors import UserError, redact
 from study.driver import leaderboard
 from study.spec import load_spec
 from study.store import Store, names
-from study.store.errors import NotStored
+from study.store.retries import NotStored
 
 if TYPE_CHECKING:
     from study.simulation.study import SimulatedStudy

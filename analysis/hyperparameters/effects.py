@@ -194,7 +194,7 @@ class Interaction:
 def interactions(trials: pd.DataFrame, found: Sequence[Effect]) -> list[Interaction]:
     """Return the interaction of every pair from `pairs(found)`, smallest p-value first.
 
-    `found`: effects(trials). A pair that too few trials have is left out.
+    `found`: effects(trials). Pairs that occur together in too few trials are left out.
     """
     known = [both for one, other in pairs(found) if (both := interaction(trials, one, other))]
     adjusted = holm([both.p for both in known])

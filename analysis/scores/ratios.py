@@ -144,7 +144,7 @@ class Additive(abc.ABC):
 
     @abc.abstractmethod
     def whole(self, totals: Array) -> Array:
-        """Return the score, (...), of added parts, (..., K)."""
+        """Return the score of summed parts: totals of shape (..., K) give scores of shape (...)."""
 
     def of(self, sums: Sums) -> float:
         return float(self.whole(self.parts(sums).sum(0)))

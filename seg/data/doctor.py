@@ -50,7 +50,7 @@ class Report:
 
 
 def examine(dataset: Dataset, progress: bool = True) -> Report:
-    """Read every sample once. An unreadable sample becomes a problem, not an error."""
+    """Read every sample once. An unreadable sample raises nothing: it is listed in the report's `problems`."""
     splits = split.assign(dataset.samples)
     findings: list[Finding] = []
     problems: list[str] = []

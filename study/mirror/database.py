@@ -9,7 +9,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from seg.errors import UserError, redact
-from study.store.errors import patiently
+from study.store.retries import patiently
 
 FORMS = "give sqlite:///FILE.db or postgresql://USER:PASSWORD@HOST/DATABASE"
 LIBPQ = {

@@ -15,8 +15,8 @@ from seg.errors import redact
 from study.mirror.database import OptunaStorageError, unusable
 from study.mirror.optuna_study import OptunaCopy
 from study.spec import Spec
-from study.store.errors import patiently
 from study.store.records import Record
+from study.store.retries import patiently
 
 CLOSE_SECONDS = 20.0
 """Seconds without a delivery after which the mirror is given up at the end of a study."""

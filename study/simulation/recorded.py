@@ -198,7 +198,7 @@ def _stretch(scores: list[float], epochs: int) -> np.ndarray:
 
 
 def curves(source: str, spec: Spec, seed: int, failures: float) -> Curves:
-    """Return the learning curves of `source`: `model`, `<storage>/<name>` of a study, or a file that `save` wrote.
+    """Return learning curves. `source`: the word `model`, a study's `<storage>/<name>`, or a file written by `save`.
 
     `failures`: the share of failing trials, for the model only. Raises FileNotFoundError or CurvesError, with a
     one-line message, if there are no curves; FormatError and StoreError come from the store.

@@ -15,8 +15,8 @@ from seg.errors import redact
 from seg.pack import Pack
 from seg.pack.files import ARRAYS, INDEX
 from study.store import shipping
-from study.store.errors import FAILURES, StoreError, reason
 from study.store.names import is_file_name
+from study.store.retries import FAILURES, StoreError, reason
 from study.store.store import Store
 
 FOLDER = ".packs"

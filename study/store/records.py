@@ -30,9 +30,9 @@ from pathlib import Path
 from typing import Any
 
 from seg.errors import UserError, redact, secrets
-from study.store.errors import NotStored
 from study.store.names import is_file_name
 from study.store.old_formats import brought_up
+from study.store.retries import NotStored
 from study.store.store import Store
 
 FORMAT = 1
@@ -215,7 +215,10 @@ def write_record(store: Store, record: Record) -> None:
 
 
 def read_study(store: Store) -> dict[str, Any]:
-    """Return study.json. Raises FileNotFoundError if there is none, and FormatError if it is something else."""
+    """Return study.json.
+
+    Raises FileNotFoundError if the file is missing, and FormatError if it is not JSON or not of this version's format.
+    """
     try:
         study = store.read_json("study.json")
     except ValueError as error:

@@ -23,7 +23,7 @@ from fsspec.callbacks import Callback
 from fsspec.implementations.local import LocalFileSystem
 
 from seg.errors import redact
-from study.store.errors import ANSWERS, FAILURES, NotStored, StoreError, patiently, unusable
+from study.store.retries import ANSWERS, FAILURES, NotStored, StoreError, patiently, unusable
 
 __all__ = ["Store", "StoreError"]
 
@@ -155,7 +155,7 @@ class Store:
         self._try(lambda: self._put(self._path(name), content))
 
     def create(self, name: str, content: bytes) -> bool:
-        """Write `name` unless it exists, in one step. Return whether it now has this content.
+        """Write `name` unless it exists, in one step. Return False if it holds another content.
 
         If several processes try, one succeeds. Local disks, S3 and memory have such a step. On other file systems, the
         existence is checked before the write.

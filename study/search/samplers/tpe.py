@@ -27,11 +27,10 @@ class Tpe:
 
 
 def fitted_trials(history: History, most: int = MAX_FITTED_TRIALS) -> list[FrozenTrial]:
-    """Return at most `most` trials that are not running, and every running one.
+    """Return every running trial, and up to `most` others.
 
-    TPE compares two densities: that of the good trials, of which there are at most MAX_GOOD_TRIALS, and that of all
-    others. All good trials are returned. Of the others, every k-th is returned, in the order of their numbers: they
-    are a sample of the same density.
+    TPE compares the density of the good trials, which are at most MAX_GOOD_TRIALS, with that of all others. If there
+    are too many trials, the others are thinned evenly by trial number, so that the rest has the same density.
     """
     running = [trial for trial in history.trials.values() if trial.state is TrialState.RUNNING]
     finished = sorted(number for number, trial in history.trials.items() if trial.state is not TrialState.RUNNING)

@@ -19,8 +19,8 @@ import pytest
 import s3fs
 from s3_server import KEY, SECRET, S3Server
 
-from study.store import Store, StoreError, errors
-from study.store.errors import unusable
+from study.store import Store, StoreError, retries
+from study.store.retries import unusable
 
 
 @pytest.fixture(autouse=True)
@@ -31,8 +31,8 @@ def no_old_connections() -> None:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(errors, "FIRST_WAIT_SECONDS", 0.05)
-    monkeypatch.setattr(errors, "LONGEST_WAIT_SECONDS", 0.5)
+    monkeypatch.setattr(retries, "FIRST_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(retries, "LONGEST_WAIT_SECONDS", 0.5)
 
 
 class Flaky(Store):

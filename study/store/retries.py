@@ -1,4 +1,4 @@
-"""Errors of a store, and retries, for a limited time, of what may work a little later."""
+"""Retries of what may work a little later, for a limited time, and the errors of a store that stays out of reach."""
 
 import errno
 import random
