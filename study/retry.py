@@ -31,7 +31,12 @@ def parser() -> ArgumentParser:
     p.add_argument("--trial", type=int, action="append", default=[], metavar="N", help="this one, FAILED or INFEASIBLE")
     p.add_argument("--data", type=Path, metavar="DIR", help="datasets (default: where the study had them)")
     p.add_argument("--weights", type=Path, metavar="DIR", help="encoder weights (default: where the study had them)")
-    for flag, kind in {"--lanes": int, "--workers-per-trial": int, "--gpus-per-worker": float, "--budget": str}.items():
+    for flag, kind in {
+        "--lanes": start.lanes,
+        "--workers-per-trial": int,
+        "--gpus-per-worker": float,
+        "--budget": str,
+    }.items():
         p.add_argument(flag, type=kind, metavar="X", help="as of study.run (default: its)")
     for flag in ("--address", "--optuna-storage"):
         p.add_argument(flag, metavar="X", help="as of study.run (default: none)")

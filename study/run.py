@@ -53,7 +53,8 @@ def parser() -> ArgumentParser:
     )
 
     machine = p.add_argument_group("what it runs on")
-    machine.add_argument("--lanes", type=int, metavar="N", help="trials side by side")
+    own = "; in-process: one, in this process and without Ray"
+    machine.add_argument("--lanes", type=start.lanes, metavar="N", help=f"trials side by side{own}")
     machine.add_argument("--workers-per-trial", type=int, metavar="N", help="DDP ranks of each trial")
     machine.add_argument("--gpus-per-worker", type=float, metavar="F", help="may be a fraction; 0 trains on CPUs")
     address = "a running Ray cluster (default: $RAY_ADDRESS, else a local one)"

@@ -1,24 +1,18 @@
 """Conduct a study from its plan to its finalists: lanes, search, and records. study/run.py is the command line."""
 
-import logging
 import signal
 import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
-
-from ray import tune
-from ray.exceptions import RayActorError
+from typing import TYPE_CHECKING, Any
 
 from seg import data
 from study.driver import finalists, session, verdict
 from study.driver.plan import Plan
-from study.driver.progress import Gauges, Progress
-from study.lanes import ray_internals
-from study.lanes.cluster import LaneCapacity
-from study.lanes.lane import Lane, LaneReleased, NotStarted
-from study.lanes.tune import Events, OneTrialPerLaneScheduler, Results, Trials
+from study.driver.progress import Progress
+from study.lanes import in_process
+from study.lanes.in_process import OwnLane
 from study.mirror.optuna_mirror import mirrored
 from study.ranking import leaders
 from study.search import replicates
@@ -30,27 +24,11 @@ from study.store.records import Record, State, now, read_records, read_study, re
 from study.trials.recorder import Recorder, begin_again, remove_unnamed
 from study.trials.tally import Tally
 
+if TYPE_CHECKING:
+    from study.lanes.cluster import LaneCapacity
+
 ROUNDS = 5
 """The most runs of Tune in one session. In the last one, a trial whose lanes keep dying becomes FAILED."""
-LANE_RESTARTS = 20
-"""The most times that a trial continues from its last epoch after its lane's own process died.
-
-That happens if a node is lost. The process only passes messages, so a trial does not kill it. The lane counts the
-deaths of its workers.
-"""
-MAX_LANES = 1000
-"""The most lanes that Tune may run side by side. Below that, the searcher decides how many run."""
-
-
-def _is_news(line: logging.LogRecord) -> bool:
-    error = line.exc_info[1] if line.exc_info else None
-    return not isinstance(error, RayActorError) and not isinstance(
-        getattr(error, "cause", None), LaneReleased | NotStarted
-    )
-
-
-# Hide Tune's traceback for a trial whose lane lost its node, found no room or did not start: it continues elsewhere.
-logging.getLogger(ray_internals.TUNE_LOGGER).addFilter(_is_news)
 
 
 class Interrupted(Exception):
@@ -60,7 +38,8 @@ class Interrupted(Exception):
 def conduct(plan: Plan, resume: bool, again: Collection[int] = frozenset()) -> list[Record]:
     """Search, train the best trials with other seeds, and score the finalists. Return the records, all ended.
 
-    Ray must be running. The trials in `again`, which have ended, run once more from their start.
+    Ray must be running, unless the only lane is in this process. The trials in `again`, which have ended, run once more
+    from their start.
 
     Raises Interrupted on a signal, StoreError if the store was out of reach for too long, and LanesError if lanes do
     not start. Everything recorded until then is in the store. Raises StudyTaken if the name was taken meanwhile, or
@@ -129,15 +108,14 @@ def _search(
     tally = Tally(plan.spec.trials, lanes, plan.objective, records, replicates=again, untrained=trivial)
     with Progress(tally) as progress:
         store = plan.patient_store(progress.say)
-        room = LaneCapacity(plan.prepared.allotment, plan.prepared.cluster, plan.most_lanes, progress.say)
+        room, gauges = _lanes(plan, tally, progress.say)
         meter = Meter(read_used(store), lambda: [node.kind for node in room.nodes()], began=plan.began)
         account = tally.account = plan.account(meter, records, progress.say)
-        gauges = Gauges(plan.name, tally, room.lanes)
 
         def changed(record: Record) -> None:
             account.change(record)
             progress.change(record)
-            gauges.change(record)
+            gauges(record)
             mirror(record)
 
         for left in reversed(range(ROUNDS)):
@@ -156,7 +134,7 @@ def _round(
     store: Store,
     earlier: list[Record],
     scratch: str,
-    room: LaneCapacity,
+    room: "OwnLane | LaneCapacity",
     account: Account,
     changed: Callable[[Record], None],
     progress: Progress,
@@ -165,14 +143,45 @@ def _round(
     search = Search(plan.spec, earlier, partial(_is_sent, store), account, progress.replicates)
     check_session = partial(_check_and_note, plan, store, account)
     recorder = Recorder(store, plan.settings, earlier, search, plan.contenders, changed, check_session)
-    trials = Trials(search, recorder, {"settings": plan.settings, "scratch": scratch}, room.lanes)
     try:
         if not search.finished:
-            _tune(plan, trials, Events(recorder, trials.numbers, last, progress.say), recorder, scratch)
+            _run_lanes(plan, search, recorder, scratch, room, progress, last)
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # from here on, Ctrl-C ends the wait for records
         recorder.close(lambda: progress.say("sending the last records; Ctrl-C leaves them to be trained again"))
     return sorted(recorder.records.values(), key=lambda record: record.trial)
+
+
+def _lanes(
+    plan: Plan, tally: Tally, say: Callable[[str], None]
+) -> tuple["OwnLane | LaneCapacity", Callable[[Record], None]]:
+    """Return the lanes' number and nodes as they change, and what shows each change of a record in Ray."""
+    if plan.prepared.allotment.in_process:
+        return OwnLane(plan.prepared.cluster), lambda record: None
+    from study.lanes.cluster import Gauges, LaneCapacity
+
+    room = LaneCapacity(plan.prepared.allotment, plan.prepared.cluster, plan.most_lanes, say)
+    return room, Gauges(plan.name, tally, room.lanes).change
+
+
+def _run_lanes(
+    plan: Plan,
+    search: Search,
+    recorder: Recorder,
+    scratch: str,
+    room: "OwnLane | LaneCapacity",
+    progress: Progress,
+    last: bool,
+) -> None:
+    """Train trials until none is left."""
+    if plan.prepared.allotment.in_process:
+        in_process.run(search, recorder, plan.settings, progress.say)
+        return
+    from study.lanes import tune  # imports Ray
+
+    config = {"settings": plan.settings, "scratch": scratch}
+    trials = tune.Trials(search, recorder, config, room.lanes)
+    tune.run(plan.name, trials, tune.Events(recorder, trials.numbers, last, progress.say), plan.most_lanes, scratch)
 
 
 def _check_and_note(plan: Plan, store: Store, account: Account) -> None:
@@ -186,39 +195,6 @@ def _check_and_note(plan: Plan, store: Store, account: Account) -> None:
 
 def _is_sent(store: Store, record: Record) -> bool:
     return set(record.files.values()) <= set(store.names(record.folder))
-
-
-def _tune(plan: Plan, trials: Trials, events: Events, recorder: Recorder, scratch: str) -> None:
-    tune.Tuner(
-        Lane,
-        tune_config=tune.TuneConfig(
-            search_alg=trials,
-            scheduler=OneTrialPerLaneScheduler(),
-            num_samples=-1,  # no limit: to Tune, a trial that continues after a pause is a new one
-            max_concurrent_trials=min(plan.most_lanes, MAX_LANES),
-            reuse_actors=True,
-            trial_name_creator=partial(_trial_name, plan.name),
-            trial_dirname_creator=partial(_trial_name, plan.name),
-        ),
-        run_config=tune.RunConfig(
-            name=plan.name,
-            storage_path=scratch,
-            stop=Results(recorder, trials.numbers, events),
-            callbacks=[events],
-            failure_config=tune.FailureConfig(max_failures=LANE_RESTARTS),
-            # Workers save the checkpoints. Tune would look for the driver's folder on the lane's node.
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            verbose=0,
-        ),
-    ).fit()
-
-
-def _trial_name(study: str, trial: Any) -> str:
-    """Return a trial's name for Tune.
-
-    Not a lambda in `_tune`: Tune pickles it with every trial, and a lambda would take the plan's pack along.
-    """
-    return f"{study}-{trial.config['trial']}"
 
 
 def _score_finalists(plan: Plan, store: Store, records: list[Record]) -> None:

@@ -97,7 +97,7 @@ def _plan(planned: Planned, at: Situation) -> dict[str, str]:
 
 def _estimate(planned: Planned, at: Situation) -> str:
     """Return the estimated time of the whole study as text, from the typed command to the report."""
-    seconds = planned.search_seconds + planning.START_SECONDS + planned.reserved_seconds + at.elapsed_seconds
+    seconds = planned.search_seconds + planning.start_seconds(at) + planned.reserved_seconds + at.elapsed_seconds
     if planned.spec.budget:
         return f"{duration(seconds)} at most of a budget of {planned.spec.budget}, timed on this machine"
     offer = "" if seconds < 600 else "; --budget 15min makes it fit into less"

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import ray
 import torch
 
 from seg import evaluate, metrics, predict
@@ -63,6 +62,8 @@ def score(
     """
     if not joined:
         return _score(_here(settings, dataset, records), dataset, leading)
+    import ray
+
     for left in reversed(range(ATTEMPTS)):
         try:
             return _score(_actor(settings, dataset, records), dataset, leading)
@@ -85,6 +86,8 @@ def _here(settings: LaneSettings, dataset: Dataset, records: list[Record]) -> Ca
 
 
 def _actor(settings: LaneSettings, dataset: Dataset, records: list[Record]) -> Callable[..., Future[Any]]:
+    import ray
+
     options = {"num_cpus": settings.cores, "num_gpus": min(settings.gpus_per_worker, 1)}
     scorer: Any = ray.remote(Scorer).options(**options).remote(settings, dataset.classes, records)
     return lambda what, *given: getattr(scorer, what).remote(*given).future()

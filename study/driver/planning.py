@@ -50,6 +50,8 @@ EPOCH_SECONDS = 0.15
 """Seconds that each epoch takes beside its images: messages, counts, a checkpoint."""
 START_SECONDS = 30.0
 """Seconds from the plan to the first step of the first trial: packing a small dataset, starting Ray and one lane."""
+OWN_START_SECONDS = 5.0
+"""The same without Ray, with the lane in this process."""
 END_SECONDS = 15.0
 """Seconds after the last trial for records, verdict, and report. Scoring is counted separately."""
 READ_SECONDS = 0.02
@@ -136,8 +138,12 @@ def training_seconds(spec: Spec, at: Situation, reserved_seconds: float) -> floa
     """Return the seconds that the budget leaves for training, summed over the lanes; None without a budget."""
     if spec.budget is None:
         return None
-    wall = 3600 * _hours(parse(spec.budget), spec, at) - at.elapsed_seconds - START_SECONDS - reserved_seconds
+    wall = 3600 * _hours(parse(spec.budget), spec, at) - at.elapsed_seconds - start_seconds(at) - reserved_seconds
     return max(wall, 1.0) * MARGIN * at.allotment.lanes
+
+
+def start_seconds(at: Situation) -> float:
+    return OWN_START_SECONDS if at.allotment.in_process else START_SECONDS
 
 
 def _hours(budget: Budget, spec: Spec, at: Situation) -> float:

@@ -85,6 +85,7 @@ def describe(plan: Plan, created: str, finished: str = "") -> dict[str, Any]:
             "weights": redact(str(prepared.weights_dir)) if prepared.weights_dir else None,
         },
         "allotment": dataclasses.asdict(prepared.allotment),
-        "software": {name: version(name) for name in ("torch", "torchvision", "ray", "optuna")}
+        "software": {name: version(name) for name in ("torch", "torchvision", "optuna")}
+        | ({} if prepared.allotment.in_process else {"ray": version("ray")})
         | {"python": platform.python_version()},
     }

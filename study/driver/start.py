@@ -5,7 +5,8 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -44,7 +45,7 @@ class Command:
     image_size: int | None = None
     workers_per_trial: int | None = None
     gpus_per_worker: float | None = None
-    lanes: int | None = None
+    lanes: int | str | None = None
     address: str | None = None
     optuna_storage: str | None = None
     seed: int | None = None
@@ -53,6 +54,11 @@ class Command:
     set: Sequence[str] = ()
     resume: bool = False
     no_report: bool = False
+
+
+def lanes(text: str) -> int | str:
+    """Parse --lanes: a number, or `in-process`. The spec checks it."""
+    return int(text) if text.removeprefix("-").isdigit() else text
 
 
 SHORTHANDS = {
@@ -157,7 +163,7 @@ def _conduct(given: Command, name: str, spec: Spec, store: Store, again: Collect
     from seg import data
     from study.driver import conduct, preparation, session
     from study.driver.plan import Plan
-    from study.lanes import cluster, tune
+    from study.lanes.resources import LanesError
     from study.mirror import optuna_mirror
     from study.search import replicates
     from study.spec.checks import caveats
@@ -171,6 +177,8 @@ def _conduct(given: Command, name: str, spec: Spec, store: Store, again: Collect
     machines = _cluster(given.address, NODES_SECONDS)
     local = given.storage.removeprefix("file://")
     if "://" not in local and (len(machines.nodes) > 1 or machines.elastic):
+        from study.lanes import cluster
+
         cluster.check_seen(Path(local), machines)
     say = partial(print, flush=True)
     begun = _begun(store, extends=given.budget is not None and given.trials is None) if given.resume else None
@@ -179,7 +187,7 @@ def _conduct(given: Command, name: str, spec: Spec, store: Store, again: Collect
     spec, prepared = preparation.prepare(spec, dataset, *places, machines, storage, elapsed, begun, say)
     if given.resume:
         _check_same_data(store, prepared.pack.key)
-    with cluster.ray_session(prepared.cluster) as dashboard:
+    with _ray(prepared) as dashboard:
         plan = Plan(name, spec, store, _typed(), prepared, given.optuna_storage, began=STARTED)
         more = f" and {count} with other seeds" if (count := replicates.most(spec)) else ""
         trials = f"{'up to ' if spec.budget else ''}{spec.trials} trials{more}"
@@ -188,15 +196,17 @@ def _conduct(given: Command, name: str, spec: Spec, store: Store, again: Collect
         warnings = [f"warning: {line}" for line in (*dataset.warnings, *caveats(spec))]
         for line in [*_planned(given, spec, prepared), *warnings]:
             say(line)
-        say(f"Ray dashboard: {dashboard} (its token: `ray get-auth-token`)")
+        if dashboard:
+            say(f"Ray dashboard: {dashboard} (its token: `ray get-auth-token`)")
         say(f"to resume after an interruption: {_resume_line(given, name)}")
-        say("lanes are starting, which takes about 15 s")
+        if dashboard:
+            say("lanes are starting, which takes about 15 s")
         try:
             conduct.conduct(plan, given.resume, again)
         except session.StudyTaken as error:
             complain(error)
             return BAD_INPUT
-        except (StoreError, tune.LanesError) as error:
+        except (StoreError, LanesError) as error:
             complain(error)
             print(f"what the store has is safe. Go on with:\n  {_resume_line(given, name)}", file=sys.stderr)
             return FAILED
@@ -210,6 +220,18 @@ def _conduct(given: Command, name: str, spec: Spec, store: Store, again: Collect
     for line in _what_next(spec, store):
         say(line)
     return OK
+
+
+@contextmanager
+def _ray(prepared: "Prepared") -> Iterator[str]:
+    """Keep Ray up if lanes need it. Yields the address of its dashboard; an empty text without Ray."""
+    if prepared.allotment.in_process:
+        yield ""
+        return
+    from study.lanes import cluster
+
+    with cluster.ray_session(prepared.cluster) as dashboard:
+        yield dashboard
 
 
 def _check_same_data(store: Store, pack_key: str) -> None:

@@ -6,12 +6,7 @@ read of something that is not there yet waits inside it, at no cost. It also kno
 
 import asyncio
 import itertools
-import sys
-import threading
 import time
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import ray
@@ -101,45 +96,3 @@ def open_mailbox(study: str) -> tuple[Any, str]:
         except ValueError:  # another lane has this name
             continue
     raise AssertionError
-
-
-INTERVAL_SECONDS = 2.0
-"""Seconds between two signs of life that a worker sends to the mailbox."""
-
-
-class Pulse:
-    """A worker's signs of life: whether its steps go on, and if not, where it stands still.
-
-    `beat` is called once per step and costs nothing; a thread of its own tells the mailbox every INTERVAL_SECONDS.
-    """
-
-    def __init__(self, mailbox: Any, rank: int):
-        self._mailbox, self._rank = mailbox, rank
-        self._steps = 0
-        self._bounded = 0
-        self._main = threading.get_ident()
-        threading.Thread(target=self._watch, name="pulse", daemon=True).start()
-
-    def beat(self) -> None:
-        self._steps += 1
-
-    @contextmanager
-    def bounded(self) -> Iterator[None]:
-        """Do not count the code inside as a standstill: it ends in bounded time, such as waiting for the store."""
-        self._bounded += 1
-        try:
-            yield
-        finally:
-            self._bounded -= 1
-
-    def _watch(self) -> None:
-        seen = -1
-        pause = threading.Event()
-        while not pause.wait(INTERVAL_SECONDS):
-            alive = self._steps != seen or self._bounded > 0
-            seen = self._steps
-            self._mailbox.beat.remote(self._rank, "" if alive else self._stack())
-
-    def _stack(self) -> str:
-        frame = sys._current_frames().get(self._main)
-        return "".join(traceback.format_stack(frame)) if frame else ""

@@ -2,20 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from seg.cli import plural
 from seg.errors import UserError
-
-if TYPE_CHECKING:
-    from study.spec import Spec
-
+from study.spec.spec import IN_PROCESS, Spec
 
 CORES_A_LANE = 4
 """CPU cores per worker of a lane when training without GPUs.
 
 More lanes would cost memory, and more threads in one lane bring little.
 """
+
+
+class LanesError(Exception):
+    """Lanes cannot go on: they do not start on any node, or this process's GPU fails. The study can be resumed."""
 
 
 class ResourceError(UserError):
@@ -70,8 +70,13 @@ class Allotment:
     """CPU threads of each worker."""
     one_node: bool = True
     """Whether each lane is on one node; it spans several if no node holds all of its workers."""
+    in_process: bool = False
+    """Whether the only lane is in the study's own process, without Ray."""
 
     def __str__(self) -> str:
+        if self.in_process:
+            place = "GPU" if self.gpus_per_worker else plural(self.threads, "CPU thread")
+            return f"a lane in this process, {place}"
         place = f"{self.gpus_per_worker:g} GPU" if self.gpus_per_worker else plural(self.threads, "CPU thread")
         return f"{plural(self.lanes, 'lane')} of {plural(self.workers, 'worker')}, {place} a worker"
 
@@ -89,12 +94,14 @@ def _needs(cpus: int, gpus: float) -> str:
     return f"{plural(cpus, 'CPU core')} and {plural(gpus, 'GPU') if gpus else 'no GPUs'}"
 
 
-def allot(spec: "Spec", cluster: Cluster) -> Allotment:
+def allot(spec: Spec, cluster: Cluster) -> Allotment:
     """Return the spec's lanes, or as many as fit for `auto`. Raises ResourceError if they do not fit.
 
     Without a GPU, training runs on the CPUs, whatever gpus_per_worker says. A worker takes at least one core.
     """
     workers = spec.resources.workers_per_trial
+    if spec.resources.lanes == IN_PROCESS:
+        return _in_process(workers, cluster)
     gpus_per_worker = spec.resources.gpus_per_worker if any(node.gpus for node in cluster.all) else 0.0
     one_node = any(_slots(node, gpus_per_worker, 1) >= workers for node in cluster.all)
     room = _room(cluster.all, workers, gpus_per_worker, 1, one_node)
@@ -112,6 +119,17 @@ def allot(spec: "Spec", cluster: Cluster) -> Allotment:
     if asked == "auto" and not gpus_per_worker:
         lanes = min(_room(cluster.all, workers, 0, threads, one_node), spec.trials)
     return Allotment(lanes, workers, gpus_per_worker, threads, one_node)
+
+
+def _in_process(workers: int, cluster: Cluster) -> Allotment:
+    if workers > 1:
+        raise ResourceError(
+            f"--workers-per-trial {workers}: a lane in this process has one; leave out --lanes in-process"
+        )
+    if cluster.joined:
+        raise ResourceError("--lanes in-process: runs in this process, not on a cluster; leave out --address")
+    (here,) = cluster.nodes
+    return Allotment(1, 1, min(here.gpus, 1), here.cpus, in_process=True)
 
 
 def _no_room(cluster: Cluster, workers: int, gpus_per_worker: float) -> str:

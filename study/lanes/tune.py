@@ -5,14 +5,19 @@ checkpoint in the store, as after any interruption. So pausing needs no checkpoi
 trials.
 """
 
+import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ray import tune
+from ray.exceptions import RayActorError
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from study.lanes.lane import LaneReleased, NotStarted
+from study.lanes import ray_internals
+from study.lanes.lane import Lane, LaneReleased, NotStarted
+from study.lanes.resources import LanesError
 from study.search.schedulers import Decision
 from study.search.search import Search
 from study.trials.messages import Failure, Report
@@ -22,8 +27,25 @@ MAX_NOT_STARTED = 6
 """Failed lane starts in a row after which the study ends; a lane that begins a trial resets the count."""
 
 
-class LanesError(Exception):
-    """Lanes do not start on any node. The study ends and can be resumed."""
+LANE_RESTARTS = 20
+"""The most times that a trial continues from its last epoch after its lane's own process died.
+
+That happens if a node is lost. The process only passes messages, so a trial does not kill it. The lane counts the
+deaths of its workers.
+"""
+MAX_LANES = 1000
+"""The most lanes that Tune may run side by side. Below that, the searcher decides how many run."""
+
+
+def _is_news(line: logging.LogRecord) -> bool:
+    error = line.exc_info[1] if line.exc_info else None
+    return not isinstance(error, RayActorError) and not isinstance(
+        getattr(error, "cause", None), LaneReleased | NotStarted
+    )
+
+
+# Hide Tune's traceback for a trial whose lane lost its node, found no room or did not start: it continues elsewhere.
+logging.getLogger(ray_internals.TUNE_LOGGER).addFilter(_is_news)
 
 
 class _Unsaved:
@@ -42,7 +64,7 @@ class Trials(_Unsaved, Searcher):
     def __init__(self, search: Search, recorder: Recorder, config: dict[str, Any], lanes: Callable[[], int]):
         """`config` is the same for every lane; `lanes` returns how many trials may run now."""
         super().__init__()
-        self._search, self._recorder, self._config, self._lanes = search, recorder, config, lanes
+        self._search, self.recorder, self._config, self._lanes = search, recorder, config, lanes
         self._running: set[str] = set()
         self.numbers: dict[str, int] = {}
         """Our trial numbers by Tune's trial ids."""
@@ -53,14 +75,14 @@ class Trials(_Unsaved, Searcher):
         FINISHED is a string, which the base class does not declare.
         """
         if self._search.finished:
-            self._recorder.end_settled()  # if a budget closed after the last trial ended, nothing else does this
+            self.recorder.end_settled()  # if a budget closed after the last trial ended, nothing else does this
             return Searcher.FINISHED
         if len(self._running) >= self._lanes() or (proposal := self._search.next()) is None:
             return None
         paused_at = proposal.record.paused_at if proposal.record else 0
         self._running.add(trial_id)
         self.numbers[trial_id] = proposal.trial
-        self._recorder.begin(proposal)
+        self.recorder.begin(proposal)
         trial = {"trial": proposal.trial, "experiment": proposal.experiment.to_json(), "paused_at": paused_at}
         return self._config | trial
 
@@ -153,3 +175,37 @@ class OneTrialPerLaneScheduler(FIFOScheduler):
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
         """Return None, so that Tune takes trials in their order and the next one gets the free lane."""
+
+
+def run(study: str, trials: Trials, events: Events, most_lanes: int, scratch: str) -> None:
+    """Run the trials on lanes until none is left. `scratch`: a folder for Tune's own files."""
+    tune.Tuner(
+        Lane,
+        tune_config=tune.TuneConfig(
+            search_alg=trials,
+            scheduler=OneTrialPerLaneScheduler(),
+            num_samples=-1,  # no limit: to Tune, a trial that continues after a pause is a new one
+            max_concurrent_trials=min(most_lanes, MAX_LANES),
+            reuse_actors=True,
+            trial_name_creator=partial(_trial_name, study),
+            trial_dirname_creator=partial(_trial_name, study),
+        ),
+        run_config=tune.RunConfig(
+            name=study,
+            storage_path=scratch,
+            stop=Results(trials.recorder, trials.numbers, events),
+            callbacks=[events],
+            failure_config=tune.FailureConfig(max_failures=LANE_RESTARTS),
+            # Workers save the checkpoints. Tune would look for the driver's folder on the lane's node.
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            verbose=0,
+        ),
+    ).fit()
+
+
+def _trial_name(study: str, trial: Any) -> str:
+    """Return a trial's name for Tune.
+
+    Not a lambda in `run`: Tune pickles it with every trial, and a lambda would take all that `run` holds along.
+    """
+    return f"{study}-{trial.config['trial']}"

@@ -1,16 +1,19 @@
-"""The worker of each rank of a lane, which runs commands of many trials through seg's loop and answers them."""
+"""The worker of each rank of a lane, which runs commands of many trials through seg's loop and answers them.
+
+It does not need Ray: study.lanes.worker_group runs it in Ray's processes, study.lanes.in_process in the study's own.
+"""
 
 import contextlib
 import dataclasses
 import os
 import socket
+import sys
+import threading
 import time
 import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import ray
-import ray.train.torch
 import torch
 import torch.distributed as dist
 
@@ -19,13 +22,12 @@ from seg.device.latency import median_ms
 from seg.experiment import Experiment
 from seg.loop import Diverged
 from seg.ranks import Ranks
-from study.lanes import sigterm, supplies
-from study.lanes.mailbox import Pulse
+from study.lanes import supplies
 from study.store import Store, StoreError
 from study.store.background import BackgroundWriter
 from study.store.records import State
 from study.trials.attempt import Attempt
-from study.trials.messages import EpochDone, Failure, LaneSettings, Started, StartTrial, Stop, TrainEpoch
+from study.trials.messages import EpochDone, Failure, LaneSettings, Started, StartTrial, TrainEpoch
 
 STORE_PATIENCE = 2.0
 """How many times longer than the driver a worker waits for the store: only the driver may give a study up."""
@@ -34,28 +36,51 @@ CONTEXT_BYTES = 0.6 * 2**30
 FEATURE_SHARE = 1 / 8
 """Share of the memory that the feature cache of frozen encoders may take."""
 CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
-SIGTERM_SECONDS = 60.0
-"""Seconds in which a worker that receives SIGTERM must send its files."""
+
+PULSE_SECONDS = 2.0
+"""Seconds between two signs of life of a worker."""
 
 
-def serve(config: dict[str, Any]) -> None:
-    """Run a Ray Train worker: answer commands from the mailbox until Stop."""
-    mailbox, ranks = config["mailbox"], Ranks.current()
-    here = ray.get_runtime_context()
-    ray.get(mailbox.register.remote(ranks.rank, here.current_actor, here.get_node_id()))
-    pulse = Pulse(mailbox, ranks.rank)
-    worker = Worker(config["settings"], ray.train.torch.get_device(), ranks, pulse)
-    ray.get(mailbox.ready.remote())
-    index = 0
-    while not isinstance(command := ray.get(mailbox.command.remote(index)), Stop):
-        answer = worker.answer(command)
-        failure = answer if isinstance(answer, Failure) and not answer.lane_lives else None
-        if ranks.rank == 0 or failure:
-            ray.get(mailbox.put_answer.remote(index, answer))
-        if failure:
-            raise RuntimeError(failure.reason)
-        index += 1
-    worker.close()
+class Pulse:
+    """A worker's signs of life: whether its steps go on, and if not, where it stands still.
+
+    `beat` is called once per step and costs nothing. Every PULSE_SECONDS, a thread of its own calls `tell`: with an
+    empty text if there were steps, else with the stack of the thread that trains.
+    """
+
+    def __init__(self, tell: Callable[[str], object]):
+        self._tell = tell
+        self._steps = 0
+        self._bounded = 0
+        self._main = threading.get_ident()
+        self._end = threading.Event()
+        threading.Thread(target=self._watch, name="pulse", daemon=True).start()
+
+    def beat(self) -> None:
+        self._steps += 1
+
+    @contextlib.contextmanager
+    def bounded(self) -> Iterator[None]:
+        """Do not count the code inside as a standstill: it ends in bounded time, such as waiting for the store."""
+        self._bounded += 1
+        try:
+            yield
+        finally:
+            self._bounded -= 1
+
+    def end(self) -> None:
+        self._end.set()
+
+    def _watch(self) -> None:
+        seen = -1
+        while not self._end.wait(PULSE_SECONDS):
+            alive = self._steps != seen or self._bounded > 0
+            seen = self._steps
+            self._tell("" if alive else self._stack())
+
+    def _stack(self) -> str:
+        frame = sys._current_frames().get(self._main)
+        return "".join(traceback.format_stack(frame)) if frame else ""
 
 
 class Worker:
@@ -66,7 +91,6 @@ class Worker:
         self.settings, self.device, self.ranks, self._pulse = settings, device, ranks, pulse
         self._store = Store(settings.store_uri, STORE_PATIENCE * settings.store_seconds)
         self._writer = BackgroundWriter(self._store)
-        sigterm.before_the_end(lambda: self._writer.flush(SIGTERM_SECONDS))
         limit_memory(device, settings.gpus_per_worker)
         with pulse.bounded():
             packed, self._weights_dir = supplies.pack_here(settings), supplies.weights_here(settings)
@@ -147,9 +171,13 @@ class Worker:
                 self._writer.flush()  # the files must be in the store before the trial is reported as finished
         return dataclasses.replace(done, gpu_memory_gib=peak_memory_gib(self.device), idle_seconds=idle)
 
-    def close(self) -> None:
+    def send(self, seconds: float | None = None) -> None:
+        """Send the files that wait for the store, for at most `seconds`."""
         with self._pulse.bounded():
-            self._writer.flush()
+            self._writer.flush(seconds)
+
+    def close(self) -> None:
+        self.send()
         if self._data.features:
             self._data.features.close()
 

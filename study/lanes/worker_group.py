@@ -11,7 +11,7 @@ import ray.train
 from study.lanes import cluster, ray_internals
 from study.lanes.mailbox import open_mailbox
 from study.lanes.ray_internals import draining_nodes
-from study.trials.messages import LaneSettings, Stop
+from study.trials.messages import Failure, LaneSettings, Stop
 
 POLL_SECONDS = 1.0
 REASON_LINES = 4
@@ -153,8 +153,32 @@ def _trainer(settings: LaneSettings, mailbox: Any, scratch: str, name: str) -> A
     )
 
 
-def _serve(config: dict[str, Any]) -> None:
-    """Run the worker. It is imported here because a lane's own process needs no models."""
-    from study.lanes.worker import serve
+SIGTERM_SECONDS = 60.0
+"""Seconds in which a worker that receives SIGTERM must send its files."""
 
-    serve(config)
+
+def _serve(config: dict[str, Any]) -> None:
+    """Run a Ray Train worker: answer commands from the mailbox until Stop."""
+    import ray.train.torch  # imported here, like the worker, because a lane's own process needs no torch
+
+    from seg.ranks import Ranks
+    from study.lanes import sigterm
+    from study.lanes.worker import Pulse, Worker
+
+    mailbox, ranks = config["mailbox"], Ranks.current()
+    here = ray.get_runtime_context()
+    ray.get(mailbox.register.remote(ranks.rank, here.current_actor, here.get_node_id()))
+    pulse = Pulse(lambda stack: mailbox.beat.remote(ranks.rank, stack))
+    worker = Worker(config["settings"], ray.train.torch.get_device(), ranks, pulse)
+    sigterm.before_the_end(lambda: worker.send(SIGTERM_SECONDS))
+    ray.get(mailbox.ready.remote())
+    index = 0
+    while not isinstance(command := ray.get(mailbox.command.remote(index)), Stop):
+        answer = worker.answer(command)
+        failure = answer if isinstance(answer, Failure) and not answer.lane_lives else None
+        if ranks.rank == 0 or failure:
+            ray.get(mailbox.put_answer.remote(index, answer))
+        if failure:
+            raise RuntimeError(failure.reason)
+        index += 1
+    worker.close()

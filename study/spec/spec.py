@@ -83,9 +83,12 @@ class Encoder(Strict):
     weights: Literal["imagenet", "none"] = "imagenet"
 
 
+IN_PROCESS = "in-process"
+
+
 def _lanes(value: object) -> object:
-    if value != "auto" and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-        raise ValueError(f"{shown(value)} given; must be auto or a whole number of at least 1")
+    if value not in ("auto", IN_PROCESS) and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise ValueError(f"{shown(value)} given; must be auto, {IN_PROCESS} or a number of lanes")
     return value
 
 
@@ -99,8 +102,11 @@ class Resources(Strict):
     workers_per_trial: int = Field(default=1, ge=1)
     gpus_per_worker: float = Field(default=1.0, ge=0)
     """The number of GPUs of each worker, which may be a fraction so that workers share a GPU."""
-    lanes: Annotated[Literal["auto"] | int, BeforeValidator(_lanes)] = "auto"
-    """The number of trials that run side by side. `auto`: as many as the machine or cluster holds."""
+    lanes: Annotated[Literal["auto", "in-process"] | int, BeforeValidator(_lanes)] = "auto"
+    """The number of trials that run side by side. `auto`: as many as the machine or cluster holds.
+
+    `in-process`: one, in the study's own process, without Ray.
+    """
     hang_minutes: float = Field(default=30, gt=0)
     """Minutes without a step after which a trial ends as FAILED and its workers are replaced.
 

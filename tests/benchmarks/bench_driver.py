@@ -23,6 +23,7 @@ from ray import cloudpickle, tune
 from study.driver import conduct
 from study.driver.plan import Plan
 from study.driver.preparation import Prepared
+from study.lanes import tune as lanes_tune
 from study.lanes.cluster import ray_session
 from study.lanes.resources import Allotment, Cluster, Machine
 from study.spec import load_spec
@@ -97,7 +98,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--trials-per-lane", type=int, default=3)
     given = parser.parse_args()
-    conduct.Lane = IdleLane  # type: ignore[assignment,misc]
+    lanes_tune.Lane = IdleLane  # type: ignore[assignment,misc]
     found = {}
     with ray_session(Cluster((Machine(max(given.lanes), 0),))):
         for lanes in given.lanes:

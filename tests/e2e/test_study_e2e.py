@@ -167,6 +167,30 @@ def test_the_same_seed_twice_gives_identical_records(shell: Any) -> None:
         )
 
 
+def test_a_lane_in_the_study_s_process_gives_the_records_of_one_under_ray(shell: Any) -> None:
+    """Paused and promoted trials, a second seed of the best, and scores on the test split included."""
+    promoting = ("--set", "early_stopping={scheduler: promoting_asha, min_epochs: 1, reduction_factor: 2}")
+    arguments = (*SMALL, *promoting, "--trials", 5, "--epochs", 4, "--set", "finalists={top: 1, seeds: 2}")
+    shell.study(*arguments, "--name", "ray")
+    folder = ("--storage", shell.storage)
+    out = shell.run("study.run", *arguments, *folder, "--lanes", "in-process", "--name", "own")
+    assert "a lane in this process" in out and "Ray dashboard" not in out
+    ray, own = (comparable(shell.storage / name) for name in ("ray", "own"))
+    assert own == ray and {state for *_, state in ray} == {State.COMPLETE, State.PRUNED}
+
+
+def comparable(study: Path) -> list[tuple[Any, ...]]:
+    return [_comparable(study, record) for record in read_records(Store(str(study)))]
+
+
+def _comparable(study: Path, record: Record) -> tuple[Any, ...]:
+    """All of a record but names and times, with the counts of every validation image."""
+    counts = record.files.get("val_counts")
+    images = pd.read_parquet(study / record.folder / counts).to_json() if counts else ""
+    same = (record.trial, record.source, record.experiment, record.best_epoch, record.test, record.replicate_of)
+    return (*same, results(record), images, sorted(record.files), record.reason, record.state)
+
+
 def test_a_diverging_trial_is_recorded_and_the_study_goes_on(shell: Any, tmp_path: Path) -> None:
     spec = tmp_path / "diverging.yaml"
     spec.write_text(

@@ -18,7 +18,6 @@ from study.spec import load_spec
 from study.store import Store
 from study.store.records import Record, State, read_records, read_used
 from study.trials.messages import EpochDone, Report
-from study.trials.recorder import Recorder
 
 
 class FailingTune:
@@ -28,9 +27,9 @@ class FailingTune:
         self.failures, self.asked = failures, list[list[int]]()
         self.score: Callable[[int], float] = lambda trial: 0.5
 
-    def __call__(self, plan: Plan, trials: Trials, events: Events, recorder: Recorder, scratch: str) -> None:
+    def __call__(self, study: str, trials: Trials, events: Events, most_lanes: int, scratch: str) -> None:
         self.asked.append([])
-        results = Results(recorder, trials.numbers, events)
+        results = Results(trials.recorder, trials.numbers, events)
         while (config := trials.suggest(id := f"{len(self.asked)}-{len(self.asked[-1])}")) != Searcher.FINISHED:
             if config is None:
                 continue  # none for now: Tune asks again
@@ -68,7 +67,7 @@ def test_a_trial_whose_first_record_was_never_sent_is_proposed_again(
     plan: Plan, monkeypatch: pytest.MonkeyPatch, make_record: Any
 ) -> None:
     """The process died while records were on their way, and they do not arrive in the order of their numbers."""
-    monkeypatch.setattr(conduct, "_tune", tune := FailingTune(0))
+    monkeypatch.setattr("study.lanes.tune.run", tune := FailingTune(0))
     earlier = [make_record(trial, epochs=1) for trial in (0, 1, 3)]
     records = conduct._search(plan, earlier, "", lambda record: None)
     assert tune.asked == [[2, 4]] and [record.trial for record in records] == [0, 1, 2, 3, 4]
@@ -79,7 +78,7 @@ def test_a_trial_whose_lane_was_lost_is_run_in_the_next_round(
     plan: Plan, monkeypatch: pytest.MonkeyPatch, failures: int, state: State, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tune = FailingTune(failures)
-    monkeypatch.setattr(conduct, "_tune", tune)
+    monkeypatch.setattr("study.lanes.tune.run", tune)
     records = conduct._search(plan, [], "", lambda record: None)
     assert [record.trial for record in records] == [0, 1, 2, 3, 4]
     assert {record.state for record in records if record.trial != 2} == {State.COMPLETE}
@@ -106,7 +105,7 @@ def test_the_best_are_trained_again_once_the_search_has_ended(
     plan: Plan, scheduler: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In the same session of Tune, whose lanes are warm; a trial whose lane was lost is waited for."""
-    monkeypatch.setattr(conduct, "_tune", tune := FailingTune(1))
+    monkeypatch.setattr("study.lanes.tune.run", tune := FailingTune(1))
     tune.score = lambda trial: {2: 0.9, 4: 0.8}.get(trial, 0.5)
     seeded = with_spec(plan, "epochs=1", f"early_stopping.scheduler={scheduler}", "finalists.seeds=2")
     records = conduct._search(seeded, [], "", lambda record: None)
@@ -119,7 +118,7 @@ def test_the_best_are_trained_again_once_the_search_has_ended(
 
 
 def test_a_study_that_is_resumed_finishes_its_missing_replicates(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conduct, "_tune", tune := FailingTune(0))
+    monkeypatch.setattr("study.lanes.tune.run", tune := FailingTune(0))
     records = conduct._search(with_spec(plan, "epochs=1"), [], "", lambda record: None)
     seeded = with_spec(plan, "epochs=1", "finalists.seeds=3")
     assert not conduct._is_done(seeded.spec, records)
@@ -132,7 +131,7 @@ def test_a_study_that_is_resumed_finishes_its_missing_replicates(plan: Plan, mon
 
 def test_more_trials_leave_the_replicates_where_they_are(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sixth trial leads: it is repeated, and who led before was."""
-    monkeypatch.setattr(conduct, "_tune", tune := FailingTune(0))
+    monkeypatch.setattr("study.lanes.tune.run", tune := FailingTune(0))
     seeds = "epochs=1", "finalists={top: 1, seeds: 2}"
     records = conduct._search(with_spec(plan, *seeds), [], "", lambda record: None)
     tune.score = lambda trial: 0.9
@@ -148,7 +147,7 @@ def test_trials_are_begun_as_long_as_the_budget_holds_them(
     plan: Plan, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A trial takes a second, so says its record: after the first one the 0.9 s that are there hold no other."""
-    monkeypatch.setattr(conduct, "_tune", tune := FailingTune(0))
+    monkeypatch.setattr("study.lanes.tune.run", tune := FailingTune(0))
     records = conduct._search(with_spec(plan, "epochs=1", "budget=0.015min"), [], "", lambda record: None)
     assert tune.asked == [[0]] and [record.trial for record in records] == [0]
     assert capsys.readouterr().out.count("budget nearly used (") == 1
@@ -159,7 +158,7 @@ def test_what_earlier_sessions_spent_counts(
     plan: Plan, monkeypatch: pytest.MonkeyPatch, make_record: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Two of two hours: nothing is begun, and what had not ended ends as it stands."""
-    monkeypatch.setattr(conduct, "_tune", tune := FailingTune(0))
+    monkeypatch.setattr("study.lanes.tune.run", tune := FailingTune(0))
     plan.store.write_json("spent.json", {"hours": 2.0, "node_hours": {"": 2.0}})
     earlier = [make_record(0), make_record(1, State.RUNNING, [0.5], epochs=3)]
     told: list[Record] = []
@@ -172,7 +171,7 @@ def test_what_earlier_sessions_spent_counts(
 
 
 def test_a_larger_budget_goes_on(plan: Plan, monkeypatch: pytest.MonkeyPatch, make_record: Any) -> None:
-    monkeypatch.setattr(conduct, "_tune", tune := FailingTune(0))
+    monkeypatch.setattr("study.lanes.tune.run", tune := FailingTune(0))
     plan.store.write_json("spent.json", {"hours": 2.0, "node_hours": {"": 2.0}})
     records = conduct._search(with_spec(plan, "epochs=1", "budget=3h"), [make_record(0)], "", lambda record: None)
     assert tune.asked == [[1, 2, 3, 4]] and len(records) == 5

@@ -271,8 +271,11 @@ def refusal_of(*overrides: str, source: str = "own.yaml") -> str:
         ("early_stopping.reduction_factor=1", "early_stopping.reduction_factor: 1 given; must be at least 2"),
         ("encoder.weights=coco", "encoder.weights: 'coco' given; choose from 'imagenet' or 'none'"),
         ("encoder=none", "encoder: 'none' given; must be keys and values"),
-        ("resources.lanes=0", "resources.lanes: 0 given; must be auto or a whole number of at least 1"),
-        ("resources.lanes=all", "resources.lanes: 'all' given; must be auto or a whole number of at least 1"),
+        ("resources.lanes=0", "resources.lanes: 0 given; must be auto, in-process or a number of lanes"),
+        (
+            "resources.lanes=all",
+            "resources.lanes: 'all' given; must be auto, in-process or a number of lanes",
+        ),
         ("resources.workers_per_trial=0", "resources.workers_per_trial: 0 given; must be at least 1"),
         ("resources.gpus_per_worker=1.5", "resources.gpus_per_worker: 1.5 given; above 1 it must be whole"),
         # baselines
