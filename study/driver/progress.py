@@ -1,10 +1,12 @@
 """The display of a running study: a live panel on a terminal, plain lines if output is piped."""
 
+import os
+import pdb
 import sys
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -48,13 +50,25 @@ class Progress:
     def __enter__(self) -> "Progress":
         if self._live:
             self._live.start()
+            sys.breakpointhook = self._debug
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._live:
+            sys.breakpointhook = sys.__breakpointhook__
             self._live.stop()
+
+    def _debug(self, *given: Any, **named: Any) -> Any:
+        """Take the panel away when code that trains calls `breakpoint()`: its prompt would not be seen beside it."""
+        if self._live:
+            self._live.stop()
+            self._live = None
+        sys.breakpointhook = sys.__breakpointhook__
+        if "PYTHONBREAKPOINT" in os.environ:
+            return sys.__breakpointhook__(*given, **named)
+        return pdb.Pdb().set_trace(sys._getframe(1))
 
     def say(self, text: str) -> None:
         self._console.print(text, markup=False)
