@@ -1,1 +1,1 @@
-"""Everything that uses Ray: clusters, worker groups, and the trials that run on them."""
+"""Lanes, on which trials are trained: in Ray's processes, on one machine or a cluster, or in the study's own."""
