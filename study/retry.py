@@ -8,7 +8,7 @@ that the study has not finished continues too. The exit status is that of study.
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +31,9 @@ def parser() -> ArgumentParser:
     p.add_argument("--trial", type=int, action="append", default=[], metavar="N", help="this one, FAILED or INFEASIBLE")
     p.add_argument("--data", type=Path, metavar="DIR", help="datasets (default: where the study had them)")
     p.add_argument("--weights", type=Path, metavar="DIR", help="encoder weights (default: where the study had them)")
-    for flag, kind in {
-        "--lanes": start.lanes,
-        "--workers-per-trial": int,
-        "--gpus-per-worker": float,
-        "--budget": str,
-    }.items():
+    kinds: dict[str, Callable[[str], object]] = {"--lanes": start.lanes, "--workers-per-trial": int}
+    kinds |= {"--gpus-per-worker": float, "--budget": str}
+    for flag, kind in kinds.items():
         p.add_argument(flag, type=kind, metavar="X", help="as of study.run (default: its)")
     for flag in ("--address", "--optuna-storage"):
         p.add_argument(flag, metavar="X", help="as of study.run (default: none)")
