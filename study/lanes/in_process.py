@@ -18,6 +18,9 @@ from study.search.searcher import Proposal
 from study.trials.messages import EpochDone, Failure, LaneSettings, Report, Started, StartTrial, TrainEpoch
 from study.trials.recorder import Recorder
 
+SEND_SECONDS = 60.0
+"""Seconds in which an interrupted study must send the last checkpoint."""
+
 
 class OwnLane:
     """The number of lanes and the nodes of a study in this process: one of each."""
@@ -37,16 +40,17 @@ def run(search: Search, recorder: Recorder, settings: LaneSettings, say: Callabl
 
     Raises LanesError if the GPU cannot be used any more, and StoreError if the store was out of reach for too long.
     """
-    device = torch.device("cuda" if settings.gpus_per_worker else "cpu")
     pulse = Pulse(Standstill(settings.hang_seconds, say))
     try:
-        worker = Worker(settings, device, Ranks(), pulse)
+        worker = Worker(settings, torch.device("cuda" if settings.gpus_per_worker else "cpu"), Ranks(), pulse)
         try:
             while (proposal := search.next()) is not None:
                 _train(worker, recorder, proposal, f"{settings.study}-lane-0")
-            recorder.end_settled()  # if a budget closed after the last trial ended, nothing else does this
-        finally:
-            worker.close()  # an interrupted trial's last checkpoint is sent
+        except KeyboardInterrupt:
+            worker.send(SEND_SECONDS)
+            raise
+        recorder.end_settled()  # if a budget closed after the last trial ended, nothing else does this
+        worker.close()
     finally:
         pulse.end()
 
