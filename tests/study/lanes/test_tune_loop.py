@@ -55,8 +55,8 @@ def test_each_trial_has_its_config_and_a_record_before_it_runs(begin: Begin, spe
         configs.append(config)
     assert [config["trial"] for config in configs] == list(range(30))
     assert all(config["settings"] == "shared" and config["paused_at"] == 0 for config in configs)
-    trials._recorder._writer.flush()
-    records = read_records(trials._recorder._store)
+    trials.recorder._writer.flush()
+    records = read_records(trials.recorder._store)
     assert [Experiment.from_json(c["experiment"]) for c in configs] == [
         Experiment.from_json(record.experiment) for record in records
     ]
@@ -81,7 +81,7 @@ def test_a_budget_that_closes_between_two_trials_ends_the_paused_ones(begin: Beg
     account = ClosedLater()
     stopping = "early_stopping={scheduler: promoting_asha, min_epochs: 1, reduction_factor: 3}"
     trials = begin(load_spec(SEARCHED, ["trials=6", "epochs=2", stopping]), lambda: 1, account)
-    recorder = trials._recorder
+    recorder = trials.recorder
 
     def epoch(number: int, score: float) -> None:
         """Of the trial that the one lane takes; it leaves the lane then."""
@@ -106,8 +106,8 @@ def test_a_budget_that_closes_between_two_trials_ends_the_paused_ones(begin: Beg
 def test_tune_keeps_no_copy_of_a_study(begin: Begin, tmp_path: Any) -> None:
     """It would save them all, again and again, with every record that they lead to."""
     trials = begin(load_spec(SEARCHED), lambda: 2)
-    events = Events(trials._recorder, trials.numbers, True, print)
-    for part in (trials, events, Results(trials._recorder, trials.numbers, events)):
+    events = Events(trials.recorder, trials.numbers, True, print)
+    for part in (trials, events, Results(trials.recorder, trials.numbers, events)):
         assert part.__getstate__() == {} and len(pickle.dumps(part)) < 200
     trials.save(str(tmp_path / "state"))
     assert not list(tmp_path.iterdir())
