@@ -12,8 +12,8 @@ from seg.errors import UserError
 from study.exports.source import Source
 
 EXPORTERS = {
-    "csv": "tables.write_csv",
-    "parquet": "tables.write_parquet",
+    "csv": "source.write_csv",
+    "parquet": "source.write_parquet",
     "tensorboard": "tensorboard.write",
     "mlflow": "mlflow.write",
 }

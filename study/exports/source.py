@@ -1,9 +1,14 @@
-"""A study to be exported, and its trials' values in the form that other tools need."""
+"""A study to be exported, its trials' values in the form that other tools need, and its tables as CSV and Parquet.
+
+A separate process writes the tables, because study may not import analysis.
+"""
 
 import hashlib
 import json
 import math
 import os
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -137,3 +142,37 @@ def _earlier(output: Output) -> dict[str, str]:
         other = f"{found.get('study')} to {found.get('to')}"
         raise UserError(f"{output.path}: holds another export ({other}); name another folder with --out")
     return trials
+
+
+BESIDE = Path(__file__).parents[2]
+"""The folder that holds analysis beside study, whether they are installed or not."""
+TABLES: dict[str, tuple[str, ...]] = {"trials": (), "epochs": ("--epochs",)}
+"""The options of `analysis.table` for each file."""
+
+
+def write_csv(source: Source, out: Path | None) -> str:
+    return _write(source, claim(source, "csv", out).path, "csv")
+
+
+def write_parquet(source: Source, out: Path | None) -> str:
+    return _write(source, claim(source, "parquet", out).path, "parquet")
+
+
+def _write(source: Source, folder: Path, suffix: str) -> str:
+    for name, options in TABLES.items():
+        partial = folder / f".{name}.{suffix}.partial"
+        try:
+            _table(source.uri, partial, [f"--format={suffix}", *options])
+            os.replace(partial, folder / f"{name}.{suffix}")
+        finally:
+            partial.unlink(missing_ok=True)
+    return f"tables: {folder / f'trials.{suffix}'}, {folder / f'epochs.{suffix}'}"
+
+
+def _table(uri: str, path: Path, options: list[str]) -> None:
+    with path.open("wb") as file:
+        command = [sys.executable, "-m", "analysis.table", uri, *options]
+        done = subprocess.run(command, stdout=file, stderr=subprocess.PIPE, text=True, check=False, cwd=BESIDE)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or ["analysis.table gave no reason"]
+        raise UserError(said[-1].removeprefix("error: "))

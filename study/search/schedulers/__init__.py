@@ -3,8 +3,7 @@
 from collections.abc import Callable
 
 from study.search.schedulers.asha import Hyperband, PromotingAsha, StoppingAsha
-from study.search.schedulers.median import MedianRule
-from study.search.schedulers.scheduler import AllEpochs, Decision, Scheduler
+from study.search.schedulers.scheduler import AllEpochs, Decision, MedianRule, Scheduler
 from study.spec import Spec
 
 __all__ = ["SCHEDULERS", "Decision", "Scheduler", "build"]

@@ -14,8 +14,7 @@ from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from study.search import schedulers
 from study.search.schedulers import SCHEDULERS, Decision, Scheduler
 from study.search.schedulers.asha import Hyperband, PromotingAsha, StoppingAsha
-from study.search.schedulers.median import MedianRule
-from study.search.schedulers.scheduler import Rung, milestones
+from study.search.schedulers.scheduler import MedianRule, Rung, milestones
 from study.spec import load_spec
 from study.spec.spec import EarlyStopping
 
