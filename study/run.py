@@ -7,6 +7,7 @@ SPEC is a bundled study (--list shows all) or a YAML file in the same format. Ex
 """
 
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -68,6 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\n".join(aligned([*bundled().items()])))
         return OK
     asked = {name: value for name, value in vars(given).items() if name not in ("list", "dry_run")}
+    if arguments is not None:  # called from a notebook, which may have imported this long ago
+        asked |= {"began": time.monotonic(), "words": arguments}
     return status_of(lambda: start.run(Command(**asked), given.dry_run))
 
 

@@ -182,10 +182,18 @@ def room(device: torch.device) -> float:
     """
     if device.type != "cuda":
         return math.inf
+    device = with_index(device)
     free, whole = torch.cuda.mem_get_info(device)
     held = torch.cuda.memory_allocated(device)
     share = torch.cuda.get_per_process_memory_fraction(device) * whole
     return SHARE_OF_GPU * min(free + torch.cuda.memory_reserved(device) - held, share - held)
+
+
+def with_index(device: torch.device) -> torch.device:
+    """Return a GPU device with its index: the current one if it names none, which some calls of PyTorch refuse."""
+    if device.type != "cuda" or device.index is not None:
+        return device
+    return torch.device("cuda", torch.cuda.current_device())
 
 
 def to_device(indices: Tensor, device: torch.device) -> Tensor:

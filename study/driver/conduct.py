@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from study.lanes.cluster import LaneCapacity
 
 ROUNDS = 5
-"""The most runs of Tune in one session. In the last one, a trial whose lanes keep dying becomes FAILED."""
+"""The most rounds of lanes in one session. In the last one, a trial whose lanes keep dying becomes FAILED."""
 
 
 class Interrupted(Exception):

@@ -2,6 +2,7 @@
 
 import os
 import pdb
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -43,6 +44,7 @@ class Progress:
         self.tally = tally
         self._console = console or Console(file=sys.stdout, soft_wrap=not sys.stdout.isatty(), highlight=False)
         self._live: Live | None = None
+        self._hook = sys.breakpointhook
         if self._console.is_terminal:
             self._live = Live(get_renderable=self._panel, console=self._console, refresh_per_second=4)
         self._last_plain = time.monotonic()
@@ -50,25 +52,28 @@ class Progress:
     def __enter__(self) -> "Progress":
         if self._live:
             self._live.start()
-            sys.breakpointhook = self._debug
+            self._hook, sys.breakpointhook = sys.breakpointhook, self._debug
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._live:
-            sys.breakpointhook = sys.__breakpointhook__
-            self._live.stop()
+        self._take_panel_away()
 
-    def _debug(self, *given: Any, **named: Any) -> Any:
-        """Take the panel away when code that trains calls `breakpoint()`: its prompt would not be seen beside it."""
+    def _take_panel_away(self) -> None:
         if self._live:
             self._live.stop()
             self._live = None
-        sys.breakpointhook = sys.__breakpointhook__
-        if "PYTHONBREAKPOINT" in os.environ:
-            return sys.__breakpointhook__(*given, **named)
-        return pdb.Pdb().set_trace(sys._getframe(1))
+            sys.breakpointhook = self._hook
+
+    def _debug(self, *given: Any, **named: Any) -> Any:
+        """Take the panel away when code that trains calls `breakpoint()`: its prompt would not be seen beside it."""
+        self._take_panel_away()
+        if self._hook is not sys.__breakpointhook__ or "PYTHONBREAKPOINT" in os.environ:
+            return self._hook(*given, **named)
+        # At the prompt, Ctrl-C only interrupts what was typed; after it, Ctrl-C ends the study.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        return pdb.Pdb(nosigint=True).set_trace(sys._getframe(1))
 
     def say(self, text: str) -> None:
         self._console.print(text, markup=False)

@@ -17,6 +17,7 @@ from seg.cli import BAD_INPUT, FAILED, INTERRUPTED, OK, complain, duration
 from seg.errors import UserError, redact
 from study.driver import leaderboard
 from study.spec import Spec, from_json, load_spec
+from study.spec.spec import IN_PROCESS
 from study.store import Store, StoreError, names
 from study.store.records import read_records, read_study, read_used
 
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from study.driver.preparation import Begun, Prepared
     from study.lanes.resources import Cluster
 
-STARTED = time.monotonic()
-"""About the time when the command was typed, by time.monotonic. A budget in hours counts from then on."""
+IMPORTED = time.monotonic()
+"""About the time when a command line was typed, by time.monotonic."""
 LONG_SECONDS = 3600.0
 """Seconds above which a plan without a budget, on a machine without a GPU, comes with a shorter alternative."""
 
@@ -54,6 +55,10 @@ class Command:
     set: Sequence[str] = ()
     resume: bool = False
     no_report: bool = False
+    began: float = IMPORTED
+    """The time from which a budget in hours counts, by time.monotonic."""
+    words: Sequence[str] | None = None
+    """What was typed after `study.run`; None: the words of the command line."""
 
 
 def lanes(text: str) -> int | str:
@@ -91,7 +96,7 @@ def run(given: Command, dry: bool = False) -> int:
     if dry:
         from study.driver import dry_run
 
-        dry_run.show(spec, store, given.data, given.weights, _cluster(given.address), time.monotonic() - STARTED)
+        dry_run.show(spec, store, given.data, given.weights, _cluster(given, spec), time.monotonic() - given.began)
         return OK
     return _conduct(given, name, spec, store)
 
@@ -174,7 +179,7 @@ def _conduct(given: Command, name: str, spec: Spec, store: Store, again: Collect
     dataset = data.load(spec.dataset, given.data)
     store.check_writable()
     storage = Store(_absolute(given.storage))
-    machines = _cluster(given.address, NODES_SECONDS)
+    machines = _cluster(given, spec, NODES_SECONDS)
     local = given.storage.removeprefix("file://")
     if "://" not in local and (len(machines.nodes) > 1 or machines.elastic):
         from study.lanes import cluster
@@ -182,13 +187,13 @@ def _conduct(given: Command, name: str, spec: Spec, store: Store, again: Collect
         cluster.check_seen(Path(local), machines)
     say = partial(print, flush=True)
     begun = _begun(store, extends=given.budget is not None and given.trials is None) if given.resume else None
-    elapsed = time.monotonic() - STARTED
+    elapsed = time.monotonic() - given.began
     places = given.data, given.weights
     spec, prepared = preparation.prepare(spec, dataset, *places, machines, storage, elapsed, begun, say)
     if given.resume:
         _check_same_data(store, prepared.pack.key)
     with _ray(prepared) as dashboard:
-        plan = Plan(name, spec, store, _typed(), prepared, given.optuna_storage, began=STARTED)
+        plan = Plan(name, spec, store, _typed(given), prepared, given.optuna_storage, began=given.began)
         more = f" and {count} with other seeds" if (count := replicates.most(spec)) else ""
         trials = f"{'up to ' if spec.budget else ''}{spec.trials} trials{more}"
         say(f"study {redact(store.uri)}: {trials}, {prepared.allotment}")
@@ -242,8 +247,11 @@ def _check_same_data(store: Store, pack_key: str) -> None:
         )
 
 
-def _cluster(address: str | None, patience_seconds: float = 0) -> "Cluster":
-    address = address or os.environ.get("RAY_ADDRESS")
+def _cluster(given: Command, spec: Spec, patience_seconds: float = 0) -> "Cluster":
+    own = spec.resources.lanes == IN_PROCESS
+    if own and given.address:
+        raise UserError(f"--address {given.address}: the lane is in this process; to train on a cluster: --lanes auto")
+    address = None if own else given.address or os.environ.get("RAY_ADDRESS")
     if address:
         from study.lanes import cluster  # imports Ray: over a second, not needed to plan for this machine
 
@@ -263,8 +271,9 @@ def _offer_token(address: str | None) -> None:
         os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
-def _typed() -> str:
-    return shlex.join(map(redact, ["python", "-m", "study.run", *sys.argv[1:]]))
+def _typed(given: Command) -> str:
+    words = sys.argv[1:] if given.words is None else given.words
+    return shlex.join(map(redact, ["python", "-m", "study.run", *words]))
 
 
 def _resume_line(given: Command, name: str) -> str:

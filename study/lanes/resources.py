@@ -101,7 +101,7 @@ def allot(spec: Spec, cluster: Cluster) -> Allotment:
     """
     workers = spec.resources.workers_per_trial
     if spec.resources.lanes == IN_PROCESS:
-        return _in_process(workers, cluster)
+        return _in_process(spec, cluster)
     gpus_per_worker = spec.resources.gpus_per_worker if any(node.gpus for node in cluster.all) else 0.0
     one_node = any(_slots(node, gpus_per_worker, 1) >= workers for node in cluster.all)
     room = _room(cluster.all, workers, gpus_per_worker, 1, one_node)
@@ -121,15 +121,12 @@ def allot(spec: Spec, cluster: Cluster) -> Allotment:
     return Allotment(lanes, workers, gpus_per_worker, threads, one_node)
 
 
-def _in_process(workers: int, cluster: Cluster) -> Allotment:
-    if workers > 1:
-        raise ResourceError(
-            f"--workers-per-trial {workers}: a lane in this process has one; leave out --lanes in-process"
-        )
-    if cluster.joined:
-        raise ResourceError("--lanes in-process: runs in this process, not on a cluster; leave out --address")
+def _in_process(spec: Spec, cluster: Cluster) -> Allotment:
+    if (workers := spec.resources.workers_per_trial) > 1:
+        raise ResourceError(f"--workers-per-trial {workers}: a lane in this process has one; for more: --lanes auto")
     (here,) = cluster.nodes
-    return Allotment(1, 1, min(here.gpus, 1), here.cpus, in_process=True)
+    gpus = float(min(spec.resources.gpus_per_worker, here.gpus, 1))
+    return Allotment(1, 1, gpus, here.cpus, in_process=True)
 
 
 def _no_room(cluster: Cluster, workers: int, gpus_per_worker: float) -> str:

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import traceback
+from bdb import BdbQuit
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import torch
 import torch.distributed as dist
 
 from seg import batches, loop
+from seg.device import pixels
 from seg.device.latency import median_ms
 from seg.experiment import Experiment
 from seg.loop import Diverged
@@ -109,6 +111,8 @@ class Worker:
             if isinstance(command, StartTrial):
                 return self._start(command)
             return self._train_epoch()
+        except BdbQuit as error:  # the user left the debugger, which ends the study
+            raise KeyboardInterrupt from error
         except Exception as error:  # any failure of a trial is recorded, and the lane lives on
             self._attempt, self._idle_since = None, time.perf_counter()
             if lost_peer(error) or isinstance(error, StoreError) or self._writer.broken:
@@ -178,6 +182,10 @@ class Worker:
 
     def close(self) -> None:
         self.send()
+        self.release()
+
+    def release(self) -> None:
+        """Delete the cache of frozen encoders' features."""
         if self._data.features:
             self._data.features.close()
 
@@ -209,6 +217,7 @@ def limit_memory(device: torch.device, share: float) -> None:
     A trial that needs more then runs out of memory itself, not at the cost of another lane on the GPU.
     """
     if device.type == "cuda" and 0 < share < 1:
+        device = pixels.with_index(device)
         total = torch.cuda.get_device_properties(device).total_memory
         torch.cuda.set_per_process_memory_fraction(max(share - CONTEXT_BYTES / total, share / 4), device)
 

@@ -1,7 +1,8 @@
 """The decisions of a study: which trial a free lane takes, and which trial stops or pauses after an epoch.
 
 Once the search has ended, the best trials are repeated with other seeds. This module does not know Ray, lanes, or a
-clock: Tune asks it about real lanes (study.lanes.tune), the simulator about simulated ones (study.simulation).
+clock: Ray Tune asks it about its lanes (study.lanes.tune), study.lanes.in_process about the study's own, and the
+simulator about simulated ones (study.simulation).
 """
 
 import math

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from PIL import Image
 from study.store import Store
 from study.store.records import Record, State, read_record, read_records
 
+ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 SMALL = (SEARCHED, "--image-size", 64, "--no-report")
@@ -172,11 +174,19 @@ def test_a_lane_in_the_study_s_process_gives_the_records_of_one_under_ray(shell:
     promoting = ("--set", "early_stopping={scheduler: promoting_asha, min_epochs: 1, reduction_factor: 2}")
     arguments = (*SMALL, *promoting, "--trials", 5, "--epochs", 4, "--set", "finalists={top: 1, seeds: 2}")
     shell.study(*arguments, "--name", "ray")
-    folder = ("--storage", shell.storage)
-    out = shell.run("study.run", *arguments, *folder, "--lanes", "in-process", "--name", "own")
+    out = on_two_cores("study.run", *arguments, "--storage", shell.storage, "--lanes", "in-process", "--name", "own")
     assert "a lane in this process" in out and "Ray dashboard" not in out
     ray, own = (comparable(shell.storage / name) for name in ("ray", "own"))
     assert own == ray and {state for *_, state in ray} == {State.COMPLETE, State.PRUNED}
+
+
+def on_two_cores(module: str, *arguments: object) -> str:
+    """The output of a command with as many threads as a lane of the tests' Ray has."""
+    cores = ",".join(map(str, sorted(os.sched_getaffinity(0))[:2]))
+    command = ["taskset", "-c", cores, sys.executable, "-m", module, *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def comparable(study: Path) -> list[tuple[Any, ...]]:

@@ -57,7 +57,7 @@ def test_no_secret_in_study_json(
     words = ["--storage", f"s3://me:{PASSWORD}@b", f"--optuna-storage=postgresql://me:{PASSWORD}@h/d", "--set", KEY]
     monkeypatch.setattr(sys, "argv", ["run", "phantom", *words])
     store = Store(str(tmp_path / "study"))
-    session.begin(Plan("study", load_spec("phantom"), store, start._typed(), prepared), store)
+    session.begin(Plan("study", load_spec("phantom"), store, start._typed(start.Command()), prepared), store)
     study = store.read_json("study.json")
     assert leaks(json.dumps(study)) == []
     assert study["command"] == (

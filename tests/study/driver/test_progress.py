@@ -4,6 +4,7 @@ import dataclasses
 import io
 import random
 import re
+import sys
 from typing import Any
 
 import pytest
@@ -288,3 +289,15 @@ def test_paused_trials_are_counted_apart_and_not_shown_as_running(make_record: A
     tally = Tally(9, 1, objective, [make_record(0, State.RUNNING, [0.1]), paused])
     assert tally.summary().startswith("0/9 trials (1 RUNNING, 1 paused), 2 epochs, best val_iou 0.2000 (trial 1)")
     assert [record.trial for record in tally.running] == [0]
+
+
+def test_a_breakpoint_takes_the_panel_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its prompt would not be seen beside it. A hook of another debugger is called, and is there again afterwards."""
+    stopped: list[bool] = []
+    monkeypatch.setattr(sys, "breakpointhook", hook := lambda: stopped.append(console.is_alt_screen))
+    console = Console(file=io.StringIO(), force_terminal=True)
+    with Progress(Tally(2, 1, Objective("val_iou", "max")), console) as progress:
+        assert sys.breakpointhook is not hook and progress._live
+        breakpoint()
+        assert stopped == [False] and progress._live is None and sys.breakpointhook is hook
+    assert sys.breakpointhook is hook

@@ -17,7 +17,7 @@ from study.lanes.resources import LanesError
 from study.ranking.objective import Objective
 from study.search.search import Search
 from study.spec import load_spec
-from study.store import Store
+from study.store import Store, StoreError
 from study.store.records import State, read_record, read_records
 from study.trials.messages import EpochDone, Failure, LaneSettings, Started, StartTrial
 from study.trials.recorder import Recorder
@@ -61,8 +61,14 @@ def test_interrupted_and_resumed_it_ends_as_if_never_stopped(tmp_path: Path) -> 
     while epochs_of(stopped) < 1 and process.poll() is None and time.monotonic() < end:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    assert "--resume" in ended(process, 130)
+    out = ended(process, 130)
+    assert "--resume" in out and "sending the last checkpoint" in out
+    interrupted = read_record(Store(str(stopped / "own")), 0)
+    sent = [name for name in Store(str(stopped / "own")).names(interrupted.folder) if name.startswith("checkpoint-")]
+    assert [name.split("-")[1] for name in sent] == [f"{len(interrupted.epochs):05d}"]
     assert "2/2 trials" in ended(start(stopped, "phantom", "--lanes", "in-process", "--no-report", "--resume"), 0)
+    resumed = read_record(Store(str(stopped / "own")), 0)
+    assert resumed.epochs[: len(interrupted.epochs)] == interrupted.epochs, "no epoch was trained again"
     one, other = scores(whole), scores(stopped)
     assert one == other and all(record.state.ended for record in read_records(Store(str(stopped / "own"))))
 
@@ -70,7 +76,8 @@ def test_interrupted_and_resumed_it_ends_as_if_never_stopped(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("more", "problem"),
     [
-        (("--workers-per-trial", "2"), "--workers-per-trial 2: a lane in this process has one; leave out --lanes"),
+        (("--workers-per-trial", "2"), "--workers-per-trial 2: a lane in this process has one; for more: --lanes auto"),
+        (("--address", "auto"), "--address auto: the lane is in this process; to train on a cluster: --lanes auto"),
         (("--lanes", "outside"), "resources.lanes: 'outside' given; must be auto, in-process or a number of lanes"),
     ],
 )
@@ -152,3 +159,17 @@ def test_a_standstill_is_told_once_with_its_place(monkeypatch: pytest.MonkeyPatc
         now[0] = seconds
         standstill(stack)
     assert len(told) == 1 and "no step for 60 s" in told[0] and "in loss.py" in told[0]
+
+
+def test_the_study_ends_with_the_error_of_a_tick() -> None:
+    """Between two steps, and not as a failure of the trial."""
+
+    def tick() -> None:
+        raise StoreError("the store is gone")
+
+    pulse = in_process.OwnPulse(lambda stack: None, tick)
+    pulse._ticked -= 2 * in_process.TICK_SECONDS
+    with pytest.raises(in_process.Ended, match="the store is gone") as caught:
+        pulse.beat()
+    pulse.end()
+    assert not isinstance(caught.value, Exception) and isinstance(caught.value.why, StoreError)

@@ -46,6 +46,10 @@ def cluster(*cpus_and_gpus: int) -> Cluster:
         (cluster(16, 4), {"gpus_per_worker": 0.4}, Allotment(8, 1, 0.4, 2)),
         (cluster(64, 4), {"gpus_per_worker": 0.1}, Allotment(40, 1, 0.1, 1)),
         (cluster(16, 3), {"gpus_per_worker": 0.5, "workers_per_trial": 4}, Allotment(1, 4, 0.5, 4)),
+        (cluster(4, 0), {"lanes": "in-process"}, Allotment(1, 1, 0.0, 4, in_process=True)),
+        (cluster(16, 2), {"lanes": "in-process"}, Allotment(1, 1, 1.0, 16, in_process=True)),
+        (cluster(16, 2), {"lanes": "in-process", "gpus_per_worker": 0.5}, Allotment(1, 1, 0.5, 16, in_process=True)),
+        (cluster(16, 2), {"lanes": "in-process", "gpus_per_worker": 0.0}, Allotment(1, 1, 0.0, 16, in_process=True)),
         # several nodes: lanes are whole on one where they can be
         (cluster(2, 0, 2, 0), {}, Allotment(2, 1, 0.0, 2)),
         (cluster(0, 0, 2, 0, 2, 0), {}, Allotment(2, 1, 0.0, 2)),
