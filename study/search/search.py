@@ -44,7 +44,9 @@ class Search:
         """
         self._spec, self._account = spec, account or UNBOUNDED
         published = {one.name for one in spec.baselines if one.system and spec.published == "all"}
-        self._uninterrupted = {RECIPE} | published
+        # If nothing is searched, the budget would otherwise leave a study of one configuration without a result.
+        first = {spec.baselines[0].name} if spec.search is None else set()
+        self._uninterrupted = {RECIPE} | published | first
         self._objective = spec.objective
         self._sign = 1.0 if spec.objective.mode == "max" else -1.0
         self._searcher = comparison.searcher(spec)

@@ -135,6 +135,16 @@ def test_a_spent_budget_begins_it_and_nothing_else_and_lets_it_end(name: str, sc
     assert search.finished and search.stopped == []
 
 
+def test_the_only_configuration_of_a_study_is_trained_to_its_end(make_record: Any) -> None:
+    """Whatever its name: a budget that is spent would leave the study without a result."""
+    spec = load_spec("recipe-unet", ["epochs=9", "budget=1h"])
+    search = Search(spec, [], account=account("1h", 2.0))
+    proposal = search.next()
+    assert proposal and proposal.source == "recipe with Unet"
+    record = make_record(0, State.RUNNING, [0.5], source=proposal.source, experiment=proposal.experiment)
+    assert search.judge(record) is Decision.GO_ON
+
+
 def test_a_budget_that_holds_no_trial_more_still_holds_the_recipe(make_record: Any) -> None:
     """An hour less a second is spent, and an earlier trial took two seconds."""
     left = account("1h", hours=3599 / 3600)
