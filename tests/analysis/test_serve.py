@@ -77,7 +77,7 @@ def test_a_study_that_cannot_be_read_for_a_while_leaves_the_page(study: Path) ->
 def test_a_store_that_fails_while_the_page_is_built_leaves_it(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = Page([str(study)])
     page.renew()
-    page._told = ""
+    page._state = ""
 
     names = Store.names
 

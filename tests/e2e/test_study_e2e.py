@@ -173,10 +173,10 @@ def test_a_lane_in_the_study_s_process_gives_the_records_of_one_under_ray(shell:
     """Paused and promoted trials, a second seed of the best, and scores on the test split included."""
     promoting = ("--set", "early_stopping={scheduler: promoting_asha, min_epochs: 1, reduction_factor: 2}")
     arguments = (*SMALL, *promoting, "--trials", 5, "--epochs", 4, "--set", "finalists={top: 1, seeds: 2}")
-    shell.study(*arguments, "--name", "ray")
-    out = on_two_cores("study.run", *arguments, "--storage", shell.storage, "--lanes", "in-process", "--name", "own")
+    shell.study(*arguments, "--name", "with-ray")
+    out = on_two_cores("study.run", *arguments, "--storage", shell.storage, "--lanes", "in-process", "--name", "no-ray")
     assert "a lane in this process" in out and "Ray dashboard" not in out
-    ray, own = (comparable(shell.storage / name) for name in ("ray", "own"))
+    ray, own = (comparable(shell.storage / name) for name in ("with-ray", "no-ray"))
     assert own == ray and {state for *_, state in ray} == {State.COMPLETE, State.PRUNED}
 
 

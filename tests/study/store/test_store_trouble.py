@@ -132,12 +132,14 @@ def test_an_s3_server_that_goes_and_comes_back(tmp_path: Path, monkeypatch: pyte
         store = Store(place, 120, lines.append)
         store.write("before", b"1")
         server.kill()
-        threading.Timer(12.0, server.start).start()
+        again = threading.Timer(12.0, server.start)
+        again.start()
         began = time.monotonic()
         store.write("after", b"2")
         assert time.monotonic() - began > 12.0
         assert (store.read("before"), store.read("after")) == (b"1", b"2")
         assert "check the network" in lines[0] and "works again after" in lines[1]
+        again.join()  # the server answers a moment before `start` knows it
         server.kill()
         with pytest.raises(StoreError, match="cannot be used"):
             Store(place, 0.5).read("before")
