@@ -59,11 +59,6 @@ def open_study(study: str | Study) -> Study:
         return Study(address, store, read_study(store), read_records(store))
 
 
-def study_info(study: str | Study) -> dict[str, Any]:
-    """Return study.json: name, spec, dataset, machine, software. Raises UserError if there is no study."""
-    return open_study(study).info
-
-
 def trials(study: str | Study) -> pd.DataFrame:
     """Return one row for each trial, by number.
 

@@ -5,6 +5,7 @@
 This works while the study runs. A second export of the same study updates the first one.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from study.store.records import open_study, read_records, read_study
 
 def export(study: str, to: str, out: Path | None) -> str:
     """Export a study, and return a line on how to look at the result. Raises UserError if that is not possible."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # MLflow reads it when it is imported, by the next line
     write = exporter(to)
     source = _source(study)
     if not is_file_name(source.name):

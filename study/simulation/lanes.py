@@ -14,7 +14,7 @@ from study.ranking.objective import Objective
 from study.search.schedulers import Decision
 from study.search.search import Search
 from study.search.searcher import Proposal
-from study.simulation.course import Curves, LearningCurve, row
+from study.simulation.learning_curve import Curves, LearningCurve, row
 from study.trials.messages import EpochDone, Report, Started
 from study.trials.recorder import Recorder
 
@@ -42,7 +42,7 @@ DAY = 24 * 3600.0
 
 @dataclass(frozen=True)
 class Faults:
-    """The frequency of faults of lanes and nodes. A trial's failure is part of its curve (study.simulation.course)."""
+    """The frequency of faults of lanes and nodes. A trial's failure is part of its learning curve."""
 
     stragglers: float = 0.0
     """The share of lanes that take SLOW times as long."""

@@ -12,7 +12,7 @@ import numpy as np
 from seg.errors import UserError
 from seg.experiment import Experiment
 from study.ranking.objective import Objective
-from study.simulation.course import Curves, LearningCurve, ModelCurves, chance, places_of
+from study.simulation.learning_curve import Curves, LearningCurve, ModelCurves, chance, places_of
 from study.spec import Spec, from_json
 from study.spec.conditions import flat
 from study.spec.dimension import Range

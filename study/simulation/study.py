@@ -13,8 +13,8 @@ from study.ranking import leaders
 from study.search import replicates
 from study.search.search import Search
 from study.search.searcher import Proposal
-from study.simulation.course import Curves
 from study.simulation.lanes import Faults, Lanes, VirtualClock
+from study.simulation.learning_curve import Curves
 from study.spec import Spec
 from study.store import Store, encode_json
 from study.store.records import FORMAT, Record, State, now, read_records

@@ -87,7 +87,7 @@ def test_a_study_without_trials_has_the_columns(begun: Path) -> None:
 
 
 def test_a_table_remembers_its_study(study: Path) -> None:
-    assert load.trials(str(study)).attrs["study"] == load.study_info(str(study))
+    assert load.trials(str(study)).attrs["study"] == load.open_study(str(study)).info
     assert load.epochs(str(study)).attrs["study"]["name"] == "small"
 
 
@@ -127,7 +127,7 @@ def test_a_home_that_nobody_has_is_refused_in_one_line() -> None:
 
 def test_an_address_of_an_unknown_kind_is_refused() -> None:
     with pytest.raises(UserError, match="nowhere://x"):
-        load.study_info("nowhere://x")
+        load.trials("nowhere://x")
 
 
 def test_a_study_in_memory_is_read_like_one_on_disk(study: Path) -> None:

@@ -18,8 +18,8 @@ import figures
 
 from study.ranking.objective import Objective
 from study.search.search import Search
-from study.simulation.course import ModelCurves
 from study.simulation.lanes import Faults
+from study.simulation.learning_curve import ModelCurves
 from study.simulation.study import SimulatedStudy
 from study.spec import load_spec
 from study.store import Store

@@ -14,8 +14,8 @@ from study.ranking.objective import Objective
 from study.search.schedulers.scheduler import milestones
 from study.search.searcher import Searcher
 from study.simulation import lanes
-from study.simulation.course import LearningCurve, ModelCurves, row
 from study.simulation.lanes import LANES_A_NODE, REPAIR_SECONDS, Faults, VirtualClock
+from study.simulation.learning_curve import LearningCurve, ModelCurves, row
 from study.simulation.study import SimulatedStudy, Watch, violations
 from study.spec import Spec, load_spec
 from study.store import Store
