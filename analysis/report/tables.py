@@ -234,7 +234,10 @@ def _says(rows: list[Standing]) -> str:
     if len(tied) == len(others):
         return "No finalist differs significantly from the best: these images are too few to say which is better."
     rest = len(others) - len(tied)
-    return f"{_who(best)} does not differ significantly from {', '.join(tied)}; it is better than the other {rest}."
+    others_text = "finalist" if rest == 1 else f"{rest} finalists"
+    return (
+        f"{_who(best)} does not differ significantly from {', '.join(tied)}; it is better than the other {others_text}."
+    )
 
 
 def _who(row: Standing) -> str:

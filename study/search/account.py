@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from seg.cli import duration
 from study.spec.budget import Budget, Unit
 from study.store import Store
 from study.store.records import SPENT, Record, State, Used, price
@@ -193,8 +194,12 @@ class Account:
         return left / rate if rate else math.inf
 
     def __str__(self) -> str:
-        """Return, for example, `1.25 of 2 hours`; empty without a budget."""
-        return f"{self.spent:.3g} of {self._budget}" if self._budget else ""
+        """Return, for example, `3 min 20 s of 4 min 00 s` or `7.25 of 25 usd`; empty without a budget."""
+        if self._budget is None:
+            return ""
+        if self._budget.unit == "hours":
+            return f"{duration(3600 * self.spent)} of {duration(3600 * self._budget.amount)}"
+        return f"{self.spent:.3g} of {self._budget}"
 
 
 UNBOUNDED = Account(None, {}, 0.0, Meter(Used(), list))

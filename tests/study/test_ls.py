@@ -73,7 +73,11 @@ def test_piped_leaderboard(study: Path, capsys: pytest.CaptureFixture[str], monk
 def test_what_of_a_budget_is_spent(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = Store(str(study))
     about = store.read_json("study.json")
-    for budget, spent in (("25usd", "7.25 of 25 usd"), ("3h", "1.25 of 3 hours"), ("1gpu-hours", "0 of 1 GPU-hours")):
+    for budget, spent in (
+        ("25usd", "7.25 of 25 usd"),
+        ("3h", "1 h 15 min of 3 h 00 min"),
+        ("1gpu-hours", "0 of 1 GPU-hours"),
+    ):
         resources = {"price_per_hour": {"default": 2.0, "big": 5.0}}
         store.write_json("study.json", about | {"spec": about["spec"] | {"budget": budget, "resources": resources}})
         store.write_json("spent.json", {"hours": 1.25, "node_hours": {"": 1.0, "big": 1.05}})

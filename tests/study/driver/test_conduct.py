@@ -164,10 +164,12 @@ def test_what_earlier_sessions_spent_counts(
     told: list[Record] = []
     records = conduct._search(with_spec(plan, "budget=2h"), earlier, "", told.append)
     assert tune.asked == [] and [record.state for record in records] == [State.COMPLETE, State.PRUNED]
-    assert records[1].reason == "stopped at epoch 1: 2 of 2 hours spent" and records[1].finished
+    assert records[1].reason == "stopped at epoch 1: 2 h 00 min of 2 h 00 min spent" and records[1].finished
     assert read_records(plan.store)[-1] == records[1] and told == [records[1]]
     out = capsys.readouterr().out
-    assert "trial    1  PRUNED" in out and "budget nearly used (2 of 2 hours): no new trials will start" in out
+    assert (
+        "trial    1  PRUNED" in out and "budget nearly used (2 h 00 min of 2 h 00 min): no new trials will start" in out
+    )
 
 
 def test_a_larger_budget_goes_on(plan: Plan, monkeypatch: pytest.MonkeyPatch, make_record: Any) -> None:

@@ -102,7 +102,9 @@ def test_hours_hold_another_trial_as_long_as_those_before(make_record: Any, cloc
     assert account.holds_another() and account.hours_left == 0.75 and not said, "exactly the mean of 0.75 h"
     clock.hours(0.01)
     assert not account.holds_another() and not account.exhausted
-    assert said == ["budget nearly used (2.26 of 3 hours): no new trials will start; running trials may finish"]
+    assert said == [
+        "budget nearly used (2 h 15 min of 3 h 00 min): no new trials will start; running trials may finish"
+    ]
     for trial in range(3, 50):
         account.change(trained(make_record, trial, State.PRUNED, 0.01))
     assert not account.holds_another() and len(said) == 1, "once it is said, no further trial is begun"
