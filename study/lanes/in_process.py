@@ -11,7 +11,6 @@ from dataclasses import replace
 
 import torch
 
-from seg.errors import UserError
 from seg.ranks import Ranks
 from study.lanes.resources import Cluster, LanesError, Machine
 from study.lanes.worker import STORE_PATIENCE, Pulse, Worker
@@ -74,9 +73,7 @@ def _worker(settings: LaneSettings, device: torch.device, pulse: Pulse) -> Worke
     patience = replace(settings, store_seconds=settings.store_seconds / STORE_PATIENCE)
     try:
         return Worker(patience, device, Ranks(), pulse)
-    except UserError:
-        raise
-    except Exception as error:
+    except (RuntimeError, MemoryError) as error:  # PyTorch's, such as a GPU that others have filled
         raise LanesError(f"the lane does not start: {type(error).__name__}: {error}") from error
 
 
